@@ -1,0 +1,1 @@
+"""Boxes and XML: VOC annotations, faces, visual speech activity."""

@@ -1,0 +1,1 @@
+"""The published systems that ours is compared with."""

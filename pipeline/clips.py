@@ -1,0 +1,151 @@
+"""What a clip is: as indexed in a corpus, and as a row of `data/clips.csv`."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from pipeline.atomic import atomic_write
+from pipeline.errors import CorpusError
+
+EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "calm")
+"""Canonical names and order; each corpus maps its own codes to them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A recording as the corpus index knows it, before any file is opened.
+
+    `audio` is a separate sound file; where it is None the sound comes from `video`.
+    `sentence` is equal for equal spoken text across speakers and emotions, "" if unknown.
+    """
+
+    clip_id: str
+    speaker: str
+    emotion: str
+    sentence: str
+    video: Path | None
+    audio: Path | None
+    truth: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRecord:
+    """A usable clip: a row of `data/clips.csv`.
+
+    `frames` counts the stored frames (every `frame_step`-th of the source; 0 without video),
+    `fps` is the source's frame rate in 1/s, `samples` counts samples per channel at the native
+    `rate_hz` (0 without sound).
+    """
+
+    clip_id: str
+    speaker: str
+    emotion: str
+    sentence: str
+    frames: int
+    fps: float
+    frame_step: int
+    width_px: int
+    height_px: int
+    samples: int
+    rate_hz: int
+
+    @property
+    def has_video(self) -> bool:
+        """Whether frames of the clip are stored."""
+        return self.frames > 0
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether sound of the clip is stored."""
+        return self.samples > 0
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds: of the sound, else of the frames."""
+        if self.has_audio:
+            return self.samples / self.rate_hz
+        return self.frames * self.frame_step / self.fps
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A recording that is not used: a row of `data/quarantine.csv`."""
+
+    clip_id: str
+    file: str
+    reason: str
+
+
+def frame_name(clip_id: str, index: int) -> str:
+    """File stem of stored frame `index` (0-based; source frame = index * frame_step)."""
+    return f"{clip_id}_{index:05d}"
+
+
+def split_frame_name(name: str) -> tuple[str, int]:
+    """Undo `frame_name`."""
+    clip_id, separator, index = name.rpartition("_")
+    if not separator or not index.isdigit():
+        raise CorpusError(f"{name}: not a frame name; expected <clip id>_<five digits>")
+    return clip_id, int(index)
+
+
+def emotions_of(records: Iterable[ClipRecord]) -> tuple[str, ...]:
+    """The emotions that occur, in canonical order."""
+    present = {record.emotion for record in records}
+    return tuple(emotion for emotion in EMOTIONS if emotion in present)
+
+
+def require_unique(clip_ids: Sequence[str], where: str) -> None:
+    """Refuse doubled clip ids.
+
+    Raises:
+        CorpusError: an id occurs twice.
+    """
+    seen: set[str] = set()
+    for clip_id in clip_ids:
+        if clip_id in seen:
+            raise CorpusError(f"{where}: clip id {clip_id} occurs twice; ids must be unique")
+        seen.add(clip_id)
+
+
+def read_clips(path: Path) -> list[ClipRecord]:
+    """Read `data/clips.csv`, sorted by clip id.
+
+    Raises:
+        CorpusError: columns are missing, a value has the wrong type or an id is doubled.
+    """
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    try:
+        records = [
+            ClipRecord(**{f.name: f.type(row[f.name]) for f in fields(ClipRecord)})  # type: ignore[operator]
+            for row in rows
+        ]
+    except (KeyError, ValueError, TypeError) as error:
+        raise CorpusError(f"{path}: not a clip table ({error}); run `dvc repro extract`") from error
+    require_unique([record.clip_id for record in records], str(path))
+    return sorted(records, key=lambda record: record.clip_id)
+
+
+def write_clips(path: Path, records: Iterable[ClipRecord]) -> None:
+    """Write `data/clips.csv`, sorted by clip id."""
+    ordered = sorted(records, key=lambda record: record.clip_id)
+    write_table(path, [f.name for f in fields(ClipRecord)], (asdict(r) for r in ordered))
+
+
+def write_quarantine(path: Path, rejects: Iterable[Reject]) -> None:
+    """Write `data/quarantine.csv`, sorted by clip id."""
+    ordered = sorted(rejects, key=lambda reject: (reject.clip_id, reject.file))
+    write_table(path, [f.name for f in fields(Reject)], (asdict(r) for r in ordered))
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[dict[str, object]]) -> None:
+    """Write rows as CSV with a header, atomically and with Unix line ends."""
+    with (
+        atomic_write(path) as part,
+        part.open("w", newline="", encoding="utf-8") as stream,
+    ):
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

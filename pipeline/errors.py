@@ -1,0 +1,45 @@
+"""Every error a user can cause, as one tree.
+
+    AvemoError
+    ├── ParamsError       params.yaml: unknown key, value out of range
+    ├── CorpusError       the corpus folder, its index, joins by clip id
+    ├── MediaError        one recording cannot be used
+    ├── AnnotationError   a VOC file cannot be used
+    ├── WeightsError      a checkpoint is missing, damaged or of another network
+    └── TrainingError     a network cannot be trained as asked
+
+A message is one line and says where, what was got, what was expected, and the remedy.
+Stages catch `AvemoError` at one boundary (`stages.entry`); anything else is a bug and keeps
+its traceback.
+"""
+
+
+class AvemoError(Exception):
+    """Something the user can put right; `str(error)` is one line."""
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().split())
+
+
+class ParamsError(AvemoError):
+    """params.yaml holds an unknown key or a value out of range."""
+
+
+class CorpusError(AvemoError):
+    """The corpus cannot be indexed, or clip ids do not join."""
+
+
+class MediaError(AvemoError):
+    """A recording cannot be decoded or lacks what is needed."""
+
+
+class AnnotationError(AvemoError):
+    """A VOC annotation cannot be read as boxes."""
+
+
+class WeightsError(AvemoError):
+    """Published or stored weights cannot be had or do not fit."""
+
+
+class TrainingError(AvemoError):
+    """A network cannot be trained or scored as asked."""

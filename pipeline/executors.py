@@ -1,0 +1,89 @@
+"""Where per-clip work runs: local processes, or a Dask cluster named by `AVEMO_SCHEDULER`.
+
+Work is written once against `concurrent.futures.Executor`. Worker counts come from the
+environment (`AVEMO_WORKERS`) and never from `params.yaml`: they must not change a result.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+
+from pipeline.errors import ParamsError
+
+_SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def worker_count() -> int:
+    """Local worker processes: `AVEMO_WORKERS`, else one per usable core.
+
+    Raises:
+        ParamsError: `AVEMO_WORKERS` is not a positive whole number.
+    """
+    value = os.environ.get("AVEMO_WORKERS", "")
+    if not value:
+        return (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
+    if not value.isdigit() or int(value) < 1:
+        raise ParamsError(f"AVEMO_WORKERS: got {value!r}, expected a whole number >= 1")
+    return int(value)
+
+
+@contextmanager
+def open_executor(workers: int | None = None) -> Iterator[Executor]:
+    """An executor for per-clip work, closed on exit; pending work is cancelled on an error.
+
+    Args:
+        workers: local processes; None takes `worker_count()`.
+
+    Raises:
+        ParamsError: `AVEMO_SCHEDULER` is set and `distributed` is not installed.
+    """
+    scheduler = os.environ.get("AVEMO_SCHEDULER")
+    if scheduler:
+        with _dask_executor(scheduler) as executor:
+            yield executor
+        return
+    # spawn: a forked child would inherit locked thread pools of torch and OpenCV
+    context = multiprocessing.get_context("spawn")
+    with _single_threaded_children():
+        pool = ProcessPoolExecutor(workers or worker_count(), mp_context=context)
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _single_threaded_children() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in _SINGLE_THREADED}
+    os.environ.update(dict.fromkeys(_SINGLE_THREADED, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _dask_executor(scheduler: str) -> Iterator[Executor]:
+    import importlib.util
+
+    if importlib.util.find_spec("distributed") is None:
+        raise ParamsError(
+            f"AVEMO_SCHEDULER={scheduler}: the package `distributed` is not installed; "
+            "run `pip install avemo[cluster]` or unset AVEMO_SCHEDULER"
+        )
+    from distributed import Client
+
+    with Client(scheduler) as client:
+        get_executor: Callable[[], Executor] = client.get_executor
+        with get_executor() as executor:
+            yield executor
