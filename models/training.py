@@ -1,0 +1,112 @@
+"""The training loop: it knows no model, no loss and no corpus.
+
+Losses come as a named dict and are weighted by a dict with the same keys, so that what is
+optimised and what is logged cannot drift apart. `accelerate` places the model on the device at
+hand and shares the batches out where `torchrun` starts several processes.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from pipeline.errors import TrainingError
+
+Step = Callable[[nn.Module, Any], dict[str, Tensor]]
+"""Computes the named scalar losses of one batch."""
+
+OnEpoch = Callable[[int, dict[str, float]], None]
+"""Receives the 1-based epoch and the mean of each named loss, `total` among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """How long and how fast: AdamW with a one-cycle schedule that peaks at `lr`."""
+
+    epochs: int
+    lr: float
+    weight_decay: float
+
+
+def fit(
+    model: nn.Module,
+    batches: DataLoader[Any],
+    step: Step,
+    weights: Mapping[str, float],
+    settings: TrainSettings,
+    on_epoch: OnEpoch = lambda epoch, means: None,
+) -> None:
+    """Train `model` in place for a fixed number of epochs and leave it in eval mode.
+
+    Args:
+        model: parameters with `requires_grad` are trained.
+        batches: loader of the training batches (nested lists, tuples and dicts of tensors).
+        step: named losses of a batch.
+        weights: weight of each named loss; the same keys as `step` returns.
+        settings: epochs, peak learning rate, weight decay.
+        on_epoch: logging enters here.
+
+    Raises:
+        TrainingError: no batches, keys that differ, or a loss that is not finite.
+    """
+    if len(batches) == 0:
+        raise TrainingError("nothing to train on: got 0 batches; check the split and the corpus")
+    accelerator = Accelerator()
+    home = next(model.parameters()).device
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=settings.lr, weight_decay=settings.weight_decay)
+    prepared, optimizer, loader = accelerator.prepare(model, optimizer, batches)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=settings.lr, total_steps=settings.epochs * len(loader) + 1
+    )
+    model.train()
+    for epoch in range(1, settings.epochs + 1):
+        sums: dict[str, float] = {}
+        for batch in loader:
+            losses = step(prepared, batch)
+            total = weighted_sum(losses, weights)
+            optimizer.zero_grad()
+            accelerator.backward(total)
+            accelerator.clip_grad_norm_(trained, 5.0)
+            optimizer.step()
+            schedule.step()
+            for name, value in {**losses, "total": total}.items():
+                sums[name] = sums.get(name, 0.0) + float(value.detach())
+        on_epoch(epoch, {name: value / len(loader) for name, value in sums.items()})
+    model.to(home).eval()
+
+
+def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """sum_k weights[k] * losses[k].
+
+    Raises:
+        TrainingError: the keys differ, or a loss is not finite.
+    """
+    if losses.keys() != weights.keys():
+        raise TrainingError(
+            f"losses {sorted(losses)} and weights {sorted(weights)}: expected the same names"
+        )
+    for name, value in losses.items():
+        if not math.isfinite(float(value.detach())):
+            raise TrainingError(f"loss {name} is {float(value.detach())}; lower the learning rate")
+    return torch.stack([weights[name] * losses[name] for name in sorted(losses)]).sum()
+
+
+class History:
+    """Rows of a training history; `record(...)` gives the callback for `fit`."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, object]] = []
+
+    def record(self, **where: object) -> OnEpoch:
+        """A callback that appends one row an epoch, each with the columns of `where`."""
+
+        def on_epoch(epoch: int, means: dict[str, float]) -> None:
+            self.rows.append({**where, "epoch": epoch, **means})
+
+        return on_epoch

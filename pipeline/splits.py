@@ -1,0 +1,189 @@
+"""Evaluation protocols: which clips train, which test.
+
+| protocol    | folds                        | test clips of a fold                            |
+|-------------|------------------------------|-------------------------------------------------|
+| `paper`     | one, `paper`                 | `test_per_emotion` random clips per emotion     |
+| `loso`      | one a speaker                | all clips of the speaker left out               |
+| `loso_text` | one a speaker and text group | the speaker's clips of the group; neither the   |
+|             |                              | speaker nor a sentence of the group is trained  |
+| `folds`     | those of a CSV file          | the clips that the file puts in the fold        |
+"""
+
+import csv
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.clips import ClipRecord, emotions_of, require_unique
+from pipeline.errors import CorpusError
+from pipeline.params import Section
+
+SAVEE_ORDER = ("JE", "KL", "DC", "JK")
+"""Order in which SAVEE's speakers are left out; other speakers follow by name."""
+
+
+class SplitParams(Section):
+    """Section `split` of `params.yaml`."""
+
+    protocol: Literal["paper", "loso", "loso_text", "folds"]
+    test_per_emotion: int = Field(ge=1)
+    text_groups: int = Field(ge=2)
+    folds_csv: Path
+    seed: int = Field(ge=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Clip ids that train and clip ids that test, disjoint, each sorted."""
+
+    name: str
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+def make_folds(records: Sequence[ClipRecord], params: SplitParams) -> list[Fold]:
+    """Split clips by `split.protocol`.
+
+    Raises:
+        CorpusError: the protocol cannot be had from these clips (too few clips of an emotion,
+            one speaker only, unknown sentences, a folds file that does not fit), or a fold
+            would train without one of the emotions that it tests.
+    """
+    if params.protocol == "paper":
+        folds = [_paper(records, params)]
+    elif params.protocol == "loso":
+        folds = [_without_speaker(records, s) for s in speaker_order(records)]
+    elif params.protocol == "loso_text":
+        folds = _loso_text(records, params)
+    else:
+        folds = _from_csv(records, params.folds_csv)
+    for fold in folds:
+        _check(fold, records)
+    return folds
+
+
+def speaker_order(records: Sequence[ClipRecord]) -> list[str]:
+    """Speakers in the order in which they are left out: SAVEE's first, then by name.
+
+    Raises:
+        CorpusError: fewer than two speakers.
+    """
+    speakers = {record.speaker for record in records}
+    if len(speakers) < 2:
+        raise CorpusError(
+            f"split.protocol: leave-one-speaker-out needs 2 speakers, got {sorted(speakers)}; "
+            "use `paper` or `folds`"
+        )
+    known = [speaker for speaker in SAVEE_ORDER if speaker in speakers]
+    return known + sorted(speakers.difference(SAVEE_ORDER))
+
+
+def _paper(records: Sequence[ClipRecord], params: SplitParams) -> Fold:
+    generator = random.Random(params.seed)
+    test: set[str] = set()
+    for emotion in emotions_of(records):
+        ids = sorted(r.clip_id for r in records if r.emotion == emotion)
+        if len(ids) <= params.test_per_emotion:
+            raise CorpusError(
+                f"split.test_per_emotion: got {params.test_per_emotion}, but {emotion} has "
+                f"{len(ids)} clips and must keep one to train on; lower it"
+            )
+        test.update(generator.sample(ids, params.test_per_emotion))
+    return _fold("paper", records, test)
+
+
+def _without_speaker(records: Sequence[ClipRecord], speaker: str) -> Fold:
+    return _fold(speaker, records, {r.clip_id for r in records if r.speaker == speaker})
+
+
+def _loso_text(records: Sequence[ClipRecord], params: SplitParams) -> list[Fold]:
+    """Leave out a speaker and a group of sentences at once.
+
+    Every sentence belongs to one of `text_groups` groups, dealt so that each emotion's sentences
+    spread over the groups. A fold tests the speaker's clips of one group and trains on the other
+    speakers' clips of the other groups, so that every clip is tested exactly once.
+    """
+    missing = [record.clip_id for record in records if not record.sentence]
+    if missing:
+        raise CorpusError(
+            f"split.protocol loso_text: {len(missing)} clips have no sentence id, the first is "
+            f"{missing[0]}; use `loso`"
+        )
+    groups = _text_groups(records, params)
+    folds = []
+    for speaker in speaker_order(records):
+        for group in range(params.text_groups):
+            test = {
+                r.clip_id for r in records if r.speaker == speaker and groups[r.sentence] == group
+            }
+            train = {
+                r.clip_id for r in records if r.speaker != speaker and groups[r.sentence] != group
+            }
+            if test:
+                folds.append(
+                    Fold(f"{speaker}-text{group}", tuple(sorted(train)), tuple(sorted(test)))
+                )
+    return folds
+
+
+def _text_groups(records: Sequence[ClipRecord], params: SplitParams) -> dict[str, int]:
+    generator = random.Random(params.seed)
+    said_as: dict[str, set[str]] = {}
+    for record in records:
+        said_as.setdefault(record.sentence, set()).add(record.emotion)
+    kinds: dict[tuple[str, ...], list[str]] = {}
+    for sentence, emotions in sorted(said_as.items()):
+        kinds.setdefault(tuple(sorted(emotions)), []).append(sentence)
+    groups: dict[str, int] = {}
+    for _, sentences in sorted(kinds.items()):
+        generator.shuffle(sentences)
+        for sentence in sentences:
+            groups[sentence] = len(groups) % params.text_groups
+    return groups
+
+
+def _from_csv(records: Sequence[ClipRecord], path: Path) -> list[Fold]:
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = [(row["clip_id"], row["fold"]) for row in csv.DictReader(stream)]
+    except FileNotFoundError as error:
+        raise CorpusError(
+            f"split.folds_csv: {path}: no such file; write one with columns clip_id,fold"
+        ) from error
+    except KeyError as error:
+        raise CorpusError(f"{path}: column {error} is missing; expected clip_id,fold") from error
+    require_unique([clip_id for clip_id, _ in rows], str(path))
+    fold_of = dict(rows)
+    ids = {record.clip_id for record in records}
+    unknown, missing = sorted(fold_of.keys() - ids), sorted(ids - fold_of.keys())
+    if unknown or missing:
+        raise CorpusError(
+            f"{path}: {len(unknown)} unknown clip ids {unknown[:3]}, {len(missing)} clips without "
+            f"a fold {missing[:3]}; every id of data/clips.csv must stand there once"
+        )
+    names = sorted(set(fold_of.values()))
+    return [_fold(name, records, {i for i, f in fold_of.items() if f == name}) for name in names]
+
+
+def _fold(name: str, records: Sequence[ClipRecord], test: set[str]) -> Fold:
+    train = sorted(r.clip_id for r in records if r.clip_id not in test)
+    return Fold(name, tuple(train), tuple(sorted(test)))
+
+
+def _check(fold: Fold, records: Sequence[ClipRecord]) -> None:
+    emotion = {record.clip_id: record.emotion for record in records}
+    if not fold.train or not fold.test:
+        raise CorpusError(
+            f"fold {fold.name}: {len(fold.train)} clips to train on and {len(fold.test)} to test; "
+            "both must be at least 1; choose another split.protocol"
+        )
+    untrained = {emotion[i] for i in fold.test} - {emotion[i] for i in fold.train}
+    if untrained:
+        raise CorpusError(
+            f"fold {fold.name}: {', '.join(sorted(untrained))} occurs in its test clips only; "
+            "no system can learn it; choose another split.protocol or add clips"
+        )

@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.clips import ClipRecord
+from pipeline.errors import CorpusError
+from pipeline.splits import SplitParams, make_folds
+
+EMOTIONS = ("anger", "fear", "neutral")
+
+
+def record(speaker, emotion, take, sentence=None):
+    sentence = f"s{take}" if sentence is None else sentence
+    clip_id = f"{speaker}_{emotion[0]}{take:02d}"
+    return ClipRecord(clip_id, speaker, emotion, sentence, 10, 25.0, 1, 32, 32, 4800, 48000)
+
+
+def corpus(speakers=("DC", "JE", "JK", "KL"), takes=4):
+    return [record(s, e, t) for s in speakers for e in EMOTIONS for t in range(takes)]
+
+
+def params(**changes):
+    values = {
+        "protocol": "paper",
+        "test_per_emotion": 3,
+        "text_groups": 2,
+        "folds_csv": Path("folds.csv"),
+        "seed": 0,
+    }
+    return SplitParams(**{**values, **changes})
+
+
+def test_paper_takes_so_many_clips_of_each_emotion():
+    records = corpus()
+    (fold,) = make_folds(records, params())
+    emotion = {r.clip_id: r.emotion for r in records}
+    counts = [sum(emotion[i] == e for i in fold.test) for e in EMOTIONS]
+    assert counts == [3, 3, 3]
+    assert make_folds(records, params(seed=1)) != [fold]
+    assert make_folds(records[::-1], params()) == [fold]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 99), st.sampled_from(["paper", "loso", "loso_text"]), st.integers(2, 4))
+def test_no_clip_trains_and_tests_in_one_fold(seed, protocol, groups):
+    records = corpus()
+    for fold in make_folds(records, params(seed=seed, protocol=protocol, text_groups=groups)):
+        assert not set(fold.train) & set(fold.test)
+
+
+@pytest.mark.parametrize("protocol", ["loso", "loso_text"])
+def test_leave_one_speaker_out_shares_no_speaker_and_tests_each_clip_once(protocol):
+    records = corpus()
+    by_id = {r.clip_id: r for r in records}
+    folds = make_folds(records, params(protocol=protocol))
+    for fold in folds:
+        assert not {by_id[i].speaker for i in fold.train} & {by_id[i].speaker for i in fold.test}
+    assert sorted(i for fold in folds for i in fold.test) == sorted(by_id)
+
+
+def test_loso_leaves_speakers_out_in_the_order_of_savee():
+    assert [f.name for f in make_folds(corpus(), params(protocol="loso"))] == [
+        "JE", "KL", "DC", "JK",
+    ]  # fmt: skip
+
+
+def test_loso_text_shares_no_sentence():
+    records = corpus()
+    sentence = {r.clip_id: r.sentence for r in records}
+    for fold in make_folds(records, params(protocol="loso_text")):
+        assert not {sentence[i] for i in fold.train} & {sentence[i] for i in fold.test}
+
+
+def test_folds_file_is_followed_and_checked(tmp_path):
+    records = corpus(speakers=("DC", "JE"))
+    path = tmp_path / "folds.csv"
+    rows = [f"{r.clip_id},{r.speaker}" for r in records]
+    path.write_text("\n".join(["clip_id,fold", *rows]))
+    folds = make_folds(records, params(protocol="folds", folds_csv=path))
+    assert [f.name for f in folds] == ["DC", "JE"]
+    path.write_text("\n".join(["clip_id,fold", "XX_a01,1", *rows[1:]]))
+    with pytest.raises(CorpusError, match=r"1 unknown clip ids \['XX_a01'\], 1 clips without"):
+        make_folds(records, params(protocol="folds", folds_csv=path))
+
+
+def test_what_cannot_be_split_is_refused():
+    with pytest.raises(CorpusError, match="lower it"):
+        make_folds(corpus(speakers=("DC",), takes=3), params(test_per_emotion=3))
+    with pytest.raises(CorpusError, match="needs 2 speakers"):
+        make_folds(corpus(speakers=("DC",)), params(protocol="loso"))
+    with pytest.raises(CorpusError, match="no sentence id"):
+        make_folds([record("DC", "fear", 0, ""), *corpus()[1:]], params(protocol="loso_text"))
+    only_dc_fears = [r for r in corpus() if r.speaker == "DC" or r.emotion != "fear"]
+    with pytest.raises(CorpusError, match="fear occurs in its test clips only"):
+        make_folds(only_dc_fears, params(protocol="loso"))
