@@ -1,0 +1,131 @@
+"""Feature pyramids of the face detector and the published weights that fit them."""
+
+from pathlib import Path
+from typing import Literal
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import (
+    MobileNet_V3_Large_Weights,
+    ResNet18_Weights,
+    ResNet50_Weights,
+    WeightsEnum,
+    resnet18,
+)
+from torchvision.models.detection import (
+    FasterRCNN_MobileNet_V3_Large_320_FPN_Weights,
+    FasterRCNN_ResNet50_FPN_Weights,
+)
+from torchvision.models.detection.backbone_utils import (
+    BackboneWithFPN,
+    mobilenet_backbone,
+    resnet_fpn_backbone,
+)
+from torchvision.ops import FrozenBatchNorm2d
+
+from pipeline.errors import WeightsError
+
+BackboneName = Literal["resnet50", "mobilenet_v3", "resnet18_light"]
+Origin = Literal["untrained", "imagenet", "coco"]
+"""Where a detector's weights once began; decides on its normalisation layers."""
+
+LIGHT_CHANNELS = 64
+ANCHOR_SIZES_PX = (32, 64, 128, 256, 512)
+
+IMAGENET: dict[BackboneName, WeightsEnum] = {
+    "resnet50": ResNet50_Weights.IMAGENET1K_V1,
+    "mobilenet_v3": MobileNet_V3_Large_Weights.IMAGENET1K_V1,
+    "resnet18_light": ResNet18_Weights.IMAGENET1K_V1,
+}
+COCO: dict[BackboneName, WeightsEnum] = {
+    "resnet50": FasterRCNN_ResNet50_FPN_Weights.COCO_V1,
+    "mobilenet_v3": FasterRCNN_MobileNet_V3_Large_320_FPN_Weights.COCO_V1,
+}
+
+
+def build_backbone(name: BackboneName, origin: Origin, frozen_stages: int) -> BackboneWithFPN:
+    """A feature pyramid; maps batches [B, 3, H, W] to a dict of maps [B, C, H/s, W/s].
+
+    Untrained networks get batch normalisation, the others torchvision's frozen one.
+
+    Args:
+        name: `resnet50` and `mobilenet_v3` are torchvision's own; `resnet18_light` is a ResNet-18
+            with a 64-channel pyramid, small enough to learn from scratch on a CPU.
+        origin: kind of weights that will be loaded.
+        frozen_stages: stages that are not trained, counted from the image.
+    """
+    norm = nn.BatchNorm2d if origin == "untrained" else FrozenBatchNorm2d
+    if name == "resnet50":
+        return resnet_fpn_backbone(
+            backbone_name="resnet50",
+            weights=None,
+            norm_layer=norm,
+            trainable_layers=5 - frozen_stages,
+        )
+    if name == "mobilenet_v3":
+        pyramid: BackboneWithFPN = mobilenet_backbone(
+            backbone_name="mobilenet_v3_large",
+            weights=None,
+            fpn=True,
+            norm_layer=norm,
+            trainable_layers=6 - frozen_stages,
+        )
+        return pyramid
+    return _light_resnet18(norm, frozen_stages)
+
+
+def anchor_sizes(name: BackboneName) -> tuple[tuple[int, ...], ...]:
+    """Anchor sizes in px of the resized image, one tuple a level, as torchvision sets them."""
+    if name == "mobilenet_v3":
+        return (ANCHOR_SIZES_PX,) * 3
+    return tuple((size,) for size in ANCHOR_SIZES_PX)
+
+
+def imagenet_state(name: BackboneName) -> dict[str, Tensor]:
+    """Published classification weights of the backbone's body.
+
+    Raises:
+        WeightsError: they are not in torch's cache and cannot be fetched.
+    """
+    return _published(IMAGENET[name])
+
+
+def coco_state(name: BackboneName) -> dict[str, Tensor]:
+    """Published weights of the whole torchvision detector.
+
+    Raises:
+        WeightsError: there are none for this backbone, or they cannot be fetched.
+    """
+    if name not in COCO:
+        raise WeightsError(
+            f"detector.weights: got coco, but nobody published COCO weights for {name}; "
+            f"use imagenet or untrained, or detector.backbone {' or '.join(COCO)}"
+        )
+    return _published(COCO[name])
+
+
+def _light_resnet18(norm: type[nn.Module], frozen_stages: int) -> BackboneWithFPN:
+    body = resnet18(norm_layer=norm)
+    stages = [["conv1", "bn1"], ["layer1"], ["layer2"], ["layer3"], ["layer4"]]
+    for part in (part for stage in stages[:frozen_stages] for part in stage):
+        body.get_submodule(part).requires_grad_(False)
+    return BackboneWithFPN(
+        body,
+        return_layers={f"layer{k + 1}": str(k) for k in range(4)},
+        in_channels_list=[64, 128, 256, 512],
+        out_channels=LIGHT_CHANNELS,
+    )
+
+
+def _published(weights: WeightsEnum) -> dict[str, Tensor]:
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    try:
+        state: dict[str, Tensor] = weights.get_state_dict(
+            progress=False, check_hash=True, weights_only=True
+        )
+    except (URLError, OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"{file}: cannot fetch {weights.url} ({error}); download it by hand and put it there"
+        ) from error
+    return state

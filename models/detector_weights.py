@@ -1,0 +1,137 @@
+"""Where a detector's weights come from, and the safetensors file that keeps them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torchvision.models.detection._utils import overwrite_eps
+
+from models.backbones import Origin, coco_state, imagenet_state
+from models.detector import Detector, DetectorParams, assemble
+from pipeline.errors import WeightsError
+
+CLASS_LAYER = "net.roi_heads.box_predictor.class_logits."
+TORCHVISION_PREDICTOR = "roi_heads.box_predictor."
+
+
+def build_detector(params: DetectorParams, classes: Sequence[str]) -> Detector:
+    """A detector with the weights that `detector.weights` asks for.
+
+    | weights     | comes from                                   | stays random                  |
+    |-------------|----------------------------------------------|-------------------------------|
+    | `untrained` |                                              | everything                    |
+    | `imagenet`  | the backbone's body, published               | pyramid, proposals, head      |
+    | `coco`      | torchvision's whole detector, published      | the last layers of the head   |
+    | a path      | a file of `save_detector`, same architecture | the class layer where classes |
+    |             |                                              | differ                        |
+
+    Raises:
+        WeightsError: the weights cannot be had or do not fit the architecture.
+    """
+    if params.weights == "untrained":
+        return _assemble(params, classes, "untrained")
+    if params.weights == "imagenet":
+        return _with_imagenet(params, classes)
+    if params.weights == "coco":
+        return _with_coco(params, classes)
+    return _with_file(params, classes)
+
+
+def origin_of(params: DetectorParams) -> Origin:
+    """Where the weights once began; a file remembers it."""
+    if params.weights in ("untrained", "imagenet", "coco"):
+        return cast(Origin, params.weights)
+    return cast(Origin, _metadata(Path(params.weights))["origin"])
+
+
+def save_detector(path: Path, detector: Detector, params: DetectorParams) -> None:
+    """Write weights, and in the metadata how to build the network around them."""
+    about = {
+        "params": params.model_dump_json(),
+        "classes": json.dumps(detector.classes),
+        "origin": origin_of(params),
+    }
+    state = {name: value.contiguous() for name, value in detector.state_dict().items()}
+    save_file(state, path, metadata=about)
+
+
+def load_detector(path: Path) -> Detector:
+    """Rebuild a detector from `save_detector`'s file, in eval mode.
+
+    Raises:
+        WeightsError: the file is missing, damaged or not a detector.
+    """
+    about = _metadata(path)
+    params = DetectorParams.model_validate_json(about["params"])
+    detector = _assemble(params, json.loads(about["classes"]), cast(Origin, about["origin"]))
+    detector.load_state_dict(load_file(path))
+    return detector.eval()
+
+
+def _assemble(params: DetectorParams, classes: Sequence[str], origin: Origin) -> Detector:
+    detector = assemble(params, classes, origin)
+    if origin == "coco" and params.backbone == "resnet50":
+        overwrite_eps(detector, 0.0)  # these weights were trained without it
+    return detector
+
+
+def _with_imagenet(params: DetectorParams, classes: Sequence[str]) -> Detector:
+    state = imagenet_state(params.backbone)
+    detector = _assemble(params, classes, "imagenet")
+    body = detector.net.backbone.body
+    wanted = body.state_dict().keys()
+    prefix = "features." if params.backbone == "mobilenet_v3" else ""
+    found = {name.removeprefix(prefix): value for name, value in state.items()}
+    body.load_state_dict({name: found[name] for name in wanted if name in found})
+    return detector
+
+
+def _with_coco(params: DetectorParams, classes: Sequence[str]) -> Detector:
+    state = coco_state(params.backbone)
+    detector = _assemble(params, classes, "coco")
+    own = {
+        name: value
+        for name, value in detector.net.state_dict().items()
+        if name.startswith(TORCHVISION_PREDICTOR)
+    }
+    published = {
+        name: value for name, value in state.items() if not name.startswith(TORCHVISION_PREDICTOR)
+    }
+    detector.net.load_state_dict({**published, **own})
+    return detector
+
+
+def _with_file(params: DetectorParams, classes: Sequence[str]) -> Detector:
+    path = Path(params.weights)
+    about = _metadata(path)
+    detector = _assemble(params, classes, cast(Origin, about["origin"]))
+    state: dict[str, Tensor] = load_file(path)
+    if json.loads(about["classes"]) != list(classes):
+        own = detector.state_dict()
+        state |= {name: own[name] for name in own if name.startswith(CLASS_LAYER)}
+    try:
+        detector.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{path}: not weights of detector.backbone {params.backbone}; "
+            f"expected those of {DetectorParams.model_validate_json(about['params']).backbone}"
+        ) from error
+    return detector
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(
+            f"{path}: not a readable detector file ({error}); expected untrained, imagenet, coco "
+            "or the path of a results/detector/<fold>.safetensors"
+        ) from error
+    if not {"params", "classes", "origin"} <= about.keys():
+        raise WeightsError(f"{path}: not a detector file; its metadata says {sorted(about)}")
+    return dict(about)
