@@ -1,0 +1,210 @@
+"""Who shows what in the demo corpus: from an emotion to the parameters of a face and a voice.
+
+An emotion is two short vectors: how it moves a face and how it moves a voice. A take shows them
+weakened, blended with a look-alike, shifted by its speaker's dialect, and with some scatter. Face
+and voice draw these independently, and their look-alikes differ (fear looks like surprise and
+sounds like nothing else; anger sounds like happiness and looks like disgust): that is what leaves
+room for fusion.
+"""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.corpora.demo_cast import Speaker
+
+CODES = {
+    "anger": "a",
+    "disgust": "d",
+    "fear": "f",
+    "happiness": "h",
+    "neutral": "n",
+    "sadness": "sa",
+    "surprise": "su",
+}
+"""SAVEE's file codes of the seven emotions."""
+
+COMMON_SENTENCES = 3
+"""SAVEE: sentences 1-3 are said in every emotion, 4 and 5 in one emotion and in neutral."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How emotions show in one modality; all tables are keyed by parameter or by emotion."""
+
+    scatter: Mapping[str, float]  # standard deviation between takes at ambiguity 1
+    shown: Mapping[str, tuple[float, ...]]  # full-blown emotion, in the order of `scatter`
+    look_alike: Mapping[str, str]
+
+
+FACE = Manner(
+    scatter={
+        "brow_inner": 0.30,  # inner brow raised
+        "brow_outer": 0.30,  # outer brow raised
+        "brow_lower": 0.30,  # brows pulled down and together
+        "eye_open": 0.30,  # eyes wide (+) or drooping (-)
+        "squint": 0.25,  # lower lids raised
+        "corner": 0.30,  # mouth corners up (+) or down (-)
+        "stretch": 0.25,  # mouth wide (+) or narrow (-)
+        "lip_raise": 0.20,  # upper lip raised, teeth show
+        "part": 0.10,  # mouth open at rest
+        "wrinkle": 0.20,  # nose wrinkled
+        "pitch": 0.40,  # head down (+) or up (-), in units of 12 degrees
+        "roll": 0.40,  # head tilted, in units of 12 degrees
+        "motion": 0.30,  # head movement while speaking
+    },
+    # fmt: off
+    shown={
+        "anger": (-0.2, 0.10, 1.00, 0.10, 0.55, -0.55, 0.05, 0.10, 0.02, 0.35, 0.45, 0.00, 0.70),
+        "disgust": (-0.1, -0.1, 0.75, -0.3, 0.65, -0.50, -0.1, 0.90, 0.05, 0.95, -0.3, 0.25, 0.20),
+        "fear": (1.00, 0.35, 0.35, 0.80, 0.00, -0.35, 0.50, 0.00, 0.28, 0.00, -0.2, -0.1, 0.55),
+        "happiness": (0.10, 0.20, -0.1, -0.1, 0.65, 1.00, 0.60, 0.30, 0.12, 0.00, -0.1, 0.20, 0.50),
+        "neutral": (0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00),
+        "sadness": (0.90, -0.3, 0.20, -0.5, 0.05, -0.75, -0.2, 0.00, 0.00, 0.00, 0.55, -0.3, -0.3),
+        "surprise": (0.90, 1.00, -0.1, 0.95, 0.00, 0.00, -0.3, 0.00, 0.48, 0.00, -0.3, 0.00, 0.40),
+    },
+    # fmt: on
+    look_alike={
+        "anger": "disgust",
+        "disgust": "anger",
+        "fear": "surprise",
+        "happiness": "neutral",
+        "neutral": "sadness",
+        "sadness": "neutral",
+        "surprise": "fear",
+    },
+)
+
+VOICE = Manner(
+    scatter={
+        "pitch": 1.2,  # level, semitones above the speaker's own
+        "range": 0.3,  # of the intonation, log2 of the ratio to neutral
+        "slope": 1.5,  # semitones from the first syllable to the last
+        "tempo": 0.12,  # syllable rate, log2 of the ratio to neutral
+        "energy": 2.5,  # dB
+        "bright": 1.2,  # source tilt, dB per octave above neutral
+        "jitter": 0.4,  # cycle-to-cycle scatter of the period, %
+        "shimmer": 1.5,  # cycle-to-cycle scatter of the level, %
+        "breath": 2.0,  # aspiration noise, dB above neutral
+        "tremor": 0.15,  # 6 Hz wobble of the pitch, semitones
+        "attack": 0.3,  # how sharply syllables start, log2 of the ratio to neutral
+        "pause": 0.02,  # share of the clip that is a pause inside the sentence
+    },
+    # fmt: off
+    shown={
+        "anger": (2.5, 0.60, -2.0, 0.25, 7.0, 3.5, 1.6, 6.0, 0.0, 0.0, 1.0, -0.02),
+        "disgust": (-1.5, 0.10, -3.0, -0.3, 0.0, 0.0, 1.4, 6.0, 3.0, 0.0, 0.2, 0.05),
+        "fear": (6.0, -0.4, 1.0, 0.30, 0.0, -0.5, 1.2, 4.0, 8.0, 1.0, 0.0, 0.02),
+        "happiness": (4.5, 0.95, 1.0, 0.15, 5.0, 2.5, 0.2, 1.0, 1.0, 0.0, 0.4, -0.02),
+        "neutral": (0.0, 0.00, -1.5, 0.00, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+        "sadness": (-1.0, -0.6, -3.0, -0.35, -5.0, -3.0, 0.6, 2.0, 5.0, 0.25, -0.6, 0.08),
+        "surprise": (6.5, 1.00, 6.0, 0.00, 3.0, 1.0, 0.0, 0.0, 3.0, 0.0, 0.3, 0.02),
+    },
+    # fmt: on
+    look_alike={
+        "anger": "happiness",
+        "disgust": "neutral",
+        "fear": "surprise",
+        "happiness": "anger",
+        "neutral": "sadness",
+        "sadness": "neutral",
+        "surprise": "happiness",
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """What turns the whole corpus: its seed and how unclear its emotions are, 0-1."""
+
+    seed: int
+    ambiguity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """One take, decided; `face` and `voice` map the parameters of `FACE` and `VOICE` to values."""
+
+    speaker: Speaker
+    emotion: str
+    take: int
+    face: Mapping[str, float]
+    voice: Mapping[str, float]
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """File stem in SAVEE's manner, e.g. `sa01`."""
+        return take_name(self.emotion, self.take)
+
+    @property
+    def sentence(self) -> str:
+        """What is said; equal ids have equal sounds."""
+        return sentence_id(self.emotion, self.take)
+
+    def rng(self, part: str) -> np.random.Generator:
+        """Random numbers for one part of this take and of no other."""
+        return generator(self.seed, self.speaker.name, self.name, part)
+
+
+def take_name(emotion: str, take: int) -> str:
+    """File stem of a take (1-based), e.g. `sa01`."""
+    return f"{CODES[emotion]}{take:02d}"
+
+
+def sentence_id(emotion: str, take: int) -> str:
+    """What is said in a take, as in SAVEE.
+
+    Takes 1-3 are common to all emotions, 4 and 5 belong to one emotion, and neutral reads those
+    of the six others as its takes 4-15. Any further take has a sentence of its own.
+    """
+    if take <= COMMON_SENTENCES:
+        return f"common{take:02d}"
+    others = [name for name in CODES if name != "neutral"]
+    which, number = divmod(take - COMMON_SENTENCES - 1, 2)
+    if emotion == "neutral" and which < len(others):
+        return take_name(others[which], COMMON_SENTENCES + 1 + number)
+    return take_name(emotion, take)
+
+
+def generator(seed: int, *names: str) -> np.random.Generator:
+    """Random numbers that depend on the seed and the names alone."""
+    return np.random.default_rng([seed, *(zlib.crc32(name.encode()) for name in names)])
+
+
+def perform(speaker: Speaker, emotion: str, take: int, knobs: Knobs) -> Performance:
+    """Decide one take.
+
+    Args:
+        speaker: who speaks.
+        emotion: a key of `CODES`.
+        take: 1-based.
+        knobs: seed and ambiguity.
+    """
+    rng = generator(knobs.seed, speaker.name, take_name(emotion, take), "plan")
+    return Performance(
+        speaker=speaker,
+        emotion=emotion,
+        take=take,
+        face=_show(FACE, speaker, emotion, rng, knobs),
+        voice=_show(VOICE, speaker, emotion, rng, knobs),
+        seed=knobs.seed,
+    )
+
+
+def _show(
+    manner: Manner, speaker: Speaker, emotion: str, rng: np.random.Generator, knobs: Knobs
+) -> dict[str, float]:
+    """Weaken, blend, shift and scatter a full-blown emotion."""
+    scatter = np.array(list(manner.scatter.values()))
+    gain = speaker.face_gain if manner is FACE else speaker.voice_gain
+    dialect = generator(knobs.seed, speaker.name, emotion, "face" if manner is FACE else "voice")
+    strength = gain * (1.0 - 0.9 * knobs.ambiguity * rng.uniform())
+    blend = knobs.ambiguity * rng.uniform()
+    own = np.array(manner.shown[emotion])
+    other = np.array(manner.shown[manner.look_alike[emotion]])
+    shift = 0.7 * dialect.standard_normal(scatter.size) + rng.standard_normal(scatter.size)
+    values = strength * ((1.0 - blend) * own + blend * other) + knobs.ambiguity * scatter * shift
+    return dict(zip(manner.scatter, values.tolist(), strict=True))

@@ -1,0 +1,34 @@
+"""Stage `demo`: make the embedded demo corpus, or only a note where another corpus is used.
+
+Inputs: none. Outputs: `data/demo`. Params: `corpus`, `demo`.
+"""
+
+import time
+from pathlib import Path
+
+from pipeline.corpora import CorpusParams
+from pipeline.corpora.demo import DemoParams, build, build_nothing
+from pipeline.params import load_section
+from pipeline.progress import closing
+from stages.entry import run
+
+
+def main(out: Path) -> None:
+    """Make the embedded demo corpus.
+
+    Args:
+        out: folder for the corpus, in SAVEE's layout.
+    """
+    started = time.monotonic()
+    corpus = load_section("corpus", CorpusParams)
+    params = load_section("demo", DemoParams)
+    if corpus.name != "demo":
+        build_nothing(out, corpus.name)
+        closing("demo", f"not needed for {corpus.name}", started)
+        return
+    products = build(out, params)
+    closing("demo", f"{len(products.folders)} clips, {products.cached} from cache", started)
+
+
+if __name__ == "__main__":
+    run(main)
