@@ -27,6 +27,9 @@ __all__ = ["FACE", "Annotation", "Box", "FaceObject", "Flags", "read", "write"]
 
 log = logging.getLogger(__name__)
 
+MIN_SIDE_PX = 2
+"""Narrower boxes are not written: gluon-cv refuses xmin = xmax."""
+
 TYPED_ATTRIBUTES = ("emotion", "primary", "score", "source")
 
 
@@ -36,7 +39,7 @@ def write(path: Path, annotation: Annotation) -> None:
     Args:
         path: XML file to replace.
         annotation: its boxes have whole-pixel corners (`Box.rounded`) inside the image and are at
-            least 2 px wide and high (gluon-cv refuses xmin = xmax).
+            least `MIN_SIDE_PX` wide and high.
 
     Raises:
         AnnotationError: a box or the folder's name is not as every reader needs it.
@@ -122,8 +125,8 @@ def _typed_attributes(item: FaceObject) -> list[tuple[str, str]]:
 def _check_writable(path: Path, box: Box, annotation: Annotation) -> None:
     if box != box.rounded():
         raise AnnotationError(f"{path}: {box} is not in whole pixels; write box.rounded()")
-    if box.width < 2 or box.height < 2:
-        raise AnnotationError(f"{path}: {box} is under 2 px wide or high; leave it out")
+    if min(box.width, box.height) < MIN_SIDE_PX:
+        raise AnnotationError(f"{path}: {box} is under {MIN_SIDE_PX} px wide or high; leave it out")
     width, height = annotation.width_px, annotation.height_px
     if box.x1 < 0 or box.y1 < 0 or box.x2 > width or box.y2 > height:
         raise AnnotationError(f"{path}: {box} leaves the {width}x{height} image; clamp it")

@@ -1,0 +1,114 @@
+"""How well the annotation agrees with a corpus's ground truth, where it comes with one."""
+
+import csv
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from annotations.annotate import FrameSummary
+from annotations.box import Box
+from pipeline.clips import ClipRecord
+from pipeline.errors import CorpusError
+
+FOUND_IOU = 0.5
+"""Overlap with the true box from which a face counts as found."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrueFrame:
+    """Ground truth of a source frame."""
+
+    box: Box
+    speaking: bool
+
+
+def read_truth(path: Path) -> dict[int, TrueFrame]:
+    """Read `frame,x1,y1,x2,y2,mouth_open,speech`: source frame numbers (0-based), px half-open.
+
+    Raises:
+        CorpusError: a column is missing or a value is not a number or not a box.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            return {
+                int(row["frame"]): TrueFrame(
+                    Box(*(float(row[side]) for side in ("x1", "y1", "x2", "y2"))),
+                    row["speech"].strip() == "1",
+                )
+                for row in csv.DictReader(stream)
+            }
+    except (KeyError, ValueError, AttributeError) as error:
+        raise CorpusError(f"{path}: not a table of true faces ({error})") from error
+
+
+def measure(
+    records: Sequence[ClipRecord],
+    summaries: Mapping[str, Sequence[FrameSummary]],
+    truths: Mapping[str, Mapping[int, TrueFrame]],
+) -> dict[str, object]:
+    """Compare boxes and speech probabilities with the truth.
+
+    Args:
+        records: clips; those without a truth are left out.
+        summaries: rows of each clip's frames.
+        truths: true frames of each clip, by source frame.
+
+    Returns:
+        `frames`: frames with a true face. `recall`: share of them whose speaker box overlaps it by
+        `FOUND_IOU`. `mean_iou`: over frames with a speaker box. `speech_auc`: area under the ROC
+        curve of the speech probability, mean over speakers; `speech_auc_by_speaker` has each.
+        Figures without data are left out.
+    """
+    overlaps: list[float] = []
+    frames = 0
+    speech: dict[str, list[tuple[bool, float]]] = defaultdict(list)
+    for record in records:
+        for row in summaries.get(record.clip_id, ()):
+            true = truths.get(record.clip_id, {}).get(row.frame * record.frame_step)
+            if true is None:
+                continue
+            frames += 1
+            overlaps += [row.box.iou(true.box)] if row.box else []
+            speech[record.speaker].append((true.speaking, row.speech))
+    found: dict[str, object] = {"frames": frames}
+    if frames:
+        found["recall"] = round(sum(iou >= FOUND_IOU for iou in overlaps) / frames, 4)
+    if overlaps:
+        found["mean_iou"] = round(sum(overlaps) / len(overlaps), 4)
+    areas = {name: area_under_roc(pairs) for name, pairs in sorted(speech.items())}
+    by_speaker = {name: round(area, 4) for name, area in areas.items() if area is not None}
+    if by_speaker:
+        found["speech_auc"] = round(sum(by_speaker.values()) / len(by_speaker), 4)
+        found["speech_auc_by_speaker"] = by_speaker
+    return found
+
+
+def describe(figures: Mapping[str, object]) -> str:
+    """The closing line's numbers: counts, and agreement with the truth where there is one."""
+    text = "{clips} clips, {frames} frames, {frames_without_face} without a face".format(**figures)
+    truth = figures.get("truth")
+    if isinstance(truth, dict) and "speech_auc" in truth and "mean_iou" in truth:
+        text += "; against truth: recall {recall:.3f}, mean IoU {mean_iou:.3f}".format(**truth)
+        text += ", speech AUC {speech_auc:.3f}".format(**truth)
+    return text
+
+
+def area_under_roc(pairs: Sequence[tuple[bool, float]]) -> float | None:
+    """Chance that a positive has the higher score than a negative, ties counted half.
+
+    Args:
+        pairs: (is positive, score).
+
+    Returns:
+        0 to 1, None where one of the classes is missing.
+    """
+    from scipy.stats import rankdata
+
+    positives = sum(positive for positive, _ in pairs)
+    negatives = len(pairs) - positives
+    if not positives or not negatives:
+        return None
+    ranks = rankdata([score for _, score in pairs])
+    rank_sum = sum(rank for rank, (positive, _) in zip(ranks, pairs, strict=True) if positive)
+    return float((rank_sum - positives * (positives + 1) / 2) / (positives * negatives))

@@ -1,0 +1,55 @@
+"""Find faces and speech activity in all stored frames; write VOC annotations.
+
+Inputs: frames, `data/clips.csv`, `data/truth` (empty where the corpus has none).
+Outputs: one XML file a frame, `ImageSets/Main`, `labelmap.txt`, `data/speech.csv`, and
+`data/annotation_metrics.json`: counts, and agreement with the truth.
+Params: `annotate`, `split`.
+"""
+
+import json
+import time
+from pathlib import Path
+
+from annotations.agreement import describe, measure, read_truth
+from annotations.annotate import AnnotateParams
+from annotations.corpus import annotate_corpus, count_faces, write_speech
+from annotations.image_sets import write_image_sets, write_labelmap
+from pipeline.atomic import atomic_write
+from pipeline.clips import read_clips
+from pipeline.params import load_section
+from pipeline.progress import closing
+from pipeline.splits import SplitParams, make_folds
+from stages.entry import run
+
+
+def main(
+    images: Path,
+    clips: Path,
+    truth: Path,
+    annotations: Path,
+    image_sets: Path,
+    labelmap: Path,
+    speech: Path,
+    metrics: Path,
+) -> None:
+    """Annotate all clips; see the module's docstring."""
+    started = time.monotonic()
+    records = read_clips(clips)
+    folds = make_folds(records, load_section("split", SplitParams))
+    summaries = annotate_corpus(
+        records, images, annotations, load_section("annotate", AnnotateParams)
+    )
+    write_image_sets(image_sets, records, folds)
+    write_labelmap(labelmap)
+    write_speech(speech, summaries)
+    figures: dict[str, object] = dict(count_faces(summaries))
+    truths = {path.stem: read_truth(path) for path in sorted(truth.glob("*.csv"))}
+    if truths:
+        figures["truth"] = measure(records, summaries, truths)
+    with atomic_write(metrics) as part:
+        part.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    closing("annotate", describe(figures), started)
+
+
+if __name__ == "__main__":
+    run(main)
