@@ -35,12 +35,33 @@ class Store:
     """Where the stages left what `fuse` reads."""
 
     records: tuple[ClipRecord, ...]
-    voc: Path
-    audio32k: Path
-    embeddings: Path
-    faces: Path
-    speech: Path
+    data: Path
     detector: Path
+
+    @property
+    def voc(self) -> Path:
+        """Frames and their annotations."""
+        return self.data / "voc"
+
+    @property
+    def audio32k(self) -> Path:
+        """Sound, 32 kHz mono."""
+        return self.data / "audio32k"
+
+    @property
+    def embeddings(self) -> Path:
+        """PANNs embeddings and hand-crafted statistics by clip."""
+        return self.data / "embeddings"
+
+    @property
+    def faces(self) -> Path:
+        """Face features by fold."""
+        return self.data / "face_features"
+
+    @property
+    def speech(self) -> Path:
+        """Visual speech activity by frame."""
+        return self.data / "speech.csv"
 
     @property
     def emotions(self) -> tuple[str, ...]:

@@ -1,9 +1,13 @@
 """Train and score a system on every fold of a protocol."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models.data import ClipSet, Store
@@ -11,20 +15,25 @@ from models.losses import log_scores
 from models.systems import Recipe, Settings, recipe
 from models.temperature import CalibrateParams, fit_temperature, inner_folds
 from models.training import History, fit
+from pipeline.atomic import replace_folder
 from pipeline.clips import ClipRecord
 from pipeline.errors import CorpusError
+from pipeline.predictions import BRANCHES, Floats, Predictions
 from pipeline.progress import track
 from pipeline.splits import Fold
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one fold left: the network, its temperatures by branch, and rows for the tables."""
+    """What one fold left: the network, and by branch its temperature and the test clips' p [N, K].
+
+    `history` holds one row an epoch of each phase.
+    """
 
     fold: Fold
     network: nn.Module
     temperatures: dict[str, float]
-    predictions: list[dict[str, object]]
+    probabilities: dict[str, Floats]
     history: list[dict[str, object]]
 
 
@@ -65,8 +74,11 @@ def run_fold(
         for branch, scores in held_out.items()
     }
     test = clips.subset(fold.test)
-    rows = _rows(store, fold, predict(network, test), temperatures)
-    return Outcome(fold, network, temperatures, rows, history.rows)
+    probabilities = {
+        branch: (log_scores(logits) / temperatures.get(branch, 1.0)).softmax(dim=1).double().numpy()
+        for branch, logits in predict(network, test).items()
+    }
+    return Outcome(fold, network, temperatures, probabilities, history.rows)
 
 
 def train(
@@ -98,38 +110,57 @@ def predict(network: nn.Module, clips: ClipSet, batch_size: int = 16) -> dict[st
     return {branch: torch.cat(logits) for branch, logits in parts.items()}
 
 
-def _rows(
-    store: Store,
-    fold: Fold,
-    logits: Mapping[str, Tensor],
-    temperatures: Mapping[str, float],
-) -> list[dict[str, object]]:
-    """Rows of `results/predictions.csv`; ids and logits are asserted to match."""
+def save_networks(out: Path, system: str, store: Store, outcomes: Sequence[Outcome]) -> None:
+    """Write `<fold>.safetensors` for each fold: parameters, and as metadata what they are."""
+    with replace_folder(out) as part:
+        for outcome in outcomes:
+            facts = {
+                "system": system,
+                "emotions": json.dumps(store.emotions),
+                "temperatures": json.dumps(outcome.temperatures),
+            }
+            state = {k: v.contiguous() for k, v in outcome.network.state_dict().items()}
+            save_file(state, part / f"{outcome.fold.name}.safetensors", facts)
+
+
+def gather(outcomes: Sequence[Outcome], store: Store) -> dict[str, Predictions]:
+    """All folds' test clips as predictions by branch; ids and probabilities are asserted to match.
+
+    Raises:
+        CorpusError: a fold has another number of predictions than test clips.
+    """
     by_id = {record.clip_id: record for record in store.records}
-    rows = []
-    for branch, values in logits.items():
-        if len(values) != len(fold.test):
-            raise CorpusError(
-                f"fold {fold.name}: {len(values)} predictions for {len(fold.test)} clips"
-            )
-        calibrated = log_scores(values) / temperatures.get(branch, 1.0)
-        for clip_id, p in zip(fold.test, calibrated.softmax(dim=1), strict=True):
-            rows.append(_row(branch, fold, by_id[clip_id], p, store.emotions))
-    return rows
-
-
-def _row(
-    branch: str, fold: Fold, record: ClipRecord, p: Tensor, emotions: Sequence[str]
-) -> dict[str, object]:
-    best = int(p.argmax())
+    branches = outcomes[0].probabilities.keys()
+    for outcome in outcomes:
+        for branch in branches:
+            got, expected = len(outcome.probabilities[branch]), len(outcome.fold.test)
+            if got != expected:
+                raise CorpusError(
+                    f"fold {outcome.fold.name}: {got} {branch} predictions for {expected} clips"
+                )
+    records = [by_id[clip_id] for outcome in outcomes for clip_id in outcome.fold.test]
+    folds = tuple(outcome.fold.name for outcome in outcomes for _ in outcome.fold.test)
     return {
-        "branch": branch,
-        "fold": fold.name,
-        "clip_id": record.clip_id,
-        "speaker": record.speaker,
-        "sentence": record.sentence,
-        "emotion": record.emotion,
-        "predicted": emotions[best],
-        "confidence": f"{float(p[best]):.5f}",
-        **{f"p_{e}": f"{float(v):.5f}" for e, v in zip(emotions, p, strict=True)},
+        branch: _predictions(
+            records, folds, np.concatenate([o.probabilities[branch] for o in outcomes]), store
+        )
+        for branch in BRANCHES
+        if branch in branches
     }
+
+
+def _predictions(
+    records: Sequence[ClipRecord], folds: tuple[str, ...], probabilities: Floats, store: Store
+) -> Predictions:
+    labels = store.labels()
+    return Predictions(
+        emotions=store.emotions,
+        fold=folds,
+        clip_id=tuple(record.clip_id for record in records),
+        speaker=tuple(record.speaker for record in records),
+        sentence=tuple(record.sentence for record in records),
+        emotion=np.array([labels[record.clip_id] for record in records]),
+        predicted=probabilities.argmax(axis=1),
+        confidence=probabilities.max(axis=1),
+        probabilities=probabilities,
+    )
