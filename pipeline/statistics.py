@@ -31,7 +31,7 @@ class Interval:
     high: float
 
 
-def wilson(successes: int, trials: int, level: float = LEVEL) -> Interval:
+def wilson(successes: float, trials: int, level: float = LEVEL) -> Interval:
     """Wilson's score interval of a proportion; [0, 1] around NaN without trials.
 
     Source: Wilson (1927), JASA 22; Brown, Cai and DasGupta (2001), Eq. (4).
