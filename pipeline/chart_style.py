@@ -1,0 +1,103 @@
+"""One look for every chart: colours by branch, small type, light ground, inline SVG."""
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#1d2733"
+MUTED = "#66717d"
+GRID = "#e7e4dd"
+PAPER = "#ffffff"
+WARM = "#c2410c"
+
+WIDEST = 1.25
+"""How far a chart grows beyond its natural size in a wide column."""
+
+BRANCH_COLOURS = {"av": "#0d7068", "audio": "#c47a1c", "visual": "#5a5fb5"}
+BRANCH_NAMES = {"av": "audio-visual", "audio": "audio only", "visual": "visual only"}
+
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "font.family": "DejaVu Sans",
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "svg.fonttype": "none",
+}
+"""Text stays text in the SVG: it takes the page's typeface and can be searched and read out."""
+
+
+@contextmanager
+def canvas(width_in: float, height_in: float) -> Iterator["Figure"]:
+    """A figure in the common style, without pyplot's global state."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):
+        yield Figure(figsize=(width_in, height_in), layout="constrained")
+
+
+def percent_axis(axes: "Axes", which: str) -> None:
+    """Label the x or y axis, which runs over [0, 1], in per cent."""
+    from matplotlib.ticker import PercentFormatter
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.set_ticks([0, 0.25, 0.5, 0.75, 1])
+    limits = axes.set_xlim if which == "x" else axes.set_ylim
+    limits(0, 1)
+
+
+def to_svg(figure: "Figure", name: str, alt: str) -> Markup:
+    """Render as an `<svg>` for a page, the same bytes each time.
+
+    Args:
+        figure: the finished figure.
+        name: unique on the page; prefixes every id, so that two charts do not share one.
+        alt: what the chart shows, for those who do not see it.
+    """
+    import matplotlib
+
+    stream = io.StringIO()
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    text = stream.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
+    width_px = figure.get_figwidth() * 96 * WIDEST
+    head = f'<svg role="img" aria-label="{Markup.escape(alt)}" style="max-width:{width_px:.0f}px"'
+    view_box = re.search(r'viewBox="[^"]+"', text)
+    assert view_box is not None
+    body = text[text.index(">") + 1 :]
+    namespaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return Markup(f"{head} {view_box[0]} {namespaces}>{body}")

@@ -1,0 +1,290 @@
+"""The sections of the report: each takes the run and gives what its template shows.
+
+A section that a run does not have (no detector in an audio-only system) says so; it is never
+blank. A further section is one builder here, its line in `SECTIONS` and its template.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from pipeline import charts, report_words
+from pipeline.calibration import abstention, reliability, risk_coverage
+from pipeline.chart_style import BRANCH_NAMES
+from pipeline.frames import Picture, exemplary, sigma_errors
+from pipeline.metrics import confusion, per_emotion, per_speaker
+from pipeline.published import PAPER_ACCURACY
+from pipeline.report_data import Run
+from pipeline.statistics import Interval
+
+CLIPS_SHOWN = 4
+"""Most confident right clips shown, and as many wrong ones."""
+
+SIGMA_FRAMES = 400
+"""Test frames, evenly spread, that the sigma check reads annotations of: bounds the time."""
+
+DETECTOR = "face detector"
+THRESHOLDS = (0.5, 0.7, 0.9)
+LOSSES = ("total", "l_av", "l_a", "l_v")
+
+Content = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Why a run has no such section."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SectionSpec:
+    """A section: `key` names its template and anchor."""
+
+    key: str
+    title: str
+    build: Callable[[Run], Content | Absent]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownClip:
+    """A clip with what was made of it: the three likeliest emotions and their probabilities."""
+
+    clip_id: str
+    speaker: str
+    emotion: str
+    predicted: str
+    confidence: float
+    likeliest: tuple[tuple[str, float], ...]
+    picture: Picture | None
+
+
+def headline(run: Run) -> Content:
+    """Accuracy with its interval beside branches, chance, majority and the paper's figure."""
+    metrics = run.metrics
+    scores = {name: interval_of(row, "accuracy") for name, row in metrics["branches"].items()}
+    marks = {
+        "the paper, on SAVEE": PAPER_ACCURACY[run.facts.system],
+        "majority class": metrics["majority"],
+        "chance": metrics["chance"],
+    }
+    rows = [
+        {
+            "branch": name,
+            "name": BRANCH_NAMES[name],
+            **{key: interval_of(row, key) for key in ("accuracy", "uar", "macro_f1")},
+            "versus": metrics.get(f"versus_{name}"),
+        }
+        for name, row in metrics["branches"].items()
+    ]
+    return {
+        "branch": BRANCH_NAMES[run.headline],
+        "accuracy": interval_of(metrics, "accuracy"),
+        "rows": rows,
+        "compared": len(rows) > 1,
+        "chart": charts.comparison(scores, marks),
+        "tiles": _tiles(run),
+        "on_savee": run.facts.corpus == "savee",
+    }
+
+
+def what_was_run(run: Run) -> Content:
+    """The parameters and counts in plain words."""
+    return {"facts": report_words.flags(run)}
+
+
+def meaning(run: Run) -> Content:
+    """What the figures do and do not mean."""
+    return {"paragraphs": report_words.meaning(run)}
+
+
+def speakers_and_emotions(run: Run) -> Content:
+    """Accuracy by speaker and recall by emotion, each branch."""
+    ordered = [run.headline, *(branch for branch in run.branches if branch != run.headline)]
+    speakers = {branch: per_speaker(run.branches[branch]) for branch in ordered}
+    emotions = {branch: per_emotion(run.branches[branch]) for branch in ordered}
+    names = list(speakers[run.headline])
+    shares = {branch: [table[name][1] for name in names] for branch, table in speakers.items()}
+    recalls = {branch: [row.recall for row in table] for branch, table in emotions.items()}
+    values = [score.value for score in shares[run.headline]]
+    return {
+        "speakers": charts.rows("accuracy", names, shares),
+        "spread": (min(values), max(values), float(np.std(values))),
+        "emotions": charts.rows("recall", run.main.emotions, recalls),
+        "rows": emotions[run.headline],
+        "branch": BRANCH_NAMES[run.headline],
+    }
+
+
+def confusions(run: Run) -> Content:
+    """A confusion matrix per branch."""
+    return {
+        "matrices": [
+            (
+                BRANCH_NAMES[branch],
+                charts.confusion_matrix(branch, confusion(one), one.emotions),
+            )
+            for branch, one in run.branches.items()
+        ]
+    }
+
+
+def confidence(run: Run) -> Content:
+    """Reliability, risk and coverage, and what abstaining would give."""
+    return {
+        "reliability": charts.reliability_diagram(run.headline, reliability(run.main)),
+        "risk": charts.risk_curves({b: risk_coverage(p) for b, p in run.branches.items()}),
+        "rows": [(BRANCH_NAMES[b], row) for b, row in run.metrics["branches"].items()],
+        "abstentions": [abstention(run.main, below) for below in (0.0, *THRESHOLDS)],
+        "branch": BRANCH_NAMES[run.headline],
+    }
+
+
+def clips(run: Run) -> Content:
+    """The clips that the run was surest of: right and wrong."""
+    order = np.argsort(-run.main.confidence, kind="stable")
+    right = [i for i in order if run.main.correct[i]][:CLIPS_SHOWN]
+    wrong = [i for i in order if not run.main.correct[i]][:CLIPS_SHOWN]
+    return {
+        "right": [_shown(run, int(i)) for i in right],
+        "wrong": [_shown(run, int(i)) for i in wrong],
+    }
+
+
+def detector(run: Run) -> Content | Absent:
+    """Box quality, whether sigma can be believed, and frames to look at."""
+    if not run.detector:
+        return Absent(f"{run.facts.system} has no face detector.")
+    step = max(1, len(run.detections) // SIGMA_FRAMES)
+    errors = sigma_errors(run.detections[::step], run.face_of)
+    shown = (run.picture(one.clip_id, one.frame) for one in exemplary(run.detections, run.records))
+    return {
+        "figures": figures_of(run.detector),
+        "sigma": sigma_chart(errors) if errors.size else None,
+        "edges": errors.size,
+        "pictures": [picture for picture in shown if picture],
+    }
+
+
+def training(run: Run) -> Content | Absent:
+    """Losses by epoch, a chart a phase, and the detector's."""
+    drawn = []
+    for phase in dict.fromkeys(row["phase"] for row in run.history):
+        rows = [row for row in run.history if row["phase"] == phase]
+        drawn.append((phase, charts.curves(f"loss-{phase}", phase, series_of(rows, LOSSES))))
+    if run.detector_history:
+        names = [n for n in run.detector_history[0] if n not in ("fold", "phase", "epoch")]
+        losses = series_of(run.detector_history, names)
+        drawn.append((DETECTOR, charts.curves("loss-detector", DETECTOR, losses)))
+    if not drawn:
+        return Absent("No training history was written.")
+    return {"charts": drawn, "folds": len({row["fold"] for row in run.history})}
+
+
+def annotations(run: Run) -> Content | Absent:
+    """How good the boxes and the speech activity are that everything else builds on."""
+    if not run.annotation:
+        return Absent("The corpus has no frames to annotate.")
+    return {"figures": figures_of(run.annotation)}
+
+
+def quarantine(run: Run) -> Content:
+    """Recordings that were not used, and why."""
+    return {"rejects": run.rejects}
+
+
+SECTIONS = (
+    SectionSpec("run", "What was run", what_was_run),
+    SectionSpec("meaning", "What the figures mean, and what they do not", meaning),
+    SectionSpec("rows", "By speaker and by emotion", speakers_and_emotions),
+    SectionSpec("confusion", "What is taken for what", confusions),
+    SectionSpec("confidence", "Can its confidence be believed?", confidence),
+    SectionSpec("clips", "Surest right, surest wrong", clips),
+    SectionSpec("detector", "The face detector and its uncertainty", detector),
+    SectionSpec("training", "Training", training),
+    SectionSpec("annotations", "Annotation quality", annotations),
+    SectionSpec("quarantine", "Quarantined recordings", quarantine),
+)
+
+
+def interval_of(scores: Mapping[str, Any], name: str) -> Interval:
+    """A score of `metrics.json` with its interval."""
+    bounds = scores[f"{name}_95"]
+    return Interval(scores[name], bounds["low"], bounds["high"])
+
+
+def figures_of(scores: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    """Nested numbers as (label, value), in the order of the file."""
+    figures = []
+    for key, value in scores.items():
+        label = f"{prefix}{LABELS.get(key, key.replace('_', ' '))}"
+        if isinstance(value, Mapping):
+            figures += figures_of(value, f"{label}: ")
+        elif isinstance(value, int | float):
+            figures.append((label, value))
+    return figures
+
+
+def series_of(
+    rows: Sequence[Mapping[str, str]], names: Sequence[str]
+) -> dict[str, dict[int, list[float]]]:
+    """Columns of a history by epoch, one value a fold; columns without a value are left out."""
+    series: dict[str, dict[int, list[float]]] = {}
+    for row in rows:
+        for name in names:
+            if row.get(name):
+                points = series.setdefault(name, {})
+                points.setdefault(int(row["epoch"]), []).append(float(row[name]))
+    return series
+
+
+def sigma_chart(errors: np.ndarray) -> str:
+    """Share of edge errors within the central interval of a normal law, by its probability."""
+    nominal = np.linspace(0.01, 0.99, 50)
+    widths = np.array([NormalDist().inv_cdf((1 + level) / 2) for level in nominal])
+    observed = (errors[None, :] <= widths[:, None]).mean(axis=1)
+    return charts.sigma_curve(nominal, observed)
+
+
+def _tiles(run: Run) -> list[tuple[str, str]]:
+    tiles = [
+        ("UA, mean recall", f"{run.metrics['uar']:.1%}"),
+        ("Macro F1", f"{run.metrics['macro_f1']:.1%}"),
+        ("Calibration error (ECE)", f"{run.metrics['ece']:.3f}"),
+    ]
+    if "mean_iou" in run.detector:
+        tiles.append(("Box IoU with dlib", f"{run.detector['mean_iou']:.3f}"))
+    return tiles
+
+
+def _shown(run: Run, row: int) -> ShownClip:
+    main = run.main
+    clip_id = main.clip_id[row]
+    order = np.argsort(-main.probabilities[row], kind="stable")[:3]
+    seen = [found for found in run.detections if found.clip_id == clip_id]
+    best = max(seen, key=lambda found: found.score, default=None)
+    frame = best.frame if best else run.record(clip_id).frames // 2
+    return ShownClip(
+        clip_id,
+        main.speaker[row],
+        main.emotions[main.emotion[row]],
+        main.emotions[main.predicted[row]],
+        float(main.confidence[row]),
+        tuple((main.emotions[k], float(main.probabilities[row, k])) for k in order),
+        run.picture(clip_id, frame),
+    )
+
+
+LABELS = {
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ap90": "AP90",
+    "mean_iou": "mean IoU",
+    "nll": "NLL",
+    "sigma_nll": "sigma: NLL",
+    "auc": "AUC",
+    "speech_auc": "speech activity: AUC",
+}
