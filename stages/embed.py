@@ -1,0 +1,39 @@
+"""Embed the sound of all clips with frozen audio networks and hand-crafted features.
+
+Inputs: 32 kHz sound, `data/clips.csv`. Output: `data/embeddings/<clip id>.safetensors`, one
+vector by network or feature name; no file for a clip without sound. Params: `embed`.
+"""
+
+import time
+from pathlib import Path
+
+from models.embedding import EmbedParams, embed_clip, make_jobs, write_embeddings
+from pipeline.cache import ClipCache
+from pipeline.clips import read_clips
+from pipeline.params import load_section
+from pipeline.progress import closing
+from stages.entry import run
+
+
+def main(audio: Path, clips: Path, embeddings: Path) -> None:
+    """Embed the sound of all clips; see the module's docstring.
+
+    Args:
+        audio: folder of 32 kHz mono wavs.
+        clips: table of clips.
+        embeddings: folder to write.
+    """
+    started = time.monotonic()
+    params = load_section("embed", EmbedParams)
+    jobs = make_jobs(read_clips(clips), audio, params)
+    # what changes a result is in the facts of each job: a further network leaves the others alone
+    products = ClipCache("embed", {}).run(jobs, embed_clip, "embed", unit="embedding")
+    count = write_embeddings(products, embeddings)
+    names = ", ".join((*params.networks, *params.handcrafted))
+    closing(
+        "embed", f"{count} clips ({names}; {params.weights}), {products.cached} cached", started
+    )
+
+
+if __name__ == "__main__":
+    run(main)
