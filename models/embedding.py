@@ -20,7 +20,7 @@ from torch import Tensor
 from models.checkpoint import load_safetensors, save_safetensors
 from models.handcrafted import HANDCRAFTED
 from models.logmel import RATE_HZ
-from models.panns import Panns
+from models.panns import SHORTEST, Panns
 from models.pretrained import Weights, load_network, resolve
 from pipeline.atomic import replace_folder
 from pipeline.cache import Job, Products
@@ -138,7 +138,8 @@ def read_waveform(path: Path) -> NDArray[np.float32]:
     """Read a clip of `data/audio32k`: [T], full scale 1.
 
     Raises:
-        MediaError: it is damaged, not 32 kHz mono, or holds numbers that are not finite.
+        MediaError: it is damaged, not 32 kHz mono, shorter than 0.1 s, or holds numbers that are
+            not finite.
     """
     try:
         waveform, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
@@ -149,6 +150,11 @@ def read_waveform(path: Path) -> NDArray[np.float32]:
     if rate_hz != RATE_HZ or waveform.shape[1] != 1:
         got = f"{rate_hz} Hz, {waveform.shape[1]} channels"
         raise MediaError(f"{path}: {got}; expected {RATE_HZ} Hz, 1 channel; {_REMEDY}")
+    if len(waveform) < SHORTEST:
+        raise MediaError(
+            f"{path}: {len(waveform)} samples at {RATE_HZ} Hz, expected at least {SHORTEST} "
+            "(0.1 s); leave the recording out or record it again"
+        )
     if not np.isfinite(waveform).all():
         raise MediaError(f"{path}: holds samples that are not finite; record or convert it again")
     samples: NDArray[np.float32] = waveform[:, 0]

@@ -29,10 +29,8 @@ def main(audio: Path, clips: Path, embeddings: Path) -> None:
     # what changes a result is in the facts of each job: a further network leaves the others alone
     products = ClipCache("embed", {}).run(jobs, embed_clip, "embed", unit="embedding")
     count = write_embeddings(products, embeddings)
-    names = ", ".join((*params.networks, *params.handcrafted))
-    closing(
-        "embed", f"{count} clips ({names}; {params.weights}), {products.cached} cached", started
-    )
+    text = f"{count} clips x {len(params.names)} embeddings, {products.cached} cached"
+    closing("embed", f"{text}, {params.weights}", started)
 
 
 if __name__ == "__main__":
