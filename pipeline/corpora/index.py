@@ -1,0 +1,167 @@
+"""From files to clips: what every corpus shares once it can read its own file names.
+
+A corpus says what one file name means (`Naming.read`) and which kinds of file give picture and
+sound (`Naming.video`, `Naming.audio`, best first). Walking the folder, pairing the files of a clip
+and refusing what is ambiguous happens here. No file is opened.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.clips import Clip, Reject
+from pipeline.errors import CorpusError
+
+SOUND_SUFFIXES = frozenset(
+    {".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus", ".aif", ".aiff"}
+)
+VIDEO_SUFFIXES = frozenset(
+    {".avi", ".mp4", ".mov", ".m4v", ".mkv", ".webm", ".flv", ".mpg", ".mpeg", ".wmv"}
+)
+SKIPPED_FOLDERS = frozenset({"truth", "__MACOSX"})
+"""Never recordings: ground truth beside a corpus, and what macOS leaves in archives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Clips sorted by id, and the files that are not usable as one."""
+
+    clips: list[Clip]
+    rejects: list[Reject]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What the name of a file says; `kind` is one of the corpus's own words for a sort of file."""
+
+    clip_id: str
+    speaker: str
+    emotion: str
+    sentence: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How a corpus names its recordings.
+
+    `read` takes a path relative to the corpus root and raises `CorpusError` with the reason where
+    the name is not one of the corpus. `video` and `audio` are kinds of file that give picture and
+    sound, best first; a clip without any `audio` kind takes its sound from the video.
+    """
+
+    read: Callable[[Path], Label]
+    video: tuple[str, ...]
+    audio: tuple[str, ...]
+
+
+def index_folder(root: Path, naming: Naming) -> Index:
+    """Index a corpus by its file names."""
+    labelled: list[tuple[Label, Path]] = []
+    others: list[tuple[Label, Path]] = []
+    rejects: list[Reject] = []
+    for path in recordings(root):
+        media = path.suffix.lower() in SOUND_SUFFIXES | VIDEO_SUFFIXES
+        try:
+            label = naming.read(path.relative_to(root))
+        except CorpusError as error:
+            if media:  # a README or a licence is no recording, and nothing is wrong with it
+                rejects.append(Reject(clean_id(path.stem), str(path), f"{path}: {error}"))
+            continue
+        (labelled if media else others).append((label, path))
+    index = assemble(labelled, naming)
+    known = {label.clip_id for label, _ in labelled}
+    wrong = [_wrong_suffix(label, path) for label, path in others if label.clip_id not in known]
+    return Index(index.clips, [*rejects, *wrong, *index.rejects])
+
+
+def assemble(labelled: Iterable[tuple[Label, Path]], naming: Naming) -> Index:
+    """Join the files of each clip; an ambiguous clip is refused whole, naming its files."""
+    groups: dict[str, list[tuple[Label, Path]]] = {}
+    for label, path in labelled:
+        groups.setdefault(label.clip_id, []).append((label, path))
+    clips, rejects = [], []
+    for clip_id, files in sorted(groups.items()):
+        clash = _clash(files)
+        if clash is None:
+            clips.append(_clip(files, naming))
+        else:
+            first, second = clash
+            reason = (
+                f"{first} and {second}: two files for clip id {clip_id}; expected one; "
+                "rename one or move it out of corpus.root"
+            )
+            rejects.append(Reject(clip_id, str(first), reason))
+    return Index(clips, rejects)
+
+
+def recordings(root: Path) -> Iterator[Path]:
+    """Files under `root` in sorted order, without hidden ones and `SKIPPED_FOLDERS`.
+
+    Raises:
+        CorpusError: `root` is not a folder.
+    """
+    if not root.is_dir():
+        raise CorpusError(
+            f"corpus.root: {root}: no such folder; expected the folder that holds the recordings; "
+            "set corpus.root in params.yaml"
+        )
+    for path in sorted(root.rglob("*")):
+        parts = path.relative_to(root).parts
+        hidden = any(part.startswith(".") for part in parts)
+        if path.is_file() and not hidden and SKIPPED_FOLDERS.isdisjoint(parts[:-1]):
+            yield path
+
+
+def kind_of(path: Path) -> str:
+    """`video` for a suffix of `VIDEO_SUFFIXES`, else `audio`."""
+    return "video" if path.suffix.lower() in VIDEO_SUFFIXES else "audio"
+
+
+def clean_id(name: str) -> str:
+    """`name` in the alphabet of clip ids, `[A-Za-z0-9_-]`.
+
+    Accents are dropped and anything else becomes `-`. Where letters of another script are lost,
+    six digits of a hash keep different names apart.
+    """
+    composed = unicodedata.normalize("NFC", name)
+    split = unicodedata.normalize("NFKD", composed)
+    bare = "".join(char for char in split if not unicodedata.combining(char))
+    clean = re.sub(r"[^A-Za-z0-9_-]+", "-", bare)
+    if bare.isascii() and clean.strip("-"):
+        return clean
+    digest = hashlib.sha256(composed.encode("utf-8", "surrogateescape")).hexdigest()[:6]
+    return f"{clean.strip('-')}-{digest}".lstrip("-")
+
+
+def _clash(files: list[tuple[Label, Path]]) -> tuple[Path, Path] | None:
+    """The first two files that cannot both belong to one clip."""
+    first_label, first_path = files[0]
+    by_kind: dict[str, Path] = {}
+    for label, path in files:
+        said = (label.speaker, label.emotion, label.sentence)
+        if said != (first_label.speaker, first_label.emotion, first_label.sentence):
+            return first_path, path
+        if label.kind in by_kind:
+            return by_kind[label.kind], path
+        by_kind[label.kind] = path
+    return None
+
+
+def _clip(files: list[tuple[Label, Path]], naming: Naming) -> Clip:
+    by_kind = {label.kind: path for label, path in files}
+    label = files[0][0]
+    video = next((by_kind[kind] for kind in naming.video if kind in by_kind), None)
+    audio = next((by_kind[kind] for kind in naming.audio if kind in by_kind), None)
+    return Clip(label.clip_id, label.speaker, label.emotion, label.sentence, video, audio)
+
+
+def _wrong_suffix(label: Label, path: Path) -> Reject:
+    reason = (
+        f"{path}: got the extension {path.suffix or '(none)'}, expected one of a recording such as "
+        ".wav, .flac, .mp4 or .avi; rename or convert it"
+    )
+    return Reject(label.clip_id, str(path), reason)
