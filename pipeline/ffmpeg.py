@@ -1,0 +1,76 @@
+"""The ffmpeg that decodes every recording: the system's, else the packaged one."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import imageio_ffmpeg
+
+from pipeline.errors import MediaError
+
+OLDEST = (5, 1)
+"""First version that knows `-fps_mode`; an older system ffmpeg is passed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ffmpeg:
+    """An executable and its version, e.g. `7.1.1` or `n9.0.2-17-g2a571b6068`."""
+
+    executable: str
+    version: str
+
+
+@lru_cache
+def find_ffmpeg() -> Ffmpeg:
+    """The system's ffmpeg from version 5.1 on, else the one that `imageio-ffmpeg` ships."""
+    system = shutil.which("ffmpeg")
+    if system:
+        version = _version(system)
+        number = re.match(r"n?(\d+)\.(\d+)", version)
+        # builds from Git carry no number; they are newer than 5.1
+        if number is None or (int(number[1]), int(number[2])) >= OLDEST:
+            return Ffmpeg(system, version)
+    packaged = imageio_ffmpeg.get_ffmpeg_exe()
+    return Ffmpeg(packaged, _version(packaged))
+
+
+def run_ffmpeg(arguments: Sequence[str], folder: Path, source: str) -> None:
+    """Run ffmpeg in `folder`; any decoding error ends it.
+
+    Args:
+        arguments: what follows the global options.
+        folder: working folder, so that output names are relative and hold no user's characters.
+        source: the recordings, to name them if it fails.
+
+    Raises:
+        MediaError: ffmpeg refuses the recording; the message holds its first complaint.
+        OSError: the disk is full.
+    """
+    # one thread: worker processes share the cores; bitexact: no encoder names in the products
+    command = [find_ffmpeg().executable, "-nostdin", "-v", "error", "-xerror", "-y"]
+    done = subprocess.run(
+        [*command, *arguments], cwd=folder, capture_output=True, check=False, text=True,
+        encoding="utf-8", errors="replace",
+    )  # fmt: skip
+    if done.returncode == 0:
+        return
+    if done.returncode < 0 or "No space left" in done.stderr:
+        raise OSError(f"{source}: ffmpeg ended with {done.returncode}: {done.stderr.strip()}")
+    raise MediaError(
+        f"{source}: damaged or cut short ({_complaint(done.stderr)}); expected a recording that "
+        "decodes to its end; copy it again from its source"
+    )
+
+
+def _version(executable: str) -> str:
+    done = subprocess.run([executable, "-version"], capture_output=True, check=True, text=True)
+    return done.stdout.split()[2]
+
+
+def _complaint(stderr: str) -> str:
+    lines = [re.sub(r"^(\[[^\]]*\] )+", "", line) for line in stderr.splitlines() if line.strip()]
+    return lines[0] if lines else "no message of ffmpeg"

@@ -1,0 +1,49 @@
+"""Recordings of a corpus to frames and sound.
+
+Inputs: the corpus folder that `corpus.root` names.
+Outputs: `clips.csv` (usable clips), `quarantine.csv` (the others, with reasons), the frames, the
+sound at its native rate, and the corpus's ground truth per clip where it has one.
+Params: `corpus`, `extract`.
+"""
+
+import time
+from pathlib import Path
+
+from pipeline.atomic import publish
+from pipeline.clips import write_clips, write_quarantine
+from pipeline.corpora import CorpusParams, index_corpus
+from pipeline.extraction import extract_corpus, judge, products_in
+from pipeline.media import FRAMES, SOUND, ExtractParams
+from pipeline.params import load_section
+from pipeline.progress import closing
+from stages.entry import run
+
+
+def main(clips_csv: Path, quarantine_csv: Path, frames: Path, sound: Path, truth: Path) -> None:
+    """Index the corpus, decode every clip once, quarantine what cannot be used."""
+    started = time.monotonic()
+    corpus = load_section("corpus", CorpusParams)
+    params = load_section("extract", ExtractParams)
+    index = index_corpus(corpus)
+    extraction = extract_corpus(index, corpus, params)
+    # first of all, so that it can be read when the stage fails
+    write_quarantine(quarantine_csv, extraction.rejects)
+    judge(extraction, params.max_bad_fraction)
+
+    write_clips(clips_csv, extraction.records)
+    publish(frames, products_in(extraction.folders.values(), FRAMES))
+    publish(sound, products_in(extraction.folders.values(), SOUND))
+    kept = [clip for clip in index.clips if clip.clip_id in extraction.folders and clip.truth]
+    publish(truth, ((f"{clip.clip_id}.csv", clip.truth) for clip in kept if clip.truth))
+    records = extraction.records
+    closing(
+        "extract",
+        f"{len(records)} clips, {sum(r.frames for r in records)} frames, "
+        f"{sum(r.duration_s for r in records) / 60:.1f} min, "
+        f"{len(extraction.rejects)} quarantined, {extraction.cached} from cache",
+        started,
+    )
+
+
+if __name__ == "__main__":
+    run(main)
