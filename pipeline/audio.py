@@ -1,0 +1,112 @@
+"""Sound at one rate: WAV in and out, mono, 32 kHz. Signals are float32 in about [-1, 1]."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import scipy.io.wavfile
+import soundfile
+import soxr
+
+from pipeline.errors import MediaError
+from pipeline.params import Section
+
+SAMPLE_RATE_HZ = 32_000
+"""The rate that the published audio networks were trained at."""
+
+Signal = npt.NDArray[np.float32]
+Method = Literal["soxr", "resampy"]
+Quality = Literal["high", "fast"]
+
+_SOXR = {"high": "HQ", "fast": "MQ"}
+_RESAMPY = {"high": "kaiser_best", "fast": "kaiser_fast"}
+
+
+class ResampleParams(Section):
+    """Section `resample` of `params.yaml`."""
+
+    method: Method
+    quality: Quality
+
+
+@dataclass(frozen=True, slots=True)
+class ResampleJob:
+    """Payload of `resample_clip`: a WAV file and how to resample it."""
+
+    source: Path
+    params: ResampleParams
+
+
+def read_wav(path: Path) -> tuple[Signal, int]:
+    """Read a sound file.
+
+    Returns:
+        Signal [channels, T] float32 in [-1, 1], and its rate in Hz.
+
+    Raises:
+        MediaError: the file is missing or no sound file.
+    """
+    try:
+        signal, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)  # [T, channels]
+    except soundfile.LibsndfileError as error:
+        raise MediaError(
+            f"{path}: not a sound file ({error.error_string}); expected a WAV; run `dvc repro`"
+        ) from error
+    return np.ascontiguousarray(signal.T), int(rate_hz)
+
+
+def write_wav(path: Path, signal: Signal, rate_hz: int) -> None:
+    """Write a mono signal [T] as 32-bit float WAV; the same signal gives the same bytes.
+
+    libsndfile is not used: it puts the time of day into the PEAK chunk of a float WAV.
+    """
+    scipy.io.wavfile.write(path, rate_hz, signal.astype(np.float32))
+
+
+def to_mono(signal: Signal) -> Signal:
+    """Mean over channels: [channels, T] to [T]."""
+    return signal.mean(axis=0, dtype=np.float32)
+
+
+def resampled_length(samples: int, rate_hz: int) -> int:
+    """Length after resampling `samples` at `rate_hz` to `SAMPLE_RATE_HZ`."""
+    return round(samples * SAMPLE_RATE_HZ / rate_hz)
+
+
+def resample(signal: Signal, rate_hz: int, method: Method, quality: Quality) -> Signal:
+    """Resample to `SAMPLE_RATE_HZ` with a linear-phase low-pass at the lower Nyquist rate.
+
+    Args:
+        signal: [T].
+        rate_hz: its rate in Hz.
+        method: library to use.
+        quality: `high` is soxr's HQ or resampy's kaiser_best.
+
+    Returns:
+        [round(T * 32000 / rate_hz)] float32; the libraries round down or up, so the last sample
+        is dropped or repeated where they differ from that.
+    """
+    if rate_hz == SAMPLE_RATE_HZ:
+        return signal
+    if method == "soxr":
+        out = soxr.resample(signal, rate_hz, SAMPLE_RATE_HZ, quality=_SOXR[quality])
+    else:
+        import resampy  # compiles its filters on import: one second that soxr need not wait for
+
+        out = resampy.resample(signal, rate_hz, SAMPLE_RATE_HZ, filter=_RESAMPY[quality])
+    length = resampled_length(len(signal), rate_hz)
+    out = np.pad(out, (0, max(0, length - len(out))), mode="edge")[:length]
+    return np.asarray(out, dtype=np.float32)
+
+
+def resample_clip(job: ResampleJob, folder: Path) -> None:
+    """Write `<clip id>.wav`, 32 kHz mono float, into `folder`.
+
+    Raises:
+        MediaError: the source is missing or no sound file.
+    """
+    signal, rate_hz = read_wav(job.source)
+    out = resample(to_mono(signal), rate_hz, job.params.method, job.params.quality)
+    write_wav(folder / job.source.name, out, SAMPLE_RATE_HZ)

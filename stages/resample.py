@@ -1,0 +1,52 @@
+"""Sound of any rate and any number of channels to 32 kHz mono.
+
+Inputs: the folder of native sound, `clips.csv`.
+Outputs: one float WAV of exact length per clip that has sound.
+Params: `resample`.
+"""
+
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from pipeline.atomic import publish
+from pipeline.audio import ResampleJob, ResampleParams, resample_clip
+from pipeline.cache import ClipCache, Job
+from pipeline.clips import read_clips
+from pipeline.errors import CorpusError
+from pipeline.params import load_section
+from pipeline.progress import closing
+from stages.entry import run
+
+
+def main(sound: Path, clips_csv: Path, out: Path) -> None:
+    """Resample the sound of every clip once."""
+    started = time.monotonic()
+    params = load_section("resample", ResampleParams)
+    clips = [record for record in read_clips(clips_csv) if record.has_audio]
+    sources = {record.clip_id: sound / f"{record.clip_id}.wav" for record in clips}
+    found = {path.stem for path in sound.glob("*.wav")}
+    if found != sources.keys():
+        odd = sorted(found ^ sources.keys())
+        raise CorpusError(
+            f"{sound}: {len(odd)} clips do not join with {clips_csv}, the first is {odd[0]}; run "
+            "`dvc repro --force extract`"
+        )
+    settings = {**params.model_dump(), "version": version(params.method)}
+    jobs = [
+        Job(clip_id, (source,), ResampleJob(source, params)) for clip_id, source in sources.items()
+    ]
+    products = ClipCache("resample", settings).run(jobs, resample_clip, desc="resample")
+    if products.rejects:
+        raise CorpusError(products.rejects[0].reason)
+    publish(out, ((f"{i}.wav", folder / f"{i}.wav") for i, folder in products.folders.items()))
+    seconds = sum(record.duration_s for record in clips)
+    closing(
+        "resample",
+        f"{len(clips)} clips, {seconds / 60:.1f} min, {products.cached} from cache",
+        started,
+    )
+
+
+if __name__ == "__main__":
+    run(main)
