@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 WIDTH_IN = 3.5
 ROW_IN = 0.3
+DARK = 0.7
+"""Share of a row from which its cell is dark enough for white figures."""
+
 LABELLED_ROWS = 40
 """More rows than this are drawn sorted and without names."""
 
@@ -109,7 +112,7 @@ def draw_confusion(axes: "Axes", branch: str, counts: Floats, emotions: Sequence
     axes.pcolormesh(shares, cmap=shades, vmin=0, vmax=1, edgecolors="white", linewidth=1.5)
     for (row, column), count in np.ndenumerate(counts):
         if count:
-            colour = "white" if shares[row, column] > 0.55 else INK
+            colour = "white" if shares[row, column] > DARK else INK
             said = str(int(count))
             axes.text(column + 0.5, row + 0.5, said, ha="center", va="center", color=colour)
     middles = np.arange(len(emotions)) + 0.5
@@ -186,22 +189,26 @@ def risk_curves(branches: Mapping[str, RiskCoverage]) -> Markup:
         return to_svg(figure, "risk", f"Risk against coverage; area under the curve: {said}.")
 
 
-def sigma_curve(nominal: Floats, observed: Floats) -> Markup:
-    """How often the reference lies within the stated sigma, against how often it should."""
-    with canvas(WIDTH_IN, 2.9) as figure:
-        axes = figure.add_subplot(xlabel="interval the detector states", ylabel="holds dlib's edge")
+def sigma_curves(coverages: Mapping[str, tuple[Floats, Floats]]) -> Markup:
+    """How often a box edge lies within the stated sigma, against how often it should.
+
+    Args:
+        coverages: reference box -> stated probabilities, observed shares.
+    """
+    with canvas(WIDTH_IN, 3.1) as figure:
+        axes = figure.add_subplot(xlabel="interval that sigma states", ylabel="holds the edge")
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-        axes.plot(nominal, observed, color=BRANCH_COLOURS["visual"], linewidth=1.8)
-        for level in (0.68, 0.95):
-            value = float(np.interp(level, nominal, observed))
-            axes.plot([level], [value], "o", color=BRANCH_COLOURS["visual"], markersize=4)
-            axes.annotate(
-                f"{value:.0%} in {level:.0%}", (level, value), (-6, 5), ha="right",
-                textcoords="offset points", fontsize=8.5,
-            )  # fmt: skip
+        colours = (BRANCH_COLOURS["visual"], WARM)
+        said = []
+        for (name, (nominal, observed)), colour in zip(coverages.items(), colours, strict=False):
+            axes.plot(nominal, observed, color=colour, linewidth=1.8, label=name)
+            held = np.interp((0.68, 0.95), nominal, observed)
+            axes.plot((0.68, 0.95), held, "o", color=colour, markersize=4)
+            said.append(f"against {name} 68% hold {held[0]:.0%}, 95% hold {held[1]:.0%}")
+        figure.legend(loc="outside upper left", ncols=2, handlelength=1.2, columnspacing=1.2)
         percent_axis(axes, "x")
         percent_axis(axes, "y")
-        return to_svg(figure, "sigma", "Coverage of the box edges by the stated sigma.")
+        return to_svg(figure, "sigma", f"Coverage of box edges by sigma: {'; '.join(said)}.")
 
 
 def _dot(epochs: Sequence[int]) -> str:

@@ -2,13 +2,13 @@
 
 import base64
 import csv
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.clips import ClipRecord, frame_name
+from pipeline.clips import ClipRecord
 from pipeline.errors import CorpusError
 from pipeline.predictions import Floats
 
@@ -19,17 +19,22 @@ FaceOf = Callable[[str], Corners | None]
 """The annotated face of a stored frame, by frame name; None where there is none."""
 
 SIDES = ("x1", "y1", "x2", "y2")
+REFERENCES = ("dlib", "truth")
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """The best detection of a test frame: box and sigma in px, score in [0, 1]."""
+    """The best detection of a test frame: box and sigma in px, score in [0, 1].
+
+    `references` holds the boxes it is measured against, by name (`dlib`, `truth`), where known.
+    """
 
     clip_id: str
     frame: int
     score: float
     box: Corners
     sigma: Corners
+    references: Mapping[str, Corners]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,22 +113,35 @@ def exemplary(detections: Sequence[Detection], records: Sequence[ClipRecord]) ->
     return chosen
 
 
-def sigma_errors(detections: Iterable[Detection], face_of: FaceOf) -> Floats:
-    """Edge errors over their sigma, |found - annotated| / sigma, shape [4 x frames with a face]."""
-    errors = []
-    for found in detections:
-        face = face_of(frame_name(found.clip_id, found.frame))
-        if face is not None:
-            gap = np.abs(np.subtract(found.box, face))
-            errors.append(gap / np.maximum(found.sigma, 1e-6))
+def sigma_errors(detections: Iterable[Detection], reference: str) -> Floats:
+    """Edge errors over their sigma, |found - reference| / sigma, shape [4 x frames that know it].
+
+    Args:
+        detections: of test frames.
+        reference: `dlib` or `truth`.
+    """
+    errors = [
+        np.abs(np.subtract(found.box, found.references[reference])) / np.maximum(found.sigma, 1e-6)
+        for found in detections
+        if reference in found.references
+    ]
     return np.concatenate(errors) if errors else np.zeros(0)
 
 
 def _detection(row: dict[str, str]) -> Detection:
-    x1, y1, x2, y2 = (float(row[side]) for side in SIDES)
-    s1, s2, s3, s4 = (float(row[f"sigma_{side}"]) for side in SIDES)
-    score, frame = float(row["score"]), int(row["frame"])
-    return Detection(row["clip_id"], frame, score, (x1, y1, x2, y2), (s1, s2, s3, s4))
+    return Detection(
+        row["clip_id"],
+        int(row["frame"]),
+        float(row["score"]),
+        _corners(row, ""),
+        _corners(row, "sigma_"),
+        {name: _corners(row, f"{name}_") for name in REFERENCES if row.get(f"{name}_x1")},
+    )
+
+
+def _corners(row: dict[str, str], prefix: str) -> Corners:
+    x1, y1, x2, y2 = (float(row[f"{prefix}{side}"]) for side in SIDES)
+    return x1, y1, x2, y2
 
 
 def _words(box: Corners) -> str:

@@ -9,7 +9,7 @@ from pipeline.charts import draw_confusion
 from pipeline.frames import Picture, exemplary
 from pipeline.metrics import confusion
 from pipeline.report_data import Run
-from pipeline.report_sections import interval_of
+from pipeline.report_figures import interval_of
 from pipeline.report_words import CORPORA
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.clips import ClipRecord, Reject, frame_name, read_clips
-from pipeline.errors import CorpusError
+from pipeline.errors import CorpusError, ParamsError
 from pipeline.frames import Detection, FaceOf, Picture, picture, read_detections
 from pipeline.params import PARAMS_FILE, load_section, load_system, read_params
 from pipeline.predictions import Predictions, headline, read_predictions
@@ -27,15 +27,22 @@ class Facts:
 
     @classmethod
     def read(cls, path: Path = PARAMS_FILE) -> "Facts":
-        """Read the sections that say what was run; the stages before have validated them."""
+        """Read what was run; the stages before have validated all sections.
+
+        Raises:
+            ParamsError: a section or key is missing.
+        """
         sections = read_params(path)
-        return cls(
-            system=load_system(path),
-            corpus=str(sections["corpus"]["name"]),
-            split=load_section("split", SplitParams, path),
-            audio_weights=str(sections["embed"]["weights"]),
-            detector_weights=str(sections["detector"]["weights"]),
-        )
+        try:
+            return cls(
+                system=load_system(path),
+                corpus=str(sections["corpus"]["name"]),
+                split=load_section("split", SplitParams, path),
+                audio_weights=str(sections["embed"]["weights"]),
+                detector_weights=str(sections["detector"]["weights"]),
+            )
+        except KeyError as error:
+            raise ParamsError(f"{path}: {error} is missing; see presets/demo.yaml") from error
 
 
 @dataclass(frozen=True, slots=True)

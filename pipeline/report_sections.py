@@ -4,9 +4,8 @@ A section that a run does not have (no detector in an audio-only system) says so
 blank. A further section is one builder here, its line in `SECTIONS` and its template.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,12 @@ from pipeline.frames import Picture, exemplary, sigma_errors
 from pipeline.metrics import confusion, per_emotion, per_speaker
 from pipeline.published import PAPER_ACCURACY
 from pipeline.report_data import Run
-from pipeline.statistics import Interval
+from pipeline.report_figures import box_figures, coverage, figures_of, interval_of, series_of
 
 CLIPS_SHOWN = 4
 """Most confident right clips shown, and as many wrong ones."""
 
-SIGMA_FRAMES = 400
-"""Test frames, evenly spread, that the sigma check reads annotations of: bounds the time."""
-
+REFERENCES = {"dlib": "dlib's box", "truth": "the true box"}
 DETECTOR = "face detector"
 THRESHOLDS = (0.5, 0.7, 0.9)
 LOSSES = ("total", "l_av", "l_a", "l_v")
@@ -82,6 +79,7 @@ def headline(run: Run) -> Content:
     ]
     return {
         "branch": BRANCH_NAMES[run.headline],
+        "colour": run.headline,
         "accuracy": interval_of(metrics, "accuracy"),
         "rows": rows,
         "compared": len(rows) > 1,
@@ -148,23 +146,30 @@ def clips(run: Run) -> Content:
     order = np.argsort(-run.main.confidence, kind="stable")
     right = [i for i in order if run.main.correct[i]][:CLIPS_SHOWN]
     wrong = [i for i in order if not run.main.correct[i]][:CLIPS_SHOWN]
-    return {
+    groups = {
         "right": [_shown(run, int(i)) for i in right],
         "wrong": [_shown(run, int(i)) for i in wrong],
     }
+    return {**groups, "pictures": any(clip.picture for group in groups.values() for clip in group)}
 
 
 def detector(run: Run) -> Content | Absent:
     """Box quality, whether sigma can be believed, and frames to look at."""
-    if not run.detector:
-        return Absent(f"{run.facts.system} has no face detector.")
-    step = max(1, len(run.detections) // SIGMA_FRAMES)
-    errors = sigma_errors(run.detections[::step], run.face_of)
+    if not run.detector.get("frames"):
+        return Absent(run.detector.get("note", "The detector was not run") + ".")
+    trained = run.detector.get("sigma_nll") is not None
+    errors = {
+        name: coverage(found)
+        for reference, name in REFERENCES.items()
+        if (found := sigma_errors(run.detections, reference)).size
+    }
     shown = (run.picture(one.clip_id, one.frame) for one in exemplary(run.detections, run.records))
     return {
-        "figures": figures_of(run.detector),
-        "sigma": sigma_chart(errors) if errors.size else None,
-        "edges": errors.size,
+        "figures": box_figures(run.detector),
+        "frames": run.detector["frames"],
+        "missed": run.detector.get("frames_without_detection", 0),
+        "emotion": run.detector.get("emotion_accuracy"),
+        "sigma": charts.sigma_curves(errors) if trained and errors else None,
         "pictures": [picture for picture in shown if picture],
     }
 
@@ -186,7 +191,7 @@ def training(run: Run) -> Content | Absent:
 
 def annotations(run: Run) -> Content | Absent:
     """How good the boxes and the speech activity are that everything else builds on."""
-    if not run.annotation:
+    if not run.annotation.get("frames"):
         return Absent("The corpus has no frames to annotate.")
     return {"figures": figures_of(run.annotation)}
 
@@ -208,45 +213,6 @@ SECTIONS = (
     SectionSpec("annotations", "Annotation quality", annotations),
     SectionSpec("quarantine", "Quarantined recordings", quarantine),
 )
-
-
-def interval_of(scores: Mapping[str, Any], name: str) -> Interval:
-    """A score of `metrics.json` with its interval."""
-    bounds = scores[f"{name}_95"]
-    return Interval(scores[name], bounds["low"], bounds["high"])
-
-
-def figures_of(scores: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    """Nested numbers as (label, value), in the order of the file."""
-    figures = []
-    for key, value in scores.items():
-        label = f"{prefix}{LABELS.get(key, key.replace('_', ' '))}"
-        if isinstance(value, Mapping):
-            figures += figures_of(value, f"{label}: ")
-        elif isinstance(value, int | float):
-            figures.append((label, value))
-    return figures
-
-
-def series_of(
-    rows: Sequence[Mapping[str, str]], names: Sequence[str]
-) -> dict[str, dict[int, list[float]]]:
-    """Columns of a history by epoch, one value a fold; columns without a value are left out."""
-    series: dict[str, dict[int, list[float]]] = {}
-    for row in rows:
-        for name in names:
-            if row.get(name):
-                points = series.setdefault(name, {})
-                points.setdefault(int(row["epoch"]), []).append(float(row[name]))
-    return series
-
-
-def sigma_chart(errors: np.ndarray) -> str:
-    """Share of edge errors within the central interval of a normal law, by its probability."""
-    nominal = np.linspace(0.01, 0.99, 50)
-    widths = np.array([NormalDist().inv_cdf((1 + level) / 2) for level in nominal])
-    observed = (errors[None, :] <= widths[:, None]).mean(axis=1)
-    return charts.sigma_curve(nominal, observed)
 
 
 def _tiles(run: Run) -> list[tuple[str, str]]:
@@ -276,15 +242,3 @@ def _shown(run: Run, row: int) -> ShownClip:
         tuple((main.emotions[k], float(main.probabilities[row, k])) for k in order),
         run.picture(clip_id, frame),
     )
-
-
-LABELS = {
-    "ap50": "AP50",
-    "ap75": "AP75",
-    "ap90": "AP90",
-    "mean_iou": "mean IoU",
-    "nll": "NLL",
-    "sigma_nll": "sigma: NLL",
-    "auc": "AUC",
-    "speech_auc": "speech activity: AUC",
-}

@@ -47,7 +47,11 @@ def make_run(root: Path, system: str = "av_faster_rcnn", corpus: str = "demo") -
     branches = _branches(records, system, generator)
     write_predictions(results / "predictions.csv", branches)
     _write_summary(results, branches)
-    _write_history(results / "history.csv", ("warmup", "joint"), ("total", "l_av", "l_a", "l_v"))
+    _write_history(
+        results / "history.csv",
+        ("audio", "visual", "warmup", "joint"),
+        ("total", "l_av", "l_a", "l_v"),
+    )
     boxes = _write_visual(root, records, generator) if visual else {}
     sources = Sources(
         clips=root / "clips.csv",
@@ -116,7 +120,7 @@ def _write_visual(root, records, generator):
     detector.mkdir()
     boxes, rows = {}, []
     for record in records:
-        for frame in (0, 6):
+        for frame in (6,):
             name = frame_name(record.clip_id, frame)
             centre = generator.uniform((130, 110), (190, 146))
             boxes[name] = (*(centre - 55), *(centre + 55))
@@ -125,11 +129,13 @@ def _write_visual(root, records, generator):
     _write_rows(detector / "detections.csv", rows)
     _write_history(detector / "history.csv", ("detector",), ("loss_classifier", "loss_box_reg"))
     (detector / "metrics.json").write_text(
-        '{"ap50": 0.99, "ap75": 0.97, "ap90": 0.71, "mean_iou": 0.936, "frames": 224,'
-        ' "sigma": {"nll": 1.42, "coverage_68": 0.71, "coverage_95": 0.94}}'
+        '{"frames": 112, "frames_without_detection": 0, "emotion_accuracy": 0.55, "ap50": 0.99,'
+        ' "ap75": 0.97, "ap90": 0.71, "mean_iou": 0.936, "sigma_nll": 1.42, "coverage_68": 0.71,'
+        ' "coverage_95": 0.94, "truth": {"ap50": 0.99, "mean_iou": 0.841, "sigma_nll": null}}'
     )
     (root / "annotation_metrics.json").write_text(
-        '{"frames": 5600, "recall": 0.998, "mean_iou": 0.86, "speech_auc": 0.93}'
+        '{"clips": 112, "frames": 112, "frames_without_face": 0, "found_rate": 1.0, "truth":'
+        ' {"recall": 0.998, "mean_iou": 0.86, "speech_auc_by_speaker": {"DC": 0.93}}}'
     )
     return boxes
 
@@ -140,9 +146,11 @@ def _detection(record, frame, box, generator):
     sides = ("x1", "y1", "x2", "y2")
     return {
         "fold": "paper", "split": "test", "clip_id": record.clip_id, "frame": frame,
-        "score": generator.uniform(0.6, 1), "label": record.emotion,
+        "rank": 0, "score": generator.uniform(0.6, 1), "label": record.emotion,
         **dict(zip(sides, found, strict=True)),
         **{f"sigma_{side}": value for side, value in zip(sides, sigma, strict=True)},
+        **{f"dlib_{side}": value for side, value in zip(sides, box, strict=True)},
+        **{f"truth_{side}": value + 2 for side, value in zip(sides, box, strict=True)},
     }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import struct
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 import yaml
 from fake_run import make_run
@@ -16,6 +17,7 @@ from pipeline.overview import overview_figure
 from pipeline.published import PAPER_ACCURACY
 from pipeline.report import render
 from pipeline.report_data import read_run
+from pipeline.report_figures import coverage
 from pipeline.report_sections import SECTIONS
 from pipeline.report_words import SYSTEMS as SYSTEM_WORDS
 
@@ -129,6 +131,21 @@ def test_run_without_mistakes_or_detections(finished):
     assert "every recording was used" in page
 
 
+def test_detector_without_sigma_or_frames_says_so(finished):
+    plain = replace(finished, detector={**finished.detector, "sigma_nll": None})
+    assert "trained without sigma" in render(plain, only("detector"))
+    empty = replace(finished, detector={"frames": 0, "note": "none of the 9 clips has video"})
+    page = render(empty, only("detector"))
+    assert "Not part of this run. none of the 9 clips has video." in page
+
+
+def test_coverage_of_normal_errors_is_what_it_states():
+    errors = np.abs(np.random.default_rng(0).normal(size=20_000))
+    stated, held = coverage(errors)
+    assert np.abs(held - stated).max() < 0.015
+    assert coverage(errors / 2)[1][25] > stated[25] + 0.2
+
+
 def test_predicted_clip_unknown_to_the_corpus_is_refused(tmp_path):
     fake = make_run(tmp_path, "audio_cnn")
     table = fake.sources.clips
@@ -137,16 +154,14 @@ def test_predicted_clip_unknown_to_the_corpus_is_refused(tmp_path):
         read_run(fake.sources, fake.facts)
 
 
-def test_damaged_tables_name_their_stage(tmp_path):
-    fake = make_run(tmp_path)
-    detections = fake.sources.detector / "detections.csv"
-    detections.write_text(detections.read_text().replace("sigma_x1", "sigma"))
+def test_damaged_tables_name_their_stage(tmp_path, fake):
+    detections = (fake.sources.detector / "detections.csv").read_text()
+    (tmp_path / "detections.csv").write_text(detections.replace("sigma_x1", "sigma"))
     with pytest.raises(CorpusError, match=r"not a table of detections .*sigma_x1"):
-        read_run(fake.sources, fake.facts)
-    fake.sources.metrics.write_text("accuracy: 1")
-    detections.unlink()
+        read_run(replace(fake.sources, detector=tmp_path), fake.facts)
+    (tmp_path / "metrics.json").write_text("accuracy: 1")
     with pytest.raises(CorpusError, match=r"metrics\.json: not a JSON object"):
-        read_run(fake.sources, fake.facts)
+        read_run(replace(fake.sources, metrics=tmp_path / "metrics.json"), fake.facts)
 
 
 def test_every_system_has_words_and_a_published_figure():
@@ -155,10 +170,9 @@ def test_every_system_has_words_and_a_published_figure():
     assert set(SYSTEM_WORDS) == set(PAPER_ACCURACY) == set(SYSTEMS)
 
 
-def test_stage_writes_page_and_picture(tmp_path, monkeypatch, capsys):
+def test_stage_writes_page_and_picture(tmp_path, fake, monkeypatch, capsys):
     from stages.report import main
 
-    fake = make_run(tmp_path)
     source = fake.sources
     for jpeg in (source.voc / "JPEGImages").iterdir():
         corners = source.face_of(jpeg.stem)
