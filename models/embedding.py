@@ -20,7 +20,8 @@ from torch import Tensor
 from models.checkpoint import load_safetensors, save_safetensors
 from models.handcrafted import HANDCRAFTED
 from models.logmel import RATE_HZ
-from models.panns import SHORTEST, Panns
+from models.padding import SHORTEST
+from models.panns import Panns
 from models.pretrained import Weights, load_network, resolve
 from pipeline.atomic import replace_folder
 from pipeline.cache import Job, Products

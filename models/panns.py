@@ -3,7 +3,7 @@
 Parameter names, shapes and outputs are those of the published networks, so that the published
 checkpoints load strictly. Left out is what only their training needs: mixup and SpecAugment.
 
-Lengths are decided here, once: see `padded_length`.
+Clips of any length >= 0.1 s are padded: see `models.padding`.
 
 Source: Kong et al., "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern
 Recognition", TASLP 2020; code qiuqiangkong/audioset_tagging_cnn, `pytorch/models.py`.
@@ -17,48 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.logmel import HOP, N_MELS, RATE_HZ, LogMel, Spectrogram
-from pipeline.errors import MediaError, WeightsError
+from models.logmel import N_MELS, LogMel, Spectrogram
+from models.padding import pad, padded_length
+from pipeline.errors import WeightsError
 
 EMBEDDING = 2048
 """D: numbers in an embedding."""
 CLASSES = 527
 """AudioSet classes of the tagging head."""
-SHORTEST = RATE_HZ // 10
-"""Fewest samples of a clip: 0.1 s."""
-GRID = 2 * HOP
-"""Padded lengths are multiples of this, 20 ms.
-
-Then both branches have T / GRID frames where they meet; otherwise half of all lengths would leave
-the wavegram one frame short.
-"""
-SHORTEST_PADDED = 16 * GRID
-"""0.32 s: the least that four more halvings of time leave one frame of."""
-
-
-def padded_length(samples: int) -> int:
-    """Length to which a clip is padded with zeros at its end, in samples.
-
-    The next multiple of `GRID`, at least `SHORTEST_PADDED`. Zeros at the end are what the
-    published networks were trained with for recordings shorter than 10 s.
-
-    Args:
-        samples: length of the clip at `RATE_HZ`.
-
-    Raises:
-        MediaError: the clip is shorter than `SHORTEST`.
-    """
-    if samples < SHORTEST:
-        raise MediaError(
-            f"sound of {samples} samples at {RATE_HZ} Hz: expected at least {SHORTEST} (0.1 s); "
-            "leave the recording out or record it again"
-        )
-    return max(SHORTEST_PADDED, -(-samples // GRID) * GRID)
-
-
-def pad(waveform: Tensor) -> Tensor:
-    """Pad [..., T] to `padded_length(T)`."""
-    return F.pad(waveform, (0, padded_length(waveform.shape[-1]) - waveform.shape[-1]))
 
 
 class ConvBlock(nn.Module):
@@ -165,8 +131,8 @@ class Panns(nn.Module):
             MediaError: the clips are too short.
         """
         with _evaluating(self):
-            embedding: Tensor = self(waveform)["embedding"]
-            return embedding
+            output: dict[str, Tensor] = self(waveform)
+        return output["embedding"]
 
     def _front(self, waveform: Tensor) -> Tensor:
         """[B, T] -> [B, 64 or 128, T // GRID, 32]; log-mel first, as published."""
@@ -235,11 +201,11 @@ def build(name: str, seed: int = 0) -> Panns:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = NETWORKS[name]()
-        initialise(network)
+        _initialise(network)
     return network.eval()
 
 
-def initialise(network: Panns) -> None:
+def _initialise(network: Panns) -> None:
     """Xavier weights and zero biases, as published, from the global generator."""
     for module in network.modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
@@ -248,11 +214,8 @@ def initialise(network: Panns) -> None:
                 nn.init.zeros_(module.bias)
 
 
-@torch.no_grad()
 def embed_clips(network: Panns, waveforms: Sequence[Tensor], batch: int = 8) -> Tensor:
-    """Embed clips of unequal length; batching never changes a clip's embedding.
-
-    Clips are batched with clips of the same padded length only.
+    """Embed clips of unequal length, batched by padded length so that no embedding changes.
 
     Args:
         network: any of `NETWORKS`.
@@ -260,7 +223,7 @@ def embed_clips(network: Panns, waveforms: Sequence[Tensor], batch: int = 8) -> 
         batch: most clips in one forward pass.
 
     Returns:
-        [len(waveforms), EMBEDDING], in the order of `waveforms`.
+        [len(waveforms), EMBEDDING].
 
     Raises:
         MediaError: a clip is too short.

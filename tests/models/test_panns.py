@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models import panns
-from pipeline.errors import MediaError, WeightsError
+from pipeline.errors import WeightsError
 
 KEYS = Path(__file__).with_name("panns_keys.tsv")
 BATCH_TOLERANCE = 1e-5  # of the largest number; sums of a batch run in another order
@@ -95,19 +95,6 @@ def test_embeddings_of_different_clips_differ_in_more_than_scale(network):
     embeddings = panns.embed_clips(network, clips)
     assert (embeddings.std(dim=0) > 0).float().mean() > 0.3
     assert torch.linalg.matrix_rank(embeddings) == len(clips)
-
-
-@pytest.mark.parametrize(
-    ("samples", "padded"),
-    [(3_200, 10_240), (10_240, 10_240), (10_241, 10_880), (64_000, 64_000), (320_001, 320_640)],
-)
-def test_padded_length_is_a_multiple_of_20_ms(samples, padded):
-    assert panns.padded_length(samples) == padded
-
-
-def test_too_short_a_clip_is_refused():
-    with pytest.raises(MediaError, match=r"1600 samples.*at least 3200"):
-        panns.padded_length(1_600)
 
 
 def test_unknown_network_is_refused():
