@@ -1,4 +1,4 @@
-"""The speakers of the demo corpus: how they look and sound whatever they feel. None of them exists."""
+"""The speakers of the demo corpus: how they look and sound, whatever they feel; none exists."""
 
 from dataclasses import dataclass
 
@@ -40,8 +40,8 @@ SPEAKERS = (
         glasses=False,
         size=1.0,
         jaw=1.0,
-        pitch_hz=104.0,
-        tract=0.97,
+        pitch_hz=98.0,
+        tract=0.95,
         face_gain=1.05,
         voice_gain=1.0,
     ),
@@ -57,8 +57,8 @@ SPEAKERS = (
         glasses=False,
         size=0.96,
         jaw=0.92,
-        pitch_hz=176.0,
-        tract=1.12,
+        pitch_hz=188.0,
+        tract=1.14,
         face_gain=1.0,
         voice_gain=1.1,
     ),
@@ -70,11 +70,11 @@ SPEAKERS = (
         shirt=(70, 104, 62),
         wall=(120, 142, 166),
         hair_style="swept",
-        beard=0.75,
+        beard=0.6,
         glasses=False,
         size=1.03,
         jaw=1.05,
-        pitch_hz=118.0,
+        pitch_hz=114.0,
         tract=1.0,
         face_gain=0.9,
         voice_gain=0.9,
@@ -91,9 +91,21 @@ SPEAKERS = (
         glasses=True,
         size=0.99,
         jaw=0.97,
-        pitch_hz=136.0,
-        tract=1.04,
+        pitch_hz=140.0,
+        tract=1.06,
         face_gain=0.95,
         voice_gain=1.0,
     ),
 )
+
+
+def shade(color: Color, tone: float) -> Color:
+    """A colour times `tone`."""
+    blue, green, red = (int(min(255.0, channel * tone)) for channel in color)
+    return blue, green, red
+
+
+def blend(one: Color, two: Color, share: float) -> Color:
+    """A mixture with `share` of the second colour."""
+    blue, green, red = (round(a + (b - a) * share) for a, b in zip(one, two, strict=True))
+    return blue, green, red

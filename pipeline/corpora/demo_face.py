@@ -7,12 +7,11 @@ then by roll, and projected in parallel.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-Points = NDArray[np.float64]  # [P, 2]
+from pipeline.corpora.demo_curve import Points, spline
 
 TURN_RAD = np.deg2rad(12.0)
 """One unit of head pitch, yaw or roll."""
@@ -20,8 +19,8 @@ TURN_RAD = np.deg2rad(12.0)
 WIDEST_MOUTH = 0.55
 """Gap between the lips of a mouth wide open, in head units."""
 
-BOX_CENTRE = (0.0, 0.30)
-BOX_SIDE = 1.95
+BOX_CENTRE = (0.0, 0.275)
+BOX_SIDE = 2.02
 """Where dlib frames a face of this build, in head coordinates; see `face_box`."""
 
 
@@ -52,7 +51,7 @@ class Head:
     unit_px: float
     moment: Moment
 
-    def project(self, points: Points, bulge: float | Points = 0.0) -> Points:
+    def project(self, points: Points, bulge: float | NDArray[np.float64] = 0.0) -> Points:
         """Points on the face to pixels.
 
         Args:
@@ -69,6 +68,15 @@ class Head:
             (x * np.cos(yaw) + depth * np.sin(yaw), y * np.cos(pitch) + depth * np.sin(pitch))
         )
         return turned @ self.rotation.T * self.unit_px + self.origin
+
+    def project_all(
+        self, shapes: Mapping[str, Points], bulges: Mapping[str, float]
+    ) -> dict[str, Points]:
+        """`project` for many shapes at once; `bulges` names those that stand out."""
+        lengths = [len(points) for points in shapes.values()]
+        bulge = np.repeat([bulges.get(name, 0.0) for name in shapes], lengths)
+        flat = self.project(np.concatenate(list(shapes.values())), bulge)
+        return dict(zip(shapes, np.split(flat, np.cumsum(lengths)[:-1]), strict=True))
 
     @property
     def rotation(self) -> Points:
@@ -218,7 +226,7 @@ def _nose(face: Mapping[str, float]) -> dict[str, Points]:
     nostril = spline(
         np.array([(0.045, 0.345), (0.10, 0.32), (0.145, 0.345), (0.09, 0.365)]), closed=True
     )
-    nostril = nostril + (0.0, lift)
+    nostril += (0.0, lift)
     mirror = (-1.0, 1.0)
     return {
         "wing_l": wing * mirror,
@@ -232,26 +240,3 @@ def _nose(face: Mapping[str, float]) -> dict[str, Points]:
 def _band(x: NDArray[np.float64], upper: NDArray[np.float64], lower: NDArray[np.float64]) -> Points:
     """The closed strip between two curves over the same x."""
     return np.vstack((np.column_stack((x, upper)), np.column_stack((x, lower))[::-1]))
-
-
-def spline(keys: Points, closed: bool = False) -> Points:
-    """A smooth curve through key points [P, 2], six points per span (Catmull-Rom)."""
-    return _spline_basis(len(keys), closed) @ keys
-
-
-@lru_cache
-def _spline_basis(count: int, closed: bool) -> NDArray[np.float64]:
-    spans = count if closed else count - 1
-    t = np.arange(6) / 6.0
-    cubic = 0.5 * np.column_stack(
-        (-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, -(t**2) + t**3)
-    )
-    basis = np.zeros((6 * spans + (not closed), count))
-    for span in range(spans):
-        for offset in range(4):
-            key = span + offset - 1
-            key = key % count if closed else min(max(key, 0), count - 1)
-            basis[6 * span : 6 * span + 6, key] += cubic[:, offset]
-    if not closed:
-        basis[-1, -1] = 1.0
-    return basis

@@ -5,16 +5,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from pipeline.corpora.demo_face import Points, spline
+from pipeline.corpora.demo_curve import Points, spline
 
 
 @dataclass(frozen=True, slots=True)
 class Hair:
-    """Outlines behind and before the face, and strands with their tone."""
+    """Outlines by name (`back`, `front`, `strand` and a number) and the strands' tones."""
 
-    back: tuple[Points, ...]
-    front: tuple[Points, ...]
-    strands: tuple[tuple[float, Points], ...]
+    shapes: dict[str, Points]
+    tones: dict[str, float]
 
 
 @lru_cache
@@ -22,28 +21,28 @@ def hair_of(style: str) -> Hair:
     """Outlines of one style: short, long, swept or bald."""
     outer, inner = _STYLES[style]
     above, below = spline(np.array(outer)), spline(np.array(inner))
-    front = (np.vstack((above, below[::-1])),)
-    back: tuple[Points, ...] = ()
+    cap = np.vstack((above, below[::-1]))
     if style == "bald":
-        front = tuple(front[0] * (sign, 1.0) for sign in (-1.0, 1.0))
+        return Hair({"front_l": cap * (-1.0, 1.0), "front_r": cap}, {})
+    shapes, tones = _strands(above, below)
     if style == "long":
-        back = (spline(np.array(_LONG_BACK), closed=True),)
-    return Hair(back, front, _strands(above, below) if style != "bald" else ())
+        shapes["back"] = spline(np.array(_LONG_BACK), closed=True)
+    return Hair({"front": cap, **shapes}, tones)
 
 
-def _strands(above: Points, below: Points) -> tuple[tuple[float, Points], ...]:
-    """Strands from the hairline to the crown, lighter towards the light at the upper left."""
+def _strands(above: Points, below: Points) -> tuple[dict[str, Points], dict[str, float]]:
+    """Strands from the crown to the hairline, lighter towards the light at the upper left."""
     rng = np.random.default_rng(len(above))
-    strands = []
-    for at in np.linspace(0.06, 0.94, 22):
+    shapes, tones = {}, {}
+    for number, at in enumerate(np.linspace(0.06, 0.94, 22)):
         top = above[int(at * (len(above) - 1))]
         low = below[int((at + rng.uniform(-0.04, 0.04)) * (len(below) - 1)) % len(below)]
         reach = rng.uniform(0.05, 0.2), rng.uniform(0.7, 0.98)
         share = np.linspace(*reach, 6)[:, None]
         sway = 0.05 * np.sin(np.pi * share) * rng.uniform(-1, 1)
-        tone = 1.0 + rng.uniform(-0.25, 0.3) + 0.25 * (0.5 - at)
-        strands.append((float(tone), top + (low - top) * share + sway))
-    return tuple(strands)
+        tones[f"strand{number}"] = float(1.0 + rng.uniform(-0.25, 0.3) + 0.25 * (0.5 - at))
+        shapes[f"strand{number}"] = top + (low - top) * share + sway
+    return shapes, tones
 
 
 _CROWN = [(-1.06, -0.05), (-1.10, -0.60), (-0.86, -1.18), (-0.36, -1.50), (0.10, -1.54)]

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.corpora.demo_cast import Color, Speaker
-from pipeline.corpora.demo_face import Head, Points
+from pipeline.corpora.demo_cast import Color, Speaker, blend, shade
+from pipeline.corpora.demo_curve import Points
+from pipeline.corpora.demo_face import Head
 from pipeline.corpora.demo_hair import Hair, hair_of
 from pipeline.corpora.demo_set import LIGHT_HALF, NEUTRAL, bake_backdrop, bake_light, neck
 
@@ -55,11 +56,8 @@ class Painter:
             [H, W, 3] uint8, BGR.
         """
         image = self._backdrop.copy()
-        px = {
-            name: head.project(points, 0.22 if name in _NOSE else 0.0)
-            for name, points in shapes.items()
-        }
-        self._behind(image, head)
+        px = head.project_all({**shapes, **self._hair.shapes, **_FIXED}, _BULGES)
+        self._behind(image, px, head)
         fill(image, px["outline"], self.speaker.skin)
         self._nose(image, px)
         self._mouth(image, px, folds)
@@ -68,19 +66,17 @@ class Painter:
         self._shade(image, head)
         for side in ("l", "r"):
             fill(image, px[f"brow_{side}"], shade(self.speaker.hair, 0.75))
-        self._front(image, head)
+        self._front(image, px)
         return self._expose(image)
 
-    def _behind(self, image: Image, head: Head) -> None:
+    def _behind(self, image: Image, px: dict[str, Points], head: Head) -> None:
         """What the face hides: back hair, neck and ears."""
-        hair = self.speaker.hair
-        for points in self._hair.back:
-            fill(image, head.project(points), shade(hair, 0.62))
+        if "back" in px:
+            fill(image, px["back"], shade(self.speaker.hair, 0.62))
         fill(image, neck(head, self._rest), shade(self.speaker.skin, 0.70))
-        for sign in (-1.0, 1.0):
-            ear = head.project(_EAR * (sign, 1.0))
-            fill(image, ear, shade(self.speaker.skin, 0.86))
-            stroke(image, head.project(_EAR[2:-2] * (sign * 0.97, 0.8)), self._dark(0.68), 0.02)
+        for side in ("l", "r"):
+            fill(image, px[f"ear_{side}"], shade(self.speaker.skin, 0.86))
+            stroke(image, px[f"ear_{side}"][4:-4], self._dark(0.66), self._px(0.02))
 
     def _nose(self, image: Image, px: dict[str, Points]) -> None:
         stroke(image, px["bridge"], self._dark(0.90), self._px(0.05))
@@ -125,7 +121,7 @@ class Painter:
 
     def _shade(self, image: Image, head: Head) -> None:
         """Multiply by the light map, which follows roll and half of yaw and pitch."""
-        unit, half = self.unit_px, LIGHT_HALF * self.unit_px
+        half = LIGHT_HALF * self.unit_px
         turn = head.rotation
         drift = head.project(np.zeros((1, 2)))[0] - head.origin
         shift = head.origin + 0.4 * drift - turn @ np.array([half, half])
@@ -135,15 +131,15 @@ class Painter:
         )
         cv2.multiply(image, light, dst=image, scale=1.0 / NEUTRAL)
 
-    def _front(self, image: Image, head: Head) -> None:
-        hair = self.speaker.hair
-        for points in self._hair.front:
-            fill(image, head.project(points), hair)
-        for tone, points in self._hair.strands:
-            stroke(image, head.project(points), shade(hair, tone), self._px(0.022))
+    def _front(self, image: Image, px: dict[str, Points]) -> None:
+        for name in self._hair.shapes:
+            if name.startswith("front"):
+                fill(image, px[name], self.speaker.hair)
+        for name, tone in self._hair.tones.items():
+            stroke(image, px[name], shade(self.speaker.hair, tone), self._px(0.022))
         if self.speaker.glasses:
-            for rim in _RIMS:
-                stroke(image, head.project(rim, 0.08), (52, 44, 40), self._px(0.03))
+            for name in _GLASSES:
+                stroke(image, px[name], (52, 44, 40), self._px(0.03))
 
     def _expose(self, image: Image) -> Image:
         """Soften as a lens does and add sensor noise."""
@@ -167,17 +163,21 @@ class Painter:
 
 WHITE = (255, 255, 255)
 
-_NOSE = ("bridge", "wing_l", "wing_r", "nostril_l", "nostril_r")
 _ANGLE = np.linspace(0.0, 2.0 * np.pi, 25)
 _EAR = np.column_stack((1.0 + 0.11 * np.cos(_ANGLE), 0.05 + 0.24 * np.sin(_ANGLE)))
 _RIM = np.column_stack((0.43 + 0.30 * np.cos(_ANGLE), -0.09 + 0.24 * np.sin(_ANGLE)))
-_RIMS = (
-    _RIM,
-    _RIM * (-1.0, 1.0),
-    np.array([(-0.14, -0.13), (0.0, -0.17), (0.14, -0.13)]),
-    np.array([(0.72, -0.13), (1.0, -0.10)]),
-    np.array([(-0.72, -0.13), (-1.0, -0.10)]),
-)
+_TEMPLE = np.array([(0.72, -0.13), (1.0, -0.10)])
+_GLASSES = {
+    "rim_l": _RIM * (-1.0, 1.0),
+    "rim_r": _RIM,
+    "temple_l": _TEMPLE * (-1.0, 1.0),
+    "temple_r": _TEMPLE,
+    "nosepiece": np.array([(-0.14, -0.13), (0.0, -0.17), (0.14, -0.13)]),
+}
+_FIXED = {"ear_l": _EAR * (-1.0, 1.0), "ear_r": _EAR, **_GLASSES}
+_NOSE = ("bridge", "wing_l", "wing_r", "nostril_l", "nostril_r")
+_BULGES = {**dict.fromkeys(_NOSE, 0.22), **dict.fromkeys(_GLASSES, 0.08)}
+"""How far parts stand out of the face, head units."""
 
 
 def fill(image: Image, points: Points, color: Color) -> None:
@@ -204,18 +204,6 @@ def disc(image: Image, centre: tuple[float, float], radius_px: float, color: Col
     """Fill a circle given in px."""
     x, y, radius = (round(value * 2**_SUBPIXEL_BITS) for value in (*centre, radius_px))
     cv2.circle(image, (x, y), radius, color, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
-
-
-def shade(color: Color, tone: float) -> Color:
-    """A colour times `tone`."""
-    blue, green, red = (int(min(255.0, channel * tone)) for channel in color)
-    return blue, green, red
-
-
-def blend(one: Color, two: Color, share: float) -> Color:
-    """A mixture with `share` of the second colour."""
-    blue, green, red = (round(a + (b - a) * share) for a, b in zip(one, two, strict=True))
-    return blue, green, red
 
 
 def _fixed(points: Points) -> NDArray[np.int32]:

@@ -37,7 +37,19 @@ class Manner:
     scatter: Mapping[str, float]  # standard deviation between takes at ambiguity 1
     shown: Mapping[str, tuple[float, ...]]  # full-blown emotion, in the order of `scatter`
     look_alike: Mapping[str, str]
+    dialect: float  # how far speakers differ, in units of `scatter`
 
+
+_FACE_SHOWN = {
+    # brows in, out, low; eyes, squint; corner, stretch, lip, part; wrinkle; pitch, roll, motion
+    "anger":     (-0.2, +0.1, +1.0, +0.1, +0.55, -0.55, +0.05, 0.1, 0.02, 0.35, +0.45, +0.0, +0.7),
+    "disgust":   (-0.1, -0.1, +0.8, -0.3, +0.65, -0.50, -0.10, 0.9, 0.05, 0.95, -0.30, +0.2, +0.2),
+    "fear":      (+1.0, +0.4, +0.4, +0.8, +0.00, -0.35, +0.50, 0.0, 0.28, 0.00, -0.20, -0.1, +0.5),
+    "happiness": (+0.1, +0.2, -0.1, -0.1, +0.65, +1.00, +0.60, 0.3, 0.12, 0.00, -0.10, +0.2, +0.5),
+    "neutral":   (+0.0, +0.0, +0.0, +0.0, +0.00, +0.00, +0.00, 0.0, 0.00, 0.00, +0.00, +0.0, +0.0),
+    "sadness":   (+0.9, -0.3, +0.2, -0.5, +0.05, -0.75, -0.20, 0.0, 0.00, 0.00, +0.55, -0.3, -0.3),
+    "surprise":  (+0.9, +1.0, -0.1, +0.9, +0.00, +0.00, -0.30, 0.0, 0.48, 0.00, -0.30, +0.0, +0.4),
+}  # fmt: skip
 
 FACE = Manner(
     scatter={
@@ -55,27 +67,29 @@ FACE = Manner(
         "roll": 0.40,  # head tilted, in units of 12 degrees
         "motion": 0.30,  # head movement while speaking
     },
-    # fmt: off
-    shown={
-        "anger": (-0.2, 0.10, 1.00, 0.10, 0.55, -0.55, 0.05, 0.10, 0.02, 0.35, 0.45, 0.00, 0.70),
-        "disgust": (-0.1, -0.1, 0.75, -0.3, 0.65, -0.50, -0.1, 0.90, 0.05, 0.95, -0.3, 0.25, 0.20),
-        "fear": (1.00, 0.35, 0.35, 0.80, 0.00, -0.35, 0.50, 0.00, 0.28, 0.00, -0.2, -0.1, 0.55),
-        "happiness": (0.10, 0.20, -0.1, -0.1, 0.65, 1.00, 0.60, 0.30, 0.12, 0.00, -0.1, 0.20, 0.50),
-        "neutral": (0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00),
-        "sadness": (0.90, -0.3, 0.20, -0.5, 0.05, -0.75, -0.2, 0.00, 0.00, 0.00, 0.55, -0.3, -0.3),
-        "surprise": (0.90, 1.00, -0.1, 0.95, 0.00, 0.00, -0.3, 0.00, 0.48, 0.00, -0.3, 0.00, 0.40),
-    },
-    # fmt: on
+    shown=_FACE_SHOWN,
     look_alike={
         "anger": "disgust",
         "disgust": "anger",
         "fear": "surprise",
         "happiness": "neutral",
-        "neutral": "sadness",
-        "sadness": "neutral",
+        "neutral": "happiness",
+        "sadness": "fear",
         "surprise": "fear",
     },
+    dialect=0.6,
 )
+
+_VOICE_SHOWN = {
+    # pitch, range, slope; tempo; energy, bright; jitter, shimmer, breath, tremor; attack, pause
+    "anger":     (+2.5, +0.6, -2.0, +0.25, +7.0, +3.5, 1.6, 6.0, 0.0, 0.0, +1.0, -0.02),
+    "disgust":   (-1.5, +0.1, -3.0, -0.30, +0.0, +0.0, 1.4, 6.0, 3.0, 0.0, +0.2, +0.05),
+    "fear":      (+6.0, -0.4, +1.0, +0.30, +0.0, -0.5, 1.2, 4.0, 8.0, 1.0, +0.0, +0.02),
+    "happiness": (+4.5, +0.9, +1.0, +0.15, +5.0, +2.5, 0.2, 1.0, 1.0, 0.0, +0.4, -0.02),
+    "neutral":   (+0.0, +0.0, -1.5, +0.00, +0.0, +0.0, 0.0, 0.0, 0.0, 0.0, +0.0, +0.00),
+    "sadness":   (-1.0, -0.6, -3.0, -0.35, -5.0, -3.0, 0.6, 2.0, 5.0, 0.2, -0.6, +0.08),
+    "surprise":  (+6.5, +1.0, +6.0, +0.00, +3.0, +1.0, 0.0, 0.0, 3.0, 0.0, +0.3, +0.02),
+}  # fmt: skip
 
 VOICE = Manner(
     scatter={
@@ -92,26 +106,17 @@ VOICE = Manner(
         "attack": 0.3,  # how sharply syllables start, log2 of the ratio to neutral
         "pause": 0.02,  # share of the clip that is a pause inside the sentence
     },
-    # fmt: off
-    shown={
-        "anger": (2.5, 0.60, -2.0, 0.25, 7.0, 3.5, 1.6, 6.0, 0.0, 0.0, 1.0, -0.02),
-        "disgust": (-1.5, 0.10, -3.0, -0.3, 0.0, 0.0, 1.4, 6.0, 3.0, 0.0, 0.2, 0.05),
-        "fear": (6.0, -0.4, 1.0, 0.30, 0.0, -0.5, 1.2, 4.0, 8.0, 1.0, 0.0, 0.02),
-        "happiness": (4.5, 0.95, 1.0, 0.15, 5.0, 2.5, 0.2, 1.0, 1.0, 0.0, 0.4, -0.02),
-        "neutral": (0.0, 0.00, -1.5, 0.00, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
-        "sadness": (-1.0, -0.6, -3.0, -0.35, -5.0, -3.0, 0.6, 2.0, 5.0, 0.25, -0.6, 0.08),
-        "surprise": (6.5, 1.00, 6.0, 0.00, 3.0, 1.0, 0.0, 0.0, 3.0, 0.0, 0.3, 0.02),
-    },
-    # fmt: on
+    shown=_VOICE_SHOWN,
     look_alike={
         "anger": "happiness",
         "disgust": "neutral",
-        "fear": "surprise",
+        "fear": "sadness",
         "happiness": "anger",
         "neutral": "sadness",
         "sadness": "neutral",
         "surprise": "happiness",
     },
+    dialect=0.9,
 )
 
 
@@ -198,13 +203,14 @@ def _show(
     manner: Manner, speaker: Speaker, emotion: str, rng: np.random.Generator, knobs: Knobs
 ) -> dict[str, float]:
     """Weaken, blend, shift and scatter a full-blown emotion."""
+    part, gain = ("face", speaker.face_gain) if manner is FACE else ("voice", speaker.voice_gain)
     scatter = np.array(list(manner.scatter.values()))
-    gain = speaker.face_gain if manner is FACE else speaker.voice_gain
-    dialect = generator(knobs.seed, speaker.name, emotion, "face" if manner is FACE else "voice")
+    habit = generator(knobs.seed, speaker.name, part).standard_normal(scatter.size)
+    dialect = generator(knobs.seed, speaker.name, part, emotion).standard_normal(scatter.size)
     strength = gain * (1.0 - 0.9 * knobs.ambiguity * rng.uniform())
     blend = knobs.ambiguity * rng.uniform()
     own = np.array(manner.shown[emotion])
     other = np.array(manner.shown[manner.look_alike[emotion]])
-    shift = 0.7 * dialect.standard_normal(scatter.size) + rng.standard_normal(scatter.size)
+    shift = 0.7 * manner.dialect * (habit + dialect) + rng.standard_normal(scatter.size)
     values = strength * ((1.0 - blend) * own + blend * other) + knobs.ambiguity * scatter * shift
     return dict(zip(manner.scatter, values.tolist(), strict=True))

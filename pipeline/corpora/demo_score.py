@@ -105,7 +105,7 @@ def compose(play: Performance, length_s: tuple[float, float], fps: float) -> Sco
     syllables = sentence(play.seed, play.sentence, sum(length_s) / 2.0)
     spans, duration_s = _time(play, len(syllables), length_s, rng)
     frames = max(1, round(duration_s * fps))
-    ticks = np.arange(int(np.ceil(frames / fps / TICK_S))) * TICK_S
+    ticks = TICK_S * np.arange(np.ceil(frames / fps / TICK_S), dtype=np.float64)
     loudness = _loudness(play, syllables, spans, ticks)
     centres = spans.mean(axis=1)
     formants = np.array([VOWELS[syllable.vowel] for syllable in syllables], float)
@@ -168,10 +168,9 @@ def _pitch(
     """Declination, accents on stressed syllables and tremor, in Hz."""
     centres = spans.mean(axis=1)
     accents = np.array([syllable.stress for syllable in syllables]) - 0.4
-    accents = (
-        3.2 * 2.0 ** play.voice["range"] * (accents + 0.25 * rng.standard_normal(len(accents)))
-    )
-    line = play.voice["slope"] * np.linspace(-0.5, 0.5, len(accents)) ** 1
+    accents += 0.25 * rng.standard_normal(len(accents))
+    accents *= 3.2 * 2.0 ** play.voice["range"]
+    line = play.voice["slope"] * np.linspace(-0.5, 0.5, len(accents))
     curve = np.interp(ticks, centres, accents + line + play.voice["pitch"])
     curve = gaussian_filter1d(curve, 0.030 / TICK_S)
     wobble = max(play.voice["tremor"], 0.0) * np.sin(2 * np.pi * (6.0 * ticks + rng.random()))

@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.corpora.demo_cast import Speaker
-from pipeline.corpora.demo_face import Head, Points, spline
+from pipeline.corpora.demo_cast import Color, Speaker, shade
+from pipeline.corpora.demo_curve import Points, spline
+from pipeline.corpora.demo_face import Head
 
 NEUTRAL = 160
 """Value of the light map that leaves a pixel as it is."""
@@ -65,10 +66,9 @@ def bake_backdrop(
 
 def _furniture(
     speaker: Speaker, rng: np.random.Generator
-) -> list[tuple[tuple[float, float, float, float], tuple[int, int, int]]]:
+) -> list[tuple[tuple[float, float, float, float], Color]]:
     """Boxes of the room in shares of the picture, with colours; each speaker has a room."""
-    dark = tuple(int(0.62 * channel) for channel in speaker.wall)
-    light = tuple(min(255, int(1.25 * channel)) for channel in speaker.wall)
+    dark, light = shade(speaker.wall, 0.62), shade(speaker.wall, 1.25)
     shift = float(rng.uniform(-0.04, 0.04))
     rooms = {
         "short": [((0.04, 0.10, 0.22, 0.42), dark), ((0.06, 0.13, 0.20, 0.39), light)],
@@ -111,10 +111,9 @@ def bake_light(speaker: Speaker, unit_px: float, rng: np.random.Generator) -> ND
 
 def _beard(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
     jaw = 1.0 / (1.0 + np.exp(-(y - 0.55 + 0.5 * (np.abs(x) - 0.55).clip(0)) / 0.05))
-    jaw = jaw * 1.0
     lips = np.exp(-((x / 0.34) ** 4) - ((y - 0.72) / 0.13) ** 4)
     sides = (np.abs(x) > 0.78) * (1.0 / (1.0 + np.exp(-(y + 0.05) / 0.05)))
-    return np.maximum(jaw, 0.8 * sides) * (1.0 - 0.9 * lips)
+    return np.asarray(np.maximum(jaw, 0.8 * sides) * (1.0 - 0.9 * lips), np.float32)
 
 
 def _spot(
@@ -124,6 +123,5 @@ def _spot(
     spread: tuple[float, float],
     height: float,
 ) -> NDArray[np.float32]:
-    return height * np.exp(
-        -(((x - centre[0]) / spread[0]) ** 2) - ((y - centre[1]) / spread[1]) ** 2
-    )
+    across, down = (x - centre[0]) / spread[0], (y - centre[1]) / spread[1]
+    return np.asarray(height * np.exp(-(across**2) - down**2), np.float32)

@@ -26,10 +26,16 @@ LEVEL_DB = -27.0
 ROOM_DB = -66.0
 """Noise of the room and the microphone below full scale."""
 
-HIGHER_FORMANTS_HZ = (3500.0, 4500.0)
-BANDWIDTHS_HZ = (70.0, 95.0, 140.0, 220.0, 300.0)
+BANDWIDTHS_HZ = (70.0, 95.0, 140.0)
+"""Of the first three formants."""
 
-HISS = {"s": (6200.0, 2600.0, 0.10), "f": (5000.0, 6000.0, 0.035), "stop": (2800.0, 3000.0, 0.12)}
+HIGHER_FORMANTS_HZ = tuple(1000.0 * number - 500.0 for number in range(4, 21))
+"""The same for all vowels; they keep the spectrum from falling away above 5 kHz."""
+
+HIGHER_BANDWIDTH = 0.065
+"""Of the higher formants, as a share of their frequency."""
+
+HISS = {"s": (6200.0, 2600.0, 0.20), "f": (5000.0, 6000.0, 0.06), "stop": (2800.0, 3000.0, 0.25)}
 """Centre and bandwidth in Hz, and level, of the noise of each consonant."""
 
 WINDOW_TICKS = 4
@@ -57,10 +63,7 @@ def synthesise(play: Performance, score: Score, rate_hz: int) -> NDArray[np.int1
         rate_hz,
     )
     voice /= np.sqrt(np.mean(voice**2)) + 1e-12
-    for name, (centre, width, level) in HISS.items():
-        noise = rng.standard_normal(samples) * np.interp(at, ticks, score.hiss[name])
-        response = _resonance(_bins(rate_hz), np.array([[centre]]), width)
-        voice += level * _filter(noise, np.repeat(response, len(ticks), axis=0), rate_hz)
+    voice += _consonants(score, at, rate_hz, rng)
     level_db = LEVEL_DB + play.voice["energy"] + rng.uniform(-1.5, 1.5)
     sound = voice * 10.0 ** (level_db / 20.0)
     sound += 10.0 ** (ROOM_DB / 20.0) * rng.standard_normal(samples)
@@ -80,25 +83,38 @@ def _source(play: Performance, pitch_hz: Signal, rate_hz: int, rng: np.random.Ge
     return pulse + breath * (0.4 + (t < 1.0)) * rng.standard_normal(len(pitch_hz))
 
 
+def _consonants(score: Score, at: Signal, rate_hz: int, rng: np.random.Generator) -> Signal:
+    """Noise of fricatives and bursts [T]; `at` is the time of each sample in ticks."""
+    sound = np.zeros(len(at))
+    bins = np.fft.rfftfreq(len(at), 1.0 / rate_hz).astype(np.float64)
+    for name, (centre, width, level) in HISS.items():
+        shape = np.interp(at, np.arange(len(score.hiss[name])), score.hiss[name])
+        noise = np.fft.rfft(shape * rng.standard_normal(len(at)))
+        sound += level * np.fft.irfft(np.multiply(noise, _resonance(bins, centre, width)), len(at))
+    return sound
+
+
 def _formant_response(play: Performance, score: Score, rate_hz: int) -> NDArray[np.complex128]:
     """The vocal tract and the source's tilt at each tick [N, K]."""
     bins = _bins(rate_hz)
-    higher = np.tile(HIGHER_FORMANTS_HZ, (len(score.loudness), 1)) * play.speaker.tract
-    formants = np.hstack((score.formants_hz, higher))
-    response = np.ones((len(formants), len(bins)), complex)
-    for column, width in zip(formants.T, BANDWIDTHS_HZ, strict=True):
+    higher = play.speaker.tract * np.array(HIGHER_FORMANTS_HZ)[:, None]
+    tail = np.prod(_resonance(bins, higher, HIGHER_BANDWIDTH * higher), axis=0)  # [K]
+    response = np.tile(tail, (len(score.loudness), 1))  # [N, K]
+    for column, width in zip(score.formants_hz.T, BANDWIDTHS_HZ, strict=True):
         response *= _resonance(bins, column[:, None], width)
     octaves = np.log2(np.maximum(bins, 250.0) / 250.0)
-    return response * 10.0 ** ((play.voice["bright"] + 2.0) * octaves / 20.0)
+    return np.asarray(response * 10.0 ** ((play.voice["bright"] + 2.0) * octaves / 20.0))
 
 
-def _resonance(bins: Signal, centre_hz: Signal, width_hz: float) -> NDArray[np.complex128]:
-    return np.asarray(centre_hz**2 / (centre_hz**2 - bins**2 + 1j * bins * width_hz))
+def _resonance(
+    bins_hz: Signal, centre_hz: Signal | float, width_hz: Signal | float
+) -> NDArray[np.complex128]:
+    return np.asarray(centre_hz**2 / (centre_hz**2 - bins_hz**2 + 1j * bins_hz * width_hz))
 
 
 def _bins(rate_hz: int) -> Signal:
     """Frequencies in Hz of the analysis windows' bins [K]."""
-    return np.fft.rfftfreq(_fft_length(rate_hz), 1.0 / rate_hz)
+    return np.fft.rfftfreq(_fft_length(rate_hz), 1.0 / rate_hz).astype(np.float64)
 
 
 def _fft_length(rate_hz: int) -> int:
@@ -112,10 +128,11 @@ def _filter(signal: Signal, response: NDArray[np.complex128], rate_hz: int) -> S
     window = np.hanning(WINDOW_TICKS * hop + 1)[:-1] * 2.0 / WINDOW_TICKS
     lead = WINDOW_TICKS * hop // 2
     padded = np.pad(signal, (lead, lead + WINDOW_TICKS * hop))
-    count = len(response)
-    pieces = np.lib.stride_tricks.sliding_window_view(padded, len(window))[::hop][:count]
+    pieces = np.lib.stride_tricks.sliding_window_view(padded, len(window))[::hop]
+    tick = np.round(np.arange(len(pieces)) * hop / (rate_hz * TICK_S)).astype(int)
+    response = response[np.minimum(tick, len(response) - 1)]
     length = _fft_length(rate_hz)
-    filtered = np.fft.irfft(np.fft.rfft(pieces * window, length) * response[: len(pieces)], length)
+    filtered = np.fft.irfft(np.fft.rfft(pieces * window, length) * response, length)
     out = np.zeros(len(padded) + length)
     for index, piece in enumerate(filtered):
         out[index * hop : index * hop + length] += piece
