@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.io import ImageReadMode, decode_image
 
 from annotations.voc import Box
 from pipeline.errors import MediaError
@@ -48,11 +49,11 @@ def read_image(path: Path) -> Tensor:
     Raises:
         MediaError: the file is missing or not an image.
     """
-    try:
-        pixels = decode_image(str(path), ImageReadMode.RGB)
-    except RuntimeError as error:
-        raise MediaError(f"{path}: not a readable image; run `dvc repro extract`") from error
-    return pixels.float() / 255
+    content = np.frombuffer(path.read_bytes() if path.is_file() else b"", np.uint8)
+    pixels = cv2.imdecode(content, cv2.IMREAD_COLOR_RGB) if content.size else None
+    if pixels is None:
+        raise MediaError(f"{path}: not a readable image; run `dvc repro extract`")
+    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
 
 
 def target_of(frame: Frame) -> dict[str, Tensor]:

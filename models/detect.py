@@ -1,0 +1,215 @@
+"""Face detection for a whole corpus: every fold of the protocol, its products and its scores."""
+
+import csv
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from annotations import voc
+from annotations.voc import Box
+from models.detect_fold import (
+    FEATURES,
+    FOUND,
+    HISTORY,
+    HISTORY_COLUMNS,
+    WEIGHTS,
+    FoldTask,
+    run_fold,
+)
+from models.detection_data import Frame, evenly_spaced
+from models.detection_metrics import ScoredFrame, score_frames
+from models.detection_table import DETECTION_COLUMNS, box_tensor, detection_rows, read_truth
+from models.detector import DetectorParams
+from pipeline.atomic import publish, replace_folder
+from pipeline.cache import ClipCache, Job
+from pipeline.clips import ClipRecord, emotions_of, frame_name, write_table
+from pipeline.errors import TrainingError
+from pipeline.executors import worker_count
+from pipeline.splits import Fold
+
+FACE_CLASSES = ("face",)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectPaths:
+    """Where `detect` reads and writes; as on its command line."""
+
+    voc: Path
+    truth: Path
+    results: Path
+    face_features: Path
+
+
+def detect(
+    paths: DetectPaths, records: Sequence[ClipRecord], folds: Sequence[Fold], params: DetectorParams
+) -> dict[str, object]:
+    """Train a detector a fold, look at all clips with it, and score it on the fold's test clips.
+
+    Args:
+        paths: inputs and outputs.
+        records: all clips; those without video are left out.
+        folds: of the protocol.
+        params: section `detector`.
+
+    Returns:
+        The content of `metrics.json`.
+
+    Raises:
+        AnnotationError: a frame has no annotation.
+        TrainingError: a fold has no frame to learn from, or its loss is not finite.
+        WeightsError: the weights to begin with cannot be had.
+    """
+    seen = [record for record in records if record.has_video]
+    if not seen:
+        return _publish_nothing(paths, len(records))
+    tasks = make_tasks(paths.voc, seen, folds, params)
+    folders = _run(tasks, params)
+    publish(
+        paths.face_features,
+        ((f"{name}.safetensors", folder / FEATURES) for name, folder in folders.items()),
+    )
+    return _publish_results(paths, seen, tasks, folders)
+
+
+def make_tasks(
+    voc_folder: Path, records: Sequence[ClipRecord], folds: Sequence[Fold], params: DetectorParams
+) -> list[FoldTask]:
+    """The work of each fold; clips without video take no part."""
+    classes = emotions_of(records) if params.classes == "emotion" else FACE_CLASSES
+    labels = {
+        r.clip_id: 1 + (classes.index(r.emotion) if params.classes == "emotion" else 0)
+        for r in records
+    }
+    train = _frames(voc_folder, records, labels, params.frames_per_clip_train)
+    ask = _frames(voc_folder, records, labels, params.frames_per_clip)
+    everything = tuple(frame for record in records for frame in ask[record.clip_id])
+    threads = max(1, worker_count() // len(folds))
+    return [
+        FoldTask(
+            fold,
+            classes,
+            tuple(frame for clip_id in fold.train for frame in train.get(clip_id, ())),
+            everything,
+            params,
+            threads,
+        )
+        for fold in folds
+    ]
+
+
+def _frames(
+    folder: Path, records: Sequence[ClipRecord], labels: Mapping[str, int], count: int
+) -> dict[str, list[Frame]]:
+    return {
+        record.clip_id: [
+            _frame(folder, record.clip_id, index, labels[record.clip_id])
+            for index in evenly_spaced(record.frames, count)
+        ]
+        for record in records
+    }
+
+
+def _frame(folder: Path, clip_id: str, index: int, label: int) -> Frame:
+    name = frame_name(clip_id, index)
+    face = voc.read(_annotation(folder, name)).speaker_face
+    image = folder / "JPEGImages" / f"{name}.jpg"
+    return Frame(clip_id, index, image, face.box if face else None, label)
+
+
+def _annotation(folder: Path, name: str) -> Path:
+    return folder / "Annotations" / f"{name}.xml"
+
+
+def _run(tasks: Sequence[FoldTask], params: DetectorParams) -> dict[str, Path]:
+    settings = params.model_dump(mode="json")
+    start = Path(params.weights)
+    cache = ClipCache("detect", settings, [start] if start.is_file() else [])
+    products = cache.run([_job(task) for task in tasks], run_fold, desc="detect", unit="fold")
+    if products.rejects:
+        raise TrainingError(products.rejects[0].reason)
+    return products.folders
+
+
+def _job(task: FoldTask) -> Job:
+    frames = sorted({frame.image for frame in (*task.train, *task.ask)})
+    folder = frames[0].parents[1]
+    sources = [path for image in frames for path in (image, _annotation(folder, image.stem))]
+    facts = {
+        "train": [(frame.image.stem, frame.label) for frame in task.train],
+        "ask": [frame.image.stem for frame in task.ask],
+        "classes": task.classes,
+    }
+    return Job(task.fold.name, tuple(sources), task, facts)
+
+
+def _publish_results(
+    paths: DetectPaths,
+    records: Sequence[ClipRecord],
+    tasks: Sequence[FoldTask],
+    folders: Mapping[str, Path],
+) -> dict[str, object]:
+    truth = {r.clip_id: read_truth(paths.truth / f"{r.clip_id}.csv", r.frame_step) for r in records}
+    rows: list[dict[str, object]] = []
+    scored: list[ScoredFrame] = []
+    for task in tasks:
+        found = load_file(folders[task.fold.name] / FOUND)
+        tested = set(task.fold.test)
+        for position, frame in enumerate(task.ask):
+            known = {"dlib": frame.box}
+            if frame.index in truth[frame.clip_id]:
+                known["truth"] = truth[frame.clip_id][frame.index]
+            faces = {name: part[found["frame"] == position] for name, part in found.items()}
+            rows += detection_rows(task, frame, faces, known)
+            if frame.clip_id in tested:
+                scored.append(_scored(frame, faces, known))
+    params = tasks[0].params
+    metrics = score_frames(scored, params.box_loss == "kl", params.classes == "emotion")
+    with replace_folder(paths.results) as part:
+        for task in tasks:
+            name = task.fold.name
+            shutil.copyfile(folders[name] / WEIGHTS, part / f"{name}.safetensors")
+        write_table(part / "detections.csv", DETECTION_COLUMNS, rows)
+        write_table(part / "history.csv", HISTORY_COLUMNS, _histories(tasks, folders))
+        _write_metrics(part, metrics)
+    return metrics
+
+
+def _scored(
+    frame: Frame, faces: Mapping[str, Tensor], known: Mapping[str, Box | None]
+) -> ScoredFrame:
+    return ScoredFrame(
+        faces["boxes"],
+        faces["scores"],
+        faces["sigma"],
+        frame.label,
+        int(faces["label"][0]) if len(faces["label"]) else -1,
+        {name: None if box is None else box_tensor(box) for name, box in known.items()},
+    )
+
+
+def _histories(
+    tasks: Sequence[FoldTask], folders: Mapping[str, Path]
+) -> Iterator[dict[str, object]]:
+    for task in tasks:
+        with (folders[task.fold.name] / HISTORY).open(newline="", encoding="utf-8") as stream:
+            yield from csv.DictReader(stream)
+
+
+def _publish_nothing(paths: DetectPaths, clips: int) -> dict[str, object]:
+    metrics: dict[str, object] = {"frames": 0, "note": f"none of the {clips} clips has video"}
+    publish(paths.face_features, [])
+    with replace_folder(paths.results) as part:
+        write_table(part / "detections.csv", DETECTION_COLUMNS, [])
+        write_table(part / "history.csv", HISTORY_COLUMNS, [])
+        _write_metrics(part, metrics)
+    return metrics
+
+
+def _write_metrics(folder: Path, metrics: Mapping[str, object]) -> None:
+    rounded = json.loads(json.dumps(metrics), parse_float=lambda text: round(float(text), 6))
+    (folder / "metrics.json").write_text(json.dumps(rounded, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,48 @@
+"""Stage `detect`: train the face detector a fold, and take face features of every clip with it.
+
+It never sees a test clip. Inputs: `data/voc`, `data/clips.csv`, `data/truth`. Outputs:
+`results/detector` (weights, detections, history, metrics), `data/face_features`. Params:
+`detector`, `split`.
+"""
+
+import time
+from pathlib import Path
+
+from models.detect import DetectPaths, detect
+from models.detector import DetectorParams
+from pipeline.clips import read_clips
+from pipeline.params import load_section
+from pipeline.progress import closing
+from pipeline.splits import SplitParams, make_folds
+from stages.entry import run
+
+
+def main(voc: Path, clips: Path, truth: Path, results: Path, face_features: Path) -> None:
+    """Train the face detector a fold, and take face features of every clip with it.
+
+    Args:
+        voc: frames and their annotations, `data/voc`.
+        clips: table of clips, `data/clips.csv`.
+        truth: true boxes by clip where the corpus states them, `data/truth`.
+        results: folder for weights, detections, history and metrics.
+        face_features: folder for the features of each fold.
+    """
+    started = time.monotonic()
+    params = load_section("detector", DetectorParams)
+    records = read_clips(clips)
+    folds = make_folds(records, load_section("split", SplitParams))
+    metrics = detect(DetectPaths(voc, truth, results, face_features), records, folds, params)
+    if metrics["frames"] == 0:
+        closing("detect", str(metrics["note"]), started)
+        return
+    closing(
+        "detect",
+        f"{len(folds)} folds, {metrics['frames']} test frames, "
+        f"{metrics['frames_without_detection']} without a detection, "
+        f"mean IoU {metrics['mean_iou']:.3f}, AP90 {metrics['ap90']:.3f}",
+        started,
+    )
+
+
+if __name__ == "__main__":
+    run(main)
