@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pipeline.report_data import Facts, Run
 
 DEMO = "demo"
+NAMES_SHOWN = 12
 
 SYSTEMS = {
     "audio_cnn": "Cnn14 (log-mel) and hand-crafted features, three fully connected layers",
@@ -106,10 +107,15 @@ def flags(run: Run) -> Sequence[tuple[str, str]]:
             f"{len(records)} ({minutes:.1f} minutes): {with_video} with video, {with_audio} with "
             f"sound, {len(run.rejects)} quarantined",
         ),
-        ("Speakers", ", ".join(sorted({record.speaker for record in records}))),
+        ("Speakers", _listed(sorted({record.speaker for record in records}))),
         ("Emotions", ", ".join(f"{emotion} {count}" for emotion, count in counts.items())),
         ("Weights", f"audio {facts.audio_weights}, detector {facts.detector_weights}"),
     ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:NAMES_SHOWN])
+    return f"{len(names)}: {shown}" + (", and others" if len(names) > NAMES_SHOWN else "")
 
 
 def _speakers_meaning(run: Run) -> str:
