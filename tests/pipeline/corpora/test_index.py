@@ -1,0 +1,74 @@
+import pytest
+
+from pipeline.corpora import CorpusParams, index_corpus
+from pipeline.corpora.index import clean_id
+from pipeline.errors import CorpusError
+
+
+def touch(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def index(name, root):
+    return index_corpus(CorpusParams(name=name, root=root, modalities="auto"))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("DC_a01", "DC_a01"), ("my clip", "my-clip"), ("Zoë.1", "Zoe-1"), ("a/b", "a-b")],
+)
+def test_clean_id_keeps_what_it_can(name, expected):
+    assert clean_id(name) == expected
+
+
+def test_clean_id_keeps_names_of_other_scripts_apart():
+    ids = {clean_id(name) for name in ("東京", "京都", "_東京", "?", "!")}
+    assert len(ids) == 5
+    assert all(i.isascii() and i.replace("-", "").replace("_", "").isalnum() for i in ids)
+    assert clean_id("e\u0301") == clean_id("\u00e9") == "e"  # same name, two spellings
+
+
+def test_two_files_for_one_id_are_refused_and_the_others_stay(tmp_path):
+    touch(
+        tmp_path, "AudioVisualClip/DC/a1.avi", "AudioVisualClip/DC/a01.avi", "AudioData/DC/d1.wav"
+    )
+    found = index("savee", tmp_path)
+    assert [clip.clip_id for clip in found.clips] == ["DC_d01"]
+    (reject,) = found.rejects
+    assert reject.clip_id == "DC_a01"
+    assert "DC/a01.avi and" in reject.reason and "DC/a1.avi: two files for" in reject.reason
+
+
+def test_ids_that_collide_after_cleaning_are_refused(tmp_path):
+    touch(tmp_path, "anna/fear/a b.mp4", "anna/fear/a-b.wav", "anna/fear/c.wav", "an na/fear/c.wav")
+    touch(tmp_path, "an-na/fear/c.wav")
+    found = index("folder", tmp_path)
+    # picture and sound of the same cleaned stem join; two speakers' sounds do not
+    assert [clip.clip_id for clip in found.clips] == ["anna_fear_a-b", "anna_fear_c"]
+    assert [reject.clip_id for reject in found.rejects] == ["an-na_fear_c"]
+
+
+@pytest.mark.parametrize("name", ["savee", "ravdess", "cremad", "folder", "demo"])
+def test_unknown_names_are_rejected_and_papers_are_not(name, tmp_path):
+    touch(tmp_path, "Readme.md", "LICENSE.txt", ".DS_Store", "odd/hello world.wav", "._a01.wav")
+    found = index(name, tmp_path)
+    assert not found.clips
+    (reject,) = found.rejects
+    assert "hello world.wav" in reject.reason and "\n" not in reject.reason
+
+
+def test_wrong_extension_is_rejected_unless_it_lies_beside_the_recording(tmp_path):
+    touch(tmp_path, "DC_a01.txt", "DC_a02.txt", "DC_a02.wav")
+    found = index("savee", tmp_path)
+    assert [clip.clip_id for clip in found.clips] == ["DC_a02"]
+    (reject,) = found.rejects
+    assert reject.clip_id == "DC_a01" and "got the extension .txt" in reject.reason
+
+
+def test_missing_or_empty_root_is_an_error(tmp_path):
+    with pytest.raises(CorpusError, match="no such folder"):
+        index("savee", tmp_path / "nowhere")
+    with pytest.raises(CorpusError, match="no recording found"):
+        index("ravdess", tmp_path)
