@@ -53,12 +53,23 @@ def _tracks(container: av.container.InputContainer, path: Path) -> Tracks:
     codec = ""
     if audio is not None and audio.codec_context is not None:
         codec = PCM_CODECS.get(audio.codec_context.format.name.removesuffix("p"), "pcm_f32le")
-    length_s = 0.0
-    if container.format.name not in GUESSED_LENGTHS:
-        length_s = (container.duration or 0) / av.time_base
-        length_s = max(length_s, float(video.frames / fps) if video and fps else 0.0)
-        length_s = max(length_s, _riff_length_s(path) if container.format.name == "wav" else 0.0)
-    return Tracks(float(fps), codec, length_s)
+    return Tracks(float(fps), codec, _stated_s(container, path, fps))
+
+
+def _stated_s(container: av.container.InputContainer, path: Path, fps: Fraction) -> float:
+    """Seconds that the header states, 0 if it states none.
+
+    For AVI and WAV libavformat corrects the length to what the file holds: there the count of
+    frames and the size of the data chunk say what it should hold.
+    """
+    form = container.format.name
+    if form in GUESSED_LENGTHS:
+        return 0.0
+    if form == "avi" and fps:
+        return float(container.streams.video[0].frames / fps)
+    if form == "wav":
+        return _riff_length_s(path)
+    return (container.duration or 0) / av.time_base
 
 
 def _riff_length_s(path: Path) -> float:

@@ -1,0 +1,39 @@
+"""Recordings of a second or less, made by ffmpeg for the tests."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from pipeline.ffmpeg import find_ffmpeg
+
+TONE_HZ = 440
+
+
+def make_video(path: Path, seconds: float = 0.4, fps: int = 25, sound: str | None = "sine") -> Path:
+    """A moving test picture of 64 x 48 px; `sound` is a lavfi source or None for no track."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    inputs = ["-f", "lavfi", "-i", f"testsrc2=size=64x48:rate={fps}:duration={seconds}"]
+    if sound:
+        inputs += ["-f", "lavfi", "-i", f"{sound}=sample_rate=44100:duration={seconds}"]
+    codecs = {".avi": ["-c:v", "mjpeg", "-c:a", "pcm_s16le"], ".mp4": ["-movflags", "faststart"]}
+    options = [*codecs.get(path.suffix, []), "-ar", "44100"]
+    command = [find_ffmpeg().executable, "-nostdin", "-v", "error", "-y", *inputs, *options]
+    subprocess.run([*command, f"file:{path}"], check=True)
+    return path
+
+
+def make_sound(path: Path, seconds: float = 0.4, rate_hz: int = 44_100, level: float = 0.5) -> Path:
+    """A mono tone; `level` 0 is digital silence."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    times = np.arange(round(seconds * rate_hz)) / rate_hz
+    soundfile.write(path, level * np.sin(2 * np.pi * TONE_HZ * times), rate_hz)
+    return path
+
+
+def cut(path: Path, share: float) -> Path:
+    """Keep the first `share` of a file's bytes."""
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    return path
