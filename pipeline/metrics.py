@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.calibration import brier, ece, nll, risk_coverage
 from pipeline.predictions import Floats, Predictions, headline, require_aligned
-from pipeline.statistics import Interval, bootstrap, bootstrap_difference, mcnemar, wilson
+from pipeline.statistics import Interval, Resampled, mcnemar, resample, wilson
 
 DECIMALS = 4
 
@@ -104,9 +104,11 @@ def summarise(branches: Mapping[str, Predictions]) -> dict[str, object]:
     require_aligned(branches, "predictions")
     name = headline(branches)
     main = branches[name]
+    resampled = resample(branches)
+    scores = {branch: _scores(one, resampled[branch]) for branch, one in branches.items()}
     summary: dict[str, object] = {
         "clips": len(main),
-        **_scores(main),
+        **scores[name],
         "chance": chance(main),
         "majority": majority(main),
         "speakers": {speaker: score.value for speaker, (_, score) in per_speaker(main).items()},
@@ -114,32 +116,28 @@ def summarise(branches: Mapping[str, Predictions]) -> dict[str, object]:
             row.emotion: {"recall": row.recall.value, "precision": row.precision, "f1": row.f1}
             for row in per_emotion(main)
         },
-        "branches": {branch: _scores(one) for branch, one in branches.items()},
+        "branches": scores,
     }
     for branch, other in branches.items():
         if branch != name:
-            summary[f"versus_{branch}"] = _versus(main, other)
+            gain = resampled[name].minus(resampled[branch], accuracy)
+            summary[f"versus_{branch}"] = {
+                "accuracy_gain": gain.value,
+                "accuracy_gain_95": {"low": gain.low, "high": gain.high},
+                "mcnemar_p": mcnemar(main, other),
+            }
     return _rounded(summary)
 
 
-def _scores(predictions: Predictions) -> dict[str, object]:
+def _scores(predictions: Predictions, resampled: Resampled) -> dict[str, object]:
     scores: dict[str, object] = {}
     for name, score in SCORES.items():
-        interval = bootstrap(predictions, score)
+        interval = resampled.interval(score)
         scores[name] = interval.value
         scores[f"{name}_95"] = {"low": interval.low, "high": interval.high}
     scores |= {"ece": ece(predictions), "nll": nll(predictions), "brier": brier(predictions)}
     scores["aurc"] = risk_coverage(predictions).area
     return scores
-
-
-def _versus(main: Predictions, other: Predictions) -> dict[str, object]:
-    gain = bootstrap_difference(main, other, accuracy)
-    return {
-        "accuracy_gain": gain.value,
-        "accuracy_gain_95": {"low": gain.low, "high": gain.high},
-        "mcnemar_p": mcnemar(main, other),
-    }
 
 
 def _rounded(values: Mapping[str, object]) -> dict[str, object]:

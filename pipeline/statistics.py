@@ -1,14 +1,13 @@
 """Intervals and tests: Wilson, a bootstrap by clip within speaker, McNemar. NumPy only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import comb, sqrt
 from statistics import NormalDist
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.predictions import Floats, Integers, Predictions
+from pipeline.predictions import Floats, Predictions
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -45,35 +44,39 @@ def wilson(successes: float, trials: int, level: float = LEVEL) -> Interval:
     return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
 
 
-def bootstrap(predictions: Predictions, score: Score) -> Interval:
-    """Percentile interval of a score of the confusion counts, clips resampled within speakers.
+@dataclass(frozen=True, slots=True)
+class Resampled:
+    """A branch's confusion counts [K, K], and those of `RESAMPLES` bootstrap samples [R, K, K]."""
+
+    counts: Floats
+    draws: Floats
+
+    def interval(self, score: Score) -> Interval:
+        """Percentile interval of a score."""
+        return _percentiles(score(self.counts), score(self.draws))
+
+    def minus(self, other: "Resampled", score: Score) -> Interval:
+        """Paired percentile interval of a difference; both must come from one `resample`."""
+        value = score(self.counts) - score(other.counts)
+        return _percentiles(value, score(self.draws) - score(other.draws))
+
+
+def resample(branches: Mapping[str, Predictions]) -> dict[str, Resampled]:
+    """Draw clips with replacement within each speaker, the same draws for all branches.
 
     A clip that recurs in several folds is drawn with all of its rows.
 
     Args:
-        predictions: N clips over K emotions.
-        score: vectorised over resamples.
+        branches: predictions of the same clips (`predictions.require_aligned`), at least one.
     """
-    cells = _cells(predictions)  # [N, K * K]
-    by_clip = _sum_by_clip(predictions, cells)  # [clips, K * K]
-    draws = _bootstrap(predictions, by_clip, score)
-    return _interval(score(_square(cells.sum(axis=0))), draws)
-
-
-def bootstrap_difference(ours: Predictions, other: Predictions, score: Score) -> Interval:
-    """Paired interval of score(ours) - score(other) over the same clips.
-
-    Both must hold the same keys in the same order (`predictions.require_aligned`).
-    """
-    cells = np.concatenate([_cells(ours), _cells(other)], axis=1)
-    middle = cells.shape[1] // 2
-
-    def difference(counts: Floats) -> Floats:
-        return score(_square(counts[..., :middle])) - score(_square(counts[..., middle:]))
-
-    by_clip = _sum_by_clip(ours, cells)
-    draws = np.concatenate([difference(c) for c in _resampled_counts(ours, by_clip)])
-    return _interval(difference(cells.sum(axis=0)), draws)
+    cells = {name: _cells(one) for name, one in branches.items()}
+    first = next(iter(branches.values()))
+    draws = _draw(first, np.concatenate(list(cells.values()), axis=1))
+    parts = np.split(draws, len(cells), axis=1)
+    return {
+        name: Resampled(_square(one.sum(axis=0)), _square(part))
+        for (name, one), part in zip(cells.items(), parts, strict=True)
+    }
 
 
 def mcnemar(ours: Predictions, other: Predictions) -> float:
@@ -88,25 +91,23 @@ def mcnemar(ours: Predictions, other: Predictions) -> float:
     return min(1.0, 2 * tail / 2**discordant)
 
 
-def _bootstrap(predictions: Predictions, by_clip: Floats, score: Score) -> Floats:
-    chunks = _resampled_counts(predictions, by_clip)
-    return np.concatenate([score(_square(counts)) for counts in chunks])
-
-
-def _resampled_counts(predictions: Predictions, by_clip: Floats) -> list[Floats]:
-    """`RESAMPLES` sums over resampled clips, as chunks [CHUNK, columns]."""
-    speakers = _speaker_of_clip(predictions)
-    groups = [np.flatnonzero(speakers == speaker) for speaker in np.unique(speakers)]
+def _draw(predictions: Predictions, cells: Floats) -> Floats:
+    """Sums of the cells [N, C] over resampled clips, [RESAMPLES, C]."""
+    _, first, clip = np.unique(
+        np.array(predictions.clip_id), return_index=True, return_inverse=True
+    )
+    by_clip = np.zeros((len(first), cells.shape[1]))
+    np.add.at(by_clip, clip, cells)
+    speakers = np.array(predictions.speaker)[first]
     generator = np.random.default_rng(SEED)
-    chunks = []
-    for _ in range(RESAMPLES // CHUNK):
-        total = np.zeros((CHUNK, by_clip.shape[1]))
-        for group in groups:
-            size = len(group)
-            times = generator.multinomial(size, np.full(size, 1 / size), size=CHUNK)
-            total += times @ by_clip[group]
-        chunks.append(total)
-    return chunks
+    total = np.zeros((RESAMPLES, cells.shape[1]))
+    for speaker in np.unique(speakers):
+        group = np.flatnonzero(speakers == speaker)
+        chances = np.full(len(group), 1 / len(group))
+        for start in range(0, RESAMPLES, CHUNK):
+            times = generator.multinomial(len(group), chances, size=CHUNK)
+            total[start : start + CHUNK] += times.astype(np.float64) @ by_clip[group]
+    return total
 
 
 def _cells(predictions: Predictions) -> Floats:
@@ -117,28 +118,11 @@ def _cells(predictions: Predictions) -> Floats:
     return cells
 
 
-def _clip_index(predictions: Predictions) -> Integers:
-    _, index = np.unique(np.array(predictions.clip_id), return_inverse=True)
-    return index
-
-
-def _sum_by_clip(predictions: Predictions, cells: Floats) -> Floats:
-    index = _clip_index(predictions)
-    by_clip = np.zeros((index.max() + 1, cells.shape[1]))
-    np.add.at(by_clip, index, cells)
-    return by_clip
-
-
-def _speaker_of_clip(predictions: Predictions) -> npt.NDArray[np.str_]:
-    _, first = np.unique(np.array(predictions.clip_id), return_index=True)
-    return np.array(predictions.speaker)[first]
-
-
 def _square(counts: Floats) -> Floats:
     kinds = round(sqrt(counts.shape[-1]))
     return counts.reshape(*counts.shape[:-1], kinds, kinds)
 
 
-def _interval(value: Floats, draws: Floats) -> Interval:
+def _percentiles(value: Floats, draws: Floats) -> Interval:
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(value), float(low), float(high))

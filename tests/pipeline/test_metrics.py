@@ -10,9 +10,13 @@ from pipeline import calibration, metrics
 from pipeline.clips import EMOTIONS
 from pipeline.errors import CorpusError
 from pipeline.predictions import Predictions, read_predictions, write_predictions
-from pipeline.statistics import bootstrap, bootstrap_difference, mcnemar, wilson
+from pipeline.statistics import mcnemar, resample, wilson
 
 KINDS = 7
+
+
+def bootstrap(predictions, score):
+    return resample({"av": predictions})["av"].interval(score)
 
 
 def predictions_of(emotion, probabilities, speakers=4):
@@ -138,7 +142,8 @@ def test_bootstrap_draws_a_clip_of_two_folds_as_one(random_predictions):
 
 
 def test_difference_of_a_branch_to_itself_is_nothing(random_predictions):
-    interval = bootstrap_difference(random_predictions, random_predictions, metrics.uar)
+    both = resample({"av": random_predictions, "audio": random_predictions})
+    interval = both["av"].minus(both["audio"], metrics.uar)
     assert (interval.low, interval.value, interval.high) == (0, 0, 0)
     assert mcnemar(random_predictions, random_predictions) == 1
 
