@@ -12,7 +12,7 @@ help: ## list the commands
 
 demo: $(READY) ## run the whole pipeline on the demo corpus, print the metrics
 	@dvc repro
-	@python -m stages.summary results
+	@avemo summary
 
 test: $(READY) ## run the tests
 	@pytest

@@ -18,6 +18,9 @@ class FusionParams(Section):
     batch_size: int = Field(ge=1)
     lr: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
+    joint_epochs: int = Field(ge=1)
+    joint_frames: int = Field(ge=1)
+    joint_lr: float = Field(gt=0)
     seed: int = Field(ge=0)
 
 

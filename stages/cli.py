@@ -76,6 +76,16 @@ def preset(
 
 
 @app.command()
+def summary(
+    results: Annotated[Path, typer.Argument(help="Folder of the results.")] = Path("results"),
+) -> None:
+    """Print the figures of the last run and where its report lies."""
+    from stages.summary import summary as summarise
+
+    print(summarise(results))
+
+
+@app.command()
 def check() -> None:
     """Check every section of params.yaml."""
     from stages.presets import check_params

@@ -14,7 +14,7 @@ K, CLIPS, FRAMES, D_AUDIO, D_FACE = 3, 4, 5, 12, 6
 
 FUSION = FusionParams(
     joint=False, hidden=8, dropout=0.0, warmup_epochs=40, epochs=40, batch_size=4, lr=0.02,
-    weight_decay=0.0, seed=0,
+    weight_decay=0.0, joint_epochs=1, joint_frames=2, joint_lr=1e-3, seed=0,
 )  # fmt: skip
 
 

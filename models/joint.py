@@ -1,0 +1,162 @@
+"""Fusion that trains the detector too: gradients of Eq. (4) flow back through the RoI features.
+
+Here L_v is the detector's own loss, L_cls + lambda L_bb of Eq. (2)-(3), on the frames from which
+the features are taken.
+
+A batch holds, beside the inputs of `models.data`:
+
+| input       | shape           | content                                                     |
+|-------------|-----------------|-------------------------------------------------------------|
+| `images`    | [B, J, 3, H, W] | J stored frames of a clip, RGB in 0..1                      |
+| `shown`     | [B, J, 4]       | boxes from which features are taken, px: the detector's own |
+| `live`      | [B, J]          | weight of each of these frames                              |
+| `truth`     | [B, J, 4]       | annotated boxes, px; training targets                       |
+| `truth_ids` | [B, J]          | class of the annotated face, 0 where there is none          |
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from annotations import voc
+from models.data import Reader, Store
+from models.detection_data import evenly_spaced, read_image
+from models.detector import Detector
+from models.fusion import FusionNet
+from models.losses import emotion_bce
+from models.training import Step, weighted_sum
+from models.visual import VisualNet
+from pipeline.clips import frame_name
+
+
+class LiveVisual(nn.Module):
+    """The visual branch with the detector in it.
+
+    Args:
+        detector: gives differentiable RoI features.
+        visual: pools and classifies them.
+    """
+
+    def __init__(self, detector: Detector, visual: VisualNet) -> None:
+        super().__init__()
+        self.detector = detector
+        self.visual = visual
+
+    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Features [B, hidden] and logits [B, K] from `images`, `shown` and `live`."""
+        clips, frames = batch["live"].shape
+        images = list(batch["images"].flatten(0, 1))
+        boxes = list(batch["shown"].flatten(0, 1).unsqueeze(1))
+        features = self.detector.features(images, boxes).view(clips, frames, -1)
+        out: tuple[Tensor, Tensor] = self.visual({"faces": features, "weights": batch["live"]})
+        return out
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The detector's named losses on the same frames."""
+        images = list(batch["images"].flatten(0, 1))
+        boxes, labels = batch["truth"].flatten(0, 1), batch["truth_ids"].flatten()
+        targets = [
+            {"boxes": box[None][label > 0], "labels": label[None][label > 0]}
+            for box, label in zip(boxes, labels, strict=True)
+        ]
+        return self.detector.losses(images, targets)
+
+
+class JointNet(nn.Module):
+    """A fusion network and the detector behind its visual branch.
+
+    Args:
+        fusion: audio branch, visual branch over features, head.
+        detector: a trained detector; it is trained on.
+        weights: weight of each of the detector's losses in L_v.
+    """
+
+    def __init__(self, fusion: FusionNet, detector: Detector, weights: Mapping[str, float]) -> None:
+        super().__init__()
+        assert isinstance(fusion.visual, VisualNet)
+        self.fusion = fusion
+        self.live = LiveVisual(detector, fusion.visual)
+        self.weights = dict(weights)
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Logits [B, K] of `av`, `audio` and `visual`; in training mode also the scalar `l_v`."""
+        audio, visual = self.fusion.audio(batch), self.live(batch)
+        logits = {"av": self.fusion.head(audio, visual), "audio": audio[1], "visual": visual[1]}
+        if self.training:
+            logits["l_v"] = weighted_sum(self.live.losses(batch), self.weights)
+        return logits
+
+
+def joint_step() -> Step:
+    """L_av and L_a as ever; L_v is the detector's loss."""
+
+    def step(network: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        out = network(batch)
+        return {
+            "l_av": emotion_bce(out["av"], batch["label"]),
+            "l_a": emotion_bce(out["audio"], batch["label"]),
+            "l_v": out["l_v"],
+        }
+
+    return step
+
+
+def joint_readers(
+    store: Store, fold: str, frames: int, classes: tuple[str, ...]
+) -> dict[str, Reader]:
+    """Readers of the inputs above, for J = `frames` of the frames that have face features.
+
+    Args:
+        store: where frames, annotations and face features lie.
+        fold: name of the fold.
+        frames: J; a clip with fewer shows its last one again, with weight 0.
+        classes: the detector's classes, for `truth_ids`.
+    """
+    features = load_file(store.faces / f"{fold}.safetensors")
+    emotion = {record.clip_id: record.emotion for record in store.records}
+
+    def picks(clip_id: str) -> list[int]:
+        spread = evenly_spaced(len(features[f"{clip_id}/frames"]), frames)
+        return spread + [spread[-1]] * (frames - len(spread))
+
+    def of_features(key: str) -> Reader:
+        return lambda clip_id: features[f"{clip_id}/{key}"][picks(clip_id)]
+
+    def names(clip_id: str) -> list[str]:
+        indices = features[f"{clip_id}/frames"][picks(clip_id)].tolist()
+        return [frame_name(clip_id, index) for index in indices]
+
+    def images(clip_id: str) -> Tensor:
+        folder = store.voc / "JPEGImages"
+        return torch.stack([read_image(folder / f"{name}.jpg") for name in names(clip_id)])
+
+    def live(clip_id: str) -> Tensor:
+        count = len(evenly_spaced(len(features[f"{clip_id}/frames"]), frames))
+        seen = of_features("scores")(clip_id) > 0
+        return (seen & (torch.arange(frames) < count)).float()
+
+    label = _labels(emotion, classes)
+    return {
+        "images": images,
+        "shown": of_features("boxes"),
+        "live": live,
+        "truth": lambda clip_id: torch.stack([_face(store, n)[0] for n in names(clip_id)]),
+        "truth_ids": lambda clip_id: torch.tensor(
+            [label(clip_id) if _face(store, n)[1] else 0 for n in names(clip_id)]
+        ),
+    }
+
+
+def _labels(emotion: Mapping[str, str], classes: tuple[str, ...]) -> Callable[[str], int]:
+    if len(classes) == 1:  # detector.classes: face
+        return lambda clip_id: 1
+    return lambda clip_id: 1 + classes.index(emotion[clip_id])
+
+
+def _face(store: Store, name: str) -> tuple[Tensor, bool]:
+    face = voc.read(store.voc / "Annotations" / f"{name}.xml").speaker_face
+    if face is None:
+        return torch.zeros(4), False
+    return torch.tensor([face.box.x1, face.box.y1, face.box.x2, face.box.y2]), True
