@@ -101,6 +101,11 @@ class ClipSet(Dataset[dict[str, Tensor]]):
         """The same inputs for other clips."""
         return ClipSet(ids, self._labels, self._readers)
 
+    def only(self, inputs: Sequence[str]) -> "ClipSet":
+        """The same clips with the named inputs alone; empty keeps all."""
+        kept = inputs or tuple(self._readers)
+        return ClipSet(self.ids, self._labels, {name: self._readers[name] for name in kept})
+
     def stack(self, name: str) -> Tensor:
         """One input of all clips, [N, ...]."""
         return torch.stack([self._readers[name](clip_id) for clip_id in self.ids])

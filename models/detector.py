@@ -91,12 +91,20 @@ class Detector(nn.Module):
     Args:
         net: the assembled network; its `roi_heads` are `UncertainRoIHeads`.
         classes: names of the classes, without the background.
+        box_weight: lambda of Eq. (2).
     """
 
-    def __init__(self, net: FasterRCNN, classes: Sequence[str]) -> None:
+    def __init__(self, net: FasterRCNN, classes: Sequence[str], box_weight: float) -> None:
         super().__init__()
         self.net = net
         self.classes = tuple(classes)
+        self.loss_weights = {
+            "objectness": 1.0,
+            "proposal": 1.0,
+            "class": 1.0,
+            "box": box_weight,
+        }
+        """Weight of each of `losses` in L_v."""
 
     @property
     def embedding_dim(self) -> int:
@@ -193,7 +201,7 @@ def assemble(params: DetectorParams, classes: Sequence[str], origin: Origin) -> 
         box_predictor=BoxPredictor(embedding, len(classes)),
     )
     net.roi_heads = _roi_heads(net.roi_heads, params)
-    return Detector(net, classes)
+    return Detector(net, classes, params.box_weight)
 
 
 def _roi_heads(parts: nn.Module, params: DetectorParams) -> UncertainRoIHeads:

@@ -57,7 +57,7 @@ def train_detector(
             detector,
             training_batches(frames, params.batch, params.seed),
             _losses,
-            {"objectness": 1.0, "proposal": 1.0, "class": 1.0, "box": params.box_weight},
+            detector.loss_weights,
             TrainSettings(params.epochs, params.lr, params.weight_decay),
             after_epoch,
         )

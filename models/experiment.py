@@ -91,7 +91,7 @@ def train(
     for number, phase in enumerate(made.phases):
         fit(
             phase.part(network),
-            clips.shuffled(settings.fusion.batch_size, seed + number),
+            clips.only(phase.inputs).shuffled(settings.fusion.batch_size, seed + number),
             phase.step,
             phase.weights,
             phase.settings,

@@ -24,9 +24,10 @@ from annotations import voc
 from models.data import Reader, Store
 from models.detection_data import evenly_spaced, read_image
 from models.detector import Detector
-from models.fusion import FusionNet
+from models.fusion import FusionNet, FusionParams, LossParams
 from models.losses import emotion_bce
-from models.training import Step, weighted_sum
+from models.recipe import Phase, whole
+from models.training import TrainSettings, weighted_sum
 from models.visual import VisualNet
 from pipeline.clips import frame_name
 
@@ -53,15 +54,15 @@ class LiveVisual(nn.Module):
         out: tuple[Tensor, Tensor] = self.visual({"faces": features, "weights": batch["live"]})
         return out
 
-    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The detector's named losses on the same frames."""
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """L_v: the weighted sum of the detector's losses on the same frames."""
         images = list(batch["images"].flatten(0, 1))
         boxes, labels = batch["truth"].flatten(0, 1), batch["truth_ids"].flatten()
         targets = [
             {"boxes": box[None][label > 0], "labels": label[None][label > 0]}
             for box, label in zip(boxes, labels, strict=True)
         ]
-        return self.detector.losses(images, targets)
+        return weighted_sum(self.detector.losses(images, targets), self.detector.loss_weights)
 
 
 class JointNet(nn.Module):
@@ -78,29 +79,30 @@ class JointNet(nn.Module):
         assert isinstance(fusion.visual, VisualNet)
         self.fusion = fusion
         self.live = LiveVisual(detector, fusion.visual)
-        self.weights = dict(weights)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits [B, K] of `av`, `audio` and `visual`; in training mode also the scalar `l_v`."""
         audio, visual = self.fusion.audio(batch), self.live(batch)
         logits = {"av": self.fusion.head(audio, visual), "audio": audio[1], "visual": visual[1]}
         if self.training:
-            logits["l_v"] = weighted_sum(self.live.losses(batch), self.weights)
+            logits["l_v"] = self.live.loss(batch)
         return logits
 
 
-def joint_step() -> Step:
-    """L_av and L_a as ever; L_v is the detector's loss."""
+def joint_phase(params: FusionParams, loss: LossParams) -> Phase:
+    """L = l_av + alpha l_a + beta l_v, Eq. (4), with the detector's own loss as l_v."""
+    weights = {"l_av": 1.0, "l_a": loss.alpha, "l_v": loss.beta}
+    settings = TrainSettings(params.joint_epochs, params.joint_lr, params.weight_decay)
+    return Phase("joint", whole, _step, weights, settings)
 
-    def step(network: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        out = network(batch)
-        return {
-            "l_av": emotion_bce(out["av"], batch["label"]),
-            "l_a": emotion_bce(out["audio"], batch["label"]),
-            "l_v": out["l_v"],
-        }
 
-    return step
+def _step(network: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    out = network(batch)
+    return {
+        "l_av": emotion_bce(out["av"], batch["label"]),
+        "l_a": emotion_bce(out["audio"], batch["label"]),
+        "l_v": out["l_v"],
+    }
 
 
 def joint_readers(

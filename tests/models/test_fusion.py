@@ -5,8 +5,8 @@ from torch.nn import functional as F
 from models.data import ClipSet
 from models.fusion import FusionHead, FusionParams, LossParams
 from models.losses import emotion_bce, log_scores
+from models.recipe import emotion_step, fusion_net, fusion_phases
 from models.standardize import Standardize
-from models.systems import emotion_step, fusion_net, fusion_phases
 from models.training import History, fit, weighted_sum
 from models.visual import VisualNet, frame_weights, pool_frames
 
