@@ -103,13 +103,27 @@ class ClipCache:
             unit: what is counted.
         """
         require_unique([job.clip_id for job in jobs], self.stage)
-        folders = {job.clip_id: self.folder(self.key(job)) for job in jobs}
-        missing = [job for job in jobs if not folders[job.clip_id].is_dir()]
+        folders, unreadable = self._locate(jobs)
+        missing = [job for job in jobs if job.clip_id in folders]
+        missing = [job for job in missing if not folders[job.clip_id].is_dir()]
+        cached = len(folders) - len(missing)
         self.root.mkdir(parents=True, exist_ok=True)
-        rejects = self._do(missing, folders, work, (desc, unit)) if missing else []
-        for reject in rejects:
+        failed = self._do(missing, folders, work, (desc, unit)) if missing else []
+        for reject in failed:
             del folders[reject.clip_id]
-        return Products(folders, rejects, len(jobs) - len(missing))
+        rejects = sorted(unreadable + failed, key=lambda reject: reject.clip_id)
+        return Products(folders, rejects, cached)
+
+    def _locate(self, jobs: Sequence[Job]) -> tuple[dict[str, Path], list[Reject]]:
+        """Folder of each job, and the jobs whose sources cannot be read."""
+        folders, rejects = {}, []
+        for job in jobs:
+            try:
+                folders[job.clip_id] = self.folder(self.key(job))
+            except OSError as error:
+                reason = f"{error.filename}: cannot be read ({error.strerror}); check the file"
+                rejects.append(Reject(job.clip_id, str(error.filename), reason))
+        return folders, rejects
 
     def _do(
         self, jobs: list[Job], folders: dict[str, Path], work: Work, label: tuple[str, str]
@@ -129,7 +143,7 @@ class ClipCache:
                 except AvemoError as error:
                     file = str(job.sources[0]) if job.sources else ""
                     rejects.append(Reject(job.clip_id, file, str(error)))
-        return sorted(rejects, key=lambda reject: reject.clip_id)
+        return rejects
 
 
 def file_digest(path: Path) -> str:

@@ -76,6 +76,13 @@ def test_a_bad_clip_is_rejected_and_the_others_finish(sources, tmp_path):
     assert sorted(products.folders) == ["c0", "c2"]
 
 
+def test_a_file_that_cannot_be_read_is_rejected_and_named(sources, tmp_path):
+    (sources / "c1.txt").unlink()
+    (sources / "c1.txt").symlink_to(tmp_path / "gone")
+    (reject,) = run(sources, tmp_path / "out").rejects
+    assert "c1.txt: cannot be read (No such file" in reject.reason
+
+
 def test_a_killed_run_resumes_with_the_finished_clips(sources, tmp_path):
     here = Path(__file__)
     code = (
