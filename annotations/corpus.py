@@ -12,6 +12,7 @@ from annotations.annotate import (
     annotate_clip,
     read_summary,
 )
+from annotations.speech import MIN_RATE_HZ
 from pipeline.atomic import publish
 from pipeline.cache import ClipCache, Job
 from pipeline.clips import ClipRecord, frame_name, write_table
@@ -42,6 +43,7 @@ def annotate_corpus(
         AnnotationError: a clip failed; the others are kept in the cache.
     """
     jobs = [_job(record, images, params) for record in records if record.has_video]
+    _warn_of_low_rates(records)
     cache = ClipCache("annotate", params.model_dump())
     products = cache.run(jobs, annotate_clip, desc="annotate")
     if products.rejects:
@@ -103,6 +105,18 @@ def count_faces(summaries: Summaries) -> dict[str, float]:
         "clips_without_face": empty_clips,
         "found_rate": round(1 - missing / len(frames), 4) if frames else 0.0,
     }
+
+
+def _warn_of_low_rates(records: Sequence[ClipRecord]) -> None:
+    slow = [r for r in records if r.has_video and r.fps / r.frame_step < MIN_RATE_HZ]
+    if slow:
+        log.warning(
+            "%d clips have under %g stored frames a second, the first is %s: speech activity is "
+            "unreliable; lower extract.frame_step",
+            len(slow),
+            MIN_RATE_HZ,
+            slow[0].clip_id,
+        )
 
 
 def _job(record: ClipRecord, images: Path, params: AnnotateParams) -> Job:

@@ -1,0 +1,27 @@
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from annotations.box import Box
+from pipeline.corpora.demo_cast import SPEAKERS
+from pipeline.corpora.demo_face import face_box
+from pipeline.corpora.demo_film import film, pose
+from pipeline.corpora.demo_plan import Knobs, perform
+from pipeline.corpora.demo_score import compose
+
+SIZE_PX = (320, 256)
+
+
+@pytest.fixture(scope="session")
+def take():
+    """A drawn talking head at 25 fps: gray frames, true boxes, true speech."""
+    play = perform(SPEAKERS[0], "happiness", 1, Knobs(seed=7, ambiguity=0.3))
+    score = compose(play, (1.5, 1.6), 25.0)
+    heads = pose(play, score, SIZE_PX)
+    return SimpleNamespace(
+        frames=[cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in film(play, heads, SIZE_PX)],
+        boxes=[Box(*face_box(head, *SIZE_PX)) for head in heads],
+        speaking=np.asarray(score.per_frame(score.speech)) >= 0.5,
+    )

@@ -1,0 +1,58 @@
+import cv2
+import numpy as np
+import pytest
+
+from annotations.box import Box
+from annotations.faces import Detection, choose_speaker, detect_faces
+
+
+def seen(x, y, side, score=1.0):
+    return Detection(Box(x, y, x + side, y + side), score)
+
+
+def test_detect_finds_the_drawn_face_again_and_again(take):
+    first = [detect_faces(gray, 0, 0.0) for gray in take.frames[::8]]
+    assert first == [detect_faces(gray, 0, 0.0) for gray in take.frames[::8]]
+    for detections, truth in zip(first, take.boxes[::8], strict=True):
+        assert len(detections) == 1
+        assert detections[0].box.iou(truth) >= 0.7
+        assert detections[0].box == detections[0].box.rounded().clamped(320, 256)
+
+
+def test_detect_sorts_by_score_and_obeys_min_score(take):
+    left, right = take.frames[0], cv2.GaussianBlur(take.frames[0], (0, 0), 2.5)
+    found = detect_faces(np.hstack([left, right]), 0, 0.0)
+    assert len(found) == 2
+    assert found[0].score > found[1].score
+    between = (found[0].score + found[1].score) / 2
+    assert detect_faces(np.hstack([left, right]), 0, between) == found[:1]
+
+
+@pytest.mark.parametrize("shape", [(256, 320), (40, 30), (1, 1)])
+def test_detect_finds_nothing_in_a_blank_or_tiny_image(shape):
+    assert detect_faces(np.full(shape, 127, np.uint8), 0, 0.0) == []
+
+
+def test_speaker_is_the_larger_steady_face_whatever_the_order():
+    big, small = seen(50, 50, 100), seen(200, 60, 60, score=2.0)
+    assert choose_speaker([[small, big], [big, small], [small, big]]) == [1, 0, 1]
+
+
+def test_speaker_stays_when_another_face_is_larger_for_a_moment():
+    frames = [[seen(50 + t, 50, 90)] for t in range(8)]
+    frames[3] = [seen(200, 50, 110), *frames[3]]
+    assert choose_speaker(frames) == [0, 0, 0, 1, 0, 0, 0, 0]
+
+
+def test_a_bystander_is_not_the_speaker_while_the_speaker_is_missed():
+    speaker, bystander = seen(50, 50, 100), seen(220, 60, 50)
+    assert choose_speaker([[speaker, bystander], [bystander], [speaker]]) == [0, None, 0]
+
+
+def test_speaker_is_found_again_after_a_cut():
+    assert choose_speaker([[seen(0, 0, 100)]] * 2 + [[]] + [[seen(200, 0, 90)]]) == [0, 0, None, 0]
+
+
+@pytest.mark.parametrize("frames", [[], [[], []]])
+def test_no_face_gives_no_speaker(frames):
+    assert choose_speaker(frames) == [None] * len(frames)
