@@ -1,0 +1,97 @@
+"""A copy of the project with small numbers in `params.yaml`, to run DVC in."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+
+PARTS = ("annotations", "models", "pipeline", "stages", "presets", "dvc.yaml", "params.yaml")
+
+TINY = {
+    "demo": {"speakers": 2, "takes": 3, "min_s": 0.6, "max_s": 0.8},
+    "extract": {"frame_step": 4},
+    "embed": {"networks": ["Wavegram_Logmel_Cnn14"]},
+    "split": {"test_per_emotion": 2},
+    "detector": {"frames_per_clip_train": 1, "frames_per_clip": 2, "epochs": 1},
+    "audio": {"epochs": 5},
+    "visual": {"epochs": 5},
+    "fusion": {"warmup_epochs": 2, "epochs": 2, "joint_epochs": 1, "joint_frames": 1},
+    "calibrate": {"folds": 1},
+}
+
+
+def copy_project(folder: Path, changes: dict | None = None) -> Path:
+    """Copy code and pipeline into `folder`, a Git and DVC repository, with `TINY` params."""
+    folder.mkdir(parents=True)
+    for name in PARTS:
+        source = ROOT / name
+        if source.is_dir():
+            ignore = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(source, folder / name, ignore=ignore)
+        else:
+            shutil.copy(source, folder / name)
+    set_params(folder, TINY)
+    set_params(folder, changes or {})
+    shutil.copy(ROOT / ".gitignore", folder)
+    for command in (
+        ["git", "init", "-q"],
+        ["git", "config", "user.email", "test@example.org"],
+        ["git", "config", "user.name", "test"],
+        [sys.executable, "-m", "dvc", "init", "-q"],
+        [sys.executable, "-m", "dvc", "config", "core.analytics", "false"],
+        ["git", "add", "-A"],
+        ["git", "commit", "-q", "-m", "start"],
+    ):
+        subprocess.run(command, cwd=folder, check=True, env=environment())
+    return folder
+
+
+def set_params(folder: Path, changes: dict) -> None:
+    """Change values of `params.yaml`, by section and key."""
+    yaml = YAML()
+    path = folder / "params.yaml"
+    params = yaml.load(path.read_text(encoding="utf-8"))
+    for section, values in changes.items():
+        if isinstance(values, dict):
+            params[section].update(values)
+        else:
+            params[section] = values
+    with path.open("w", encoding="utf-8") as stream:
+        yaml.dump(params, stream)
+
+
+def dvc(folder: Path, *arguments: str, code: int = 0) -> str:
+    """Run DVC in `folder` and return what it printed; its exit code is asserted."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def stages_run(output: str) -> list[str]:
+    """The stages whose command DVC ran, in order."""
+    return [
+        line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")
+    ]
+
+
+def environment() -> dict[str, str]:
+    """The environment with this Python first on the PATH."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "DVC_NO_ANALYTICS": "1"}
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Content of every file below `folder`, by relative name."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
