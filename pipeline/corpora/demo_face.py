@@ -187,7 +187,7 @@ def _eye(face: Mapping[str, float], moment: Moment) -> dict[str, Points]:
 
 
 def _mouth(face: Mapping[str, float], gap: float) -> dict[str, Points]:
-    half = 0.36 * (1.0 + 0.28 * face["stretch"] + 0.12 * max(face["corner"], 0.0) - 0.30 * gap)
+    half = 0.39 * (1.0 + 0.28 * face["stretch"] + 0.12 * max(face["corner"], 0.0) - 0.30 * gap)
     corner = -0.15 * face["corner"]
     sneer = 0.07 * max(face["lip_raise"], 0.0)
     t = np.linspace(-1.0, 1.0, 21)
@@ -204,7 +204,7 @@ def _mouth(face: Mapping[str, float], gap: float) -> dict[str, Points]:
         "lips": _band(x, upper - bow * thin, lower + full),
         "lip_upper": _band(x, upper - bow * thin, upper + 0.012),
         "inner": _band(x[1:-1], upper[1:-1], np.maximum(lower, upper + 0.012)[1:-1]),
-        "teeth": _band(x[3:-3], upper[3:-3], np.minimum(upper + 0.085, lower)[3:-3]),
+        "teeth": _band(x[3:-3], upper[3:-3], np.minimum(upper + 0.09 * dome**0.6, lower)[3:-3]),
         "tongue": _band(x[5:-5], np.maximum(lower - 0.10, upper + 0.06)[5:-5], lower[5:-5]),
         "under_lip": crooked,
         **folds,

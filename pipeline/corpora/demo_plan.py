@@ -14,20 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.corpora.demo_cast import Speaker
+from pipeline.corpora.savee import EMOTION_OF, sentence_id
 
-CODES = {
-    "anger": "a",
-    "disgust": "d",
-    "fear": "f",
-    "happiness": "h",
-    "neutral": "n",
-    "sadness": "sa",
-    "surprise": "su",
-}
+CODES = {emotion: code for code, emotion in EMOTION_OF.items()}
 """SAVEE's file codes of the seven emotions."""
-
-COMMON_SENTENCES = 3
-"""SAVEE: sentences 1-3 are said in every emotion, 4 and 5 in one emotion and in neutral."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +43,19 @@ _FACE_SHOWN = {
 
 FACE = Manner(
     scatter={
-        "brow_inner": 0.30,  # inner brow raised
-        "brow_outer": 0.30,  # outer brow raised
-        "brow_lower": 0.30,  # brows pulled down and together
-        "eye_open": 0.30,  # eyes wide (+) or drooping (-)
-        "squint": 0.25,  # lower lids raised
-        "corner": 0.30,  # mouth corners up (+) or down (-)
-        "stretch": 0.25,  # mouth wide (+) or narrow (-)
-        "lip_raise": 0.20,  # upper lip raised, teeth show
-        "part": 0.10,  # mouth open at rest
-        "wrinkle": 0.20,  # nose wrinkled
-        "pitch": 0.40,  # head down (+) or up (-), in units of 12 degrees
-        "roll": 0.40,  # head tilted, in units of 12 degrees
-        "motion": 0.30,  # head movement while speaking
+        "brow_inner": 0.39,  # inner brow raised
+        "brow_outer": 0.39,  # outer brow raised
+        "brow_lower": 0.39,  # brows pulled down and together
+        "eye_open": 0.39,  # eyes wide (+) or drooping (-)
+        "squint": 0.33,  # lower lids raised
+        "corner": 0.39,  # mouth corners up (+) or down (-)
+        "stretch": 0.33,  # mouth wide (+) or narrow (-)
+        "lip_raise": 0.26,  # upper lip raised, teeth show
+        "part": 0.13,  # mouth open at rest
+        "wrinkle": 0.26,  # nose wrinkled
+        "pitch": 0.52,  # head down (+) or up (-), in units of 12 degrees
+        "roll": 0.52,  # head tilted, in units of 12 degrees
+        "motion": 0.39,  # head movement while speaking
     },
     shown=_FACE_SHOWN,
     look_alike={
@@ -82,10 +72,10 @@ FACE = Manner(
 
 _VOICE_SHOWN = {
     # pitch, range, slope; tempo; energy, bright; jitter, shimmer, breath, tremor; attack, pause
-    "anger":     (+2.5, +0.6, -2.0, +0.25, +7.0, +3.5, 1.6, 6.0, 0.0, 0.0, +1.0, -0.02),
+    "anger":     (+1.5, +0.4, -3.0, +0.25, +7.0, +3.5, 1.6, 6.0, 0.0, 0.0, +1.0, -0.02),
     "disgust":   (-1.5, +0.1, -3.0, -0.30, +0.0, +0.0, 1.4, 6.0, 3.0, 0.0, +0.2, +0.05),
     "fear":      (+6.0, -0.4, +1.0, +0.30, +0.0, -0.5, 1.2, 4.0, 8.0, 1.0, +0.0, +0.02),
-    "happiness": (+4.5, +0.9, +1.0, +0.15, +5.0, +2.5, 0.2, 1.0, 1.0, 0.0, +0.4, -0.02),
+    "happiness": (+5.0, +0.9, +1.5, +0.10, +5.0, +2.5, 0.2, 1.0, 1.0, 0.0, +0.4, -0.02),
     "neutral":   (+0.0, +0.0, -1.5, +0.00, +0.0, +0.0, 0.0, 0.0, 0.0, 0.0, +0.0, +0.00),
     "sadness":   (-1.0, -0.6, -3.0, -0.35, -5.0, -3.0, 0.6, 2.0, 5.0, 0.2, -0.6, +0.08),
     "surprise":  (+6.5, +1.0, +6.0, +0.00, +3.0, +1.0, 0.0, 0.0, 3.0, 0.0, +0.3, +0.02),
@@ -146,8 +136,8 @@ class Performance:
 
     @property
     def sentence(self) -> str:
-        """What is said; equal ids have equal sounds."""
-        return sentence_id(self.emotion, self.take)
+        """What is said, numbered as in SAVEE: takes 1-3 are common to all emotions."""
+        return sentence_id(CODES[self.emotion], self.take)
 
     def rng(self, part: str) -> np.random.Generator:
         """Random numbers for one part of this take and of no other."""
@@ -157,21 +147,6 @@ class Performance:
 def take_name(emotion: str, take: int) -> str:
     """File stem of a take (1-based), e.g. `sa01`."""
     return f"{CODES[emotion]}{take:02d}"
-
-
-def sentence_id(emotion: str, take: int) -> str:
-    """What is said in a take, as in SAVEE.
-
-    Takes 1-3 are common to all emotions, 4 and 5 belong to one emotion, and neutral reads those
-    of the six others as its takes 4-15. Any further take has a sentence of its own.
-    """
-    if take <= COMMON_SENTENCES:
-        return f"common{take:02d}"
-    others = [name for name in CODES if name != "neutral"]
-    which, number = divmod(take - COMMON_SENTENCES - 1, 2)
-    if emotion == "neutral" and which < len(others):
-        return take_name(others[which], COMMON_SENTENCES + 1 + number)
-    return take_name(emotion, take)
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:

@@ -126,11 +126,12 @@ def _filter(signal: Signal, response: NDArray[np.complex128], rate_hz: int) -> S
     """Filter a signal [T] by a response per tick [N, K]: overlapped, windowed, added."""
     hop = round(TICK_S * rate_hz)
     window = np.hanning(WINDOW_TICKS * hop + 1)[:-1] * 2.0 / WINDOW_TICKS
-    lead = WINDOW_TICKS * hop // 2
-    padded = np.pad(signal, (lead, lead + WINDOW_TICKS * hop))
+    lead = len(window)  # so that the first sample, too, lies under all its windows
+    padded = np.pad(signal, lead)
     pieces = np.lib.stride_tricks.sliding_window_view(padded, len(window))[::hop]
-    tick = np.round(np.arange(len(pieces)) * hop / (rate_hz * TICK_S)).astype(int)
-    response = response[np.minimum(tick, len(response) - 1)]
+    centre = np.arange(len(pieces)) * hop - lead // 2
+    tick = np.round(centre / (rate_hz * TICK_S)).astype(int)
+    response = response[np.clip(tick, 0, len(response) - 1)]
     length = _fft_length(rate_hz)
     filtered = np.fft.irfft(np.fft.rfft(pieces * window, length) * response, length)
     out = np.zeros(len(padded) + length)
