@@ -95,6 +95,7 @@ def test_embeddings_of_different_clips_differ_in_more_than_scale(network):
     embeddings = panns.embed_clips(network, clips)
     assert (embeddings.std(dim=0) > 0).float().mean() > 0.3
     assert torch.linalg.matrix_rank(embeddings) == len(clips)
+    assert embeddings.std(dim=0).mean() > 1e-3  # 21 untrained layers must not fade it out
 
 
 def test_unknown_network_is_refused():
