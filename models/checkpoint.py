@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from pipeline.atomic import atomic_write
@@ -76,7 +76,7 @@ def save_safetensors(
     facts = {"avemo": json.dumps(dict(metadata), sort_keys=True)} if metadata else None
     stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with atomic_write(path) as part:
-        save_file(stored, part, facts)
+        part.write_bytes(save(stored, facts))  # save_file leaves files only their owner can read
 
 
 def load_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -21,6 +21,8 @@ def test_safetensors_round_trip(tmp_path):
     assert tensors.keys() == TENSORS.keys()
     assert all(torch.equal(tensors[name], value) for name, value in TENSORS.items())
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+    (tmp_path / "plain").touch()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_same_tensors_and_facts_give_the_same_bytes(tmp_path):
