@@ -5,7 +5,7 @@ Nothing here knows a network: see `models.pretrained` for the published audio ne
 
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -93,12 +93,12 @@ def load_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise WeightsError(f"{path}: cannot be read as safetensors ({error})") from error
 
 
-def _numpy_names() -> list[object]:
+def _numpy_names() -> list[Callable[..., object] | tuple[Callable[..., object], str]]:
     """What the published pickles need beside tensors: integer arrays of their training sampler.
 
     Rebuilding an array runs no code of the file. Old pickles name numpy's former module.
     """
-    rebuild = np.empty(0).__reduce__()[0]
+    rebuild: Callable[..., object] = np.empty(0).__reduce__()[0]  # type: ignore[assignment]
     return [
         np.ndarray,
         np.dtype,
