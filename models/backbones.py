@@ -88,7 +88,7 @@ def imagenet_state(name: BackboneName) -> dict[str, Tensor]:
     Raises:
         WeightsError: they are not in torch's cache and cannot be fetched.
     """
-    return _published(IMAGENET[name])
+    return published_state(IMAGENET[name])
 
 
 def coco_state(name: BackboneName) -> dict[str, Tensor]:
@@ -102,7 +102,7 @@ def coco_state(name: BackboneName) -> dict[str, Tensor]:
             f"detector.weights: got coco, but nobody published COCO weights for {name}; "
             f"use imagenet or untrained, or detector.backbone {' or '.join(COCO)}"
         )
-    return _published(COCO[name])
+    return published_state(COCO[name])
 
 
 def _light_resnet18(norm: type[nn.Module], frozen_stages: int) -> BackboneWithFPN:
@@ -118,7 +118,12 @@ def _light_resnet18(norm: type[nn.Module], frozen_stages: int) -> BackboneWithFP
     )
 
 
-def _published(weights: WeightsEnum) -> dict[str, Tensor]:
+def published_state(weights: WeightsEnum) -> dict[str, Tensor]:
+    """Weights that torchvision publishes, from torch's cache or fetched into it.
+
+    Raises:
+        WeightsError: they are not in the cache and cannot be fetched.
+    """
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     try:
         state: dict[str, Tensor] = weights.get_state_dict(

@@ -1,5 +1,7 @@
 """The losses of the paper, each below its equation."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -86,3 +88,42 @@ def log_scores(logits: Tensor) -> Tensor:
     p_k is proportional to the sigmoid s(z_k) that Eq. (1) trains.
     """
     return F.log_softmax(F.logsigmoid(logits), dim=1)
+
+
+def log_odds(logits: Tensor) -> Tensor:
+    """Logits of a softmax as the logits that `log_scores` takes, [B, K] -> [B, K].
+
+    s(z'_k) = softmax(z)_k, so that `log_scores` of it is the softmax's log p.
+    """
+    # z'_k = z_k - log sum_{j != k} exp(z_j)
+    others = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
+    rivals = logits[:, None, :].masked_fill(others, -torch.inf).logsumexp(dim=2)  # [B, K]
+    return logits - rivals
+
+
+def polarities(emotions: Sequence[str]) -> Tensor:
+    """+1, -1 or 0 for emotions that are positive, negative or neither (neutral, calm), [K]."""
+    positive, negative = {"happiness", "surprise"}, {"anger", "disgust", "fear", "sadness"}
+    return torch.tensor([(e in positive) - (e in negative) for e in emotions])
+
+
+def polarity_consistent_ce(
+    logits: Tensor, label: Tensor, polarity: Tensor, penalty: float
+) -> Tensor:
+    """Cross-entropy, dearer where the best guess has the opposite polarity; mean over clips.
+
+    Args:
+        logits: of a softmax [B, K].
+        label: emotion indices [B] int64.
+        polarity: of the emotions [K], see `polarities`; 0 is never penalised.
+        penalty: lambda >= 0; 0 leaves the cross-entropy.
+
+    Returns:
+        Scalar.
+
+    Source: Zhao et al., "An End-to-End Visual-Audio Attention Network for Emotion Recognition in
+    User-Generated Videos", AAAI 2020, Eq. (13). Neutral and calm have no polarity there.
+    """
+    # L = mean_i [ (1 + lambda [p(argmax z_i) p(y_i) = -1]) (-log softmax(z_i)_{y_i}) ]
+    opposed = polarity[logits.argmax(dim=1)] * polarity[label] < 0
+    return ((1 + penalty * opposed) * F.cross_entropy(logits, label, reduction="none")).mean()

@@ -1,0 +1,191 @@
+"""How the paper's other systems are made and trained."""
+
+from functools import lru_cache
+from operator import attrgetter
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.baselines.inputs import (
+    WINDOW_SAMPLES,
+    cepstrum_reader,
+    crop_reader,
+    frame_reader,
+    frozen_features,
+    snippet_reader,
+    window_reader,
+)
+from models.baselines.params import BaselineParams
+from models.baselines.trunks import (
+    Precomputed,
+    image_trunk,
+    output_shape,
+    snippet_maps,
+    sound_trunk,
+    video_trunk,
+)
+from models.baselines.tzirakis import RawSound, TzirakisNet
+from models.baselines.vaanet import AudioStream, VaaNet, VisualStream
+from models.baselines.visual_cnn import FrameNet
+from models.data import ClipSet, Reader, Store, audio_reader
+from models.fusion import FusionParams, SingleNet
+from models.losses import polarities, polarity_consistent_ce
+from models.recipe import (
+    BEST_AUDIO,
+    Phase,
+    Recipe,
+    Settings,
+    audio_branch,
+    audio_phase,
+    branch_step,
+    fusion_net,
+    fusion_phases,
+    whole,
+)
+from models.training import Step, TrainSettings
+from pipeline.splits import Fold
+
+
+class Seen(NamedTuple):
+    """A visual input; where its trunk is frozen, `reader` gives the trunk's outputs."""
+
+    reader: Reader
+    frozen: Precomputed | None
+
+
+def visual_cnn(name: str, store: Store, fold: Fold, settings: Settings) -> Recipe:
+    """CNN on whole frames (`frames`) or face crops (`crops`)."""
+    seen = _pictures(name, store, settings.baselines)
+
+    def assemble(clips: ClipSet) -> nn.Module:
+        branch = _frame_net(name, seen, len(store.emotions), settings.baselines)
+        return SingleNet("visual", branch)
+
+    return Recipe(
+        {name: seen.reader}, assemble, (_visual_phase("branch", name, settings.baselines),)
+    )
+
+
+def fused_cnn(name: str, store: Store, fold: Fold, settings: Settings) -> Recipe:
+    """The same CNN fused with the paper's best audio branch."""
+    params, emotions = settings.baselines, len(store.emotions)
+    reader, widths = audio_reader(store, BEST_AUDIO, settings.audio.handcrafted)
+    seen = _pictures(name, store, params)
+    fusion = settings.fusion if seen.frozen else _own_schedule(settings.fusion, params)
+
+    def assemble(clips: ClipSet) -> nn.Module:
+        audio = audio_branch(clips, widths, emotions, settings.audio)
+        return fusion_net(audio, _frame_net(name, seen, emotions, params), emotions, fusion)
+
+    phases = (
+        audio_phase("audio", settings.audio),
+        _visual_phase("visual", name, params),
+        *fusion_phases(fusion, settings.loss),
+    )
+    return Recipe({"audio": reader, name: seen.reader}, assemble, phases)
+
+
+def dnn(store: Store, fold: Fold, settings: Settings) -> Recipe:
+    """Tzirakis et al. 2017."""
+    params = settings.baselines
+
+    def assemble(clips: ClipSet) -> nn.Module:
+        faces = image_trunk(params.image_net, params.weights == "published")
+        (width,) = output_shape(faces, 3, params.face_px, params.face_px)
+        sound = RawSound(params.dropout)
+        return TzirakisNet(sound, faces, width + 2 * WINDOW_SAMPLES, len(store.emotions))
+
+    def step(network: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"l_av": F.cross_entropy(_log_p(network, batch), batch["label"])}
+
+    readers = {
+        "windows": window_reader(store, params.windows),
+        "crops": crop_reader(store, params.frames, params.face_px),
+    }
+    return Recipe(readers, assemble, (_end_to_end(step, params),))
+
+
+def vaanet(store: Store, fold: Fold, settings: Settings) -> Recipe:
+    """VAANet, Zhao et al. 2020."""
+    params = settings.baselines
+    seen = _snippets(store, params)
+    polarity = polarities(store.emotions)
+
+    def assemble(clips: ClipSet) -> nn.Module:
+        trunk = seen.frozen or video_trunk(params.video_net, published=False)
+        channels, positions = snippet_maps(_inside(trunk), params.snippet_px)
+        visual = VisualStream(trunk, channels, positions, params.snippets)
+        audio = AudioStream(sound_trunk(params.weights == "published"), params.segments)
+        return VaaNet(visual, audio, len(store.emotions))
+
+    def step(network: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        log_p = _log_p(network, batch)
+        signs = polarity.to(log_p.device)
+        penalty = params.polarity_penalty
+        return {"l_av": polarity_consistent_ce(log_p, batch["label"], signs, penalty)}
+
+    cepstra = cepstrum_reader(store, params.segments, params.segment_frames)
+    readers = {"snippets": seen.reader, "cepstra": cepstra}
+    return Recipe(readers, assemble, (_end_to_end(step, params),))
+
+
+@lru_cache(maxsize=1)
+def _pictures(name: str, store: Store, params: BaselineParams) -> Seen:
+    """Pictures of the visual CNNs; the folds of a run share what was decoded."""
+    if name == "frames":
+        reader = frame_reader(store, params.frames, params.frame_px)
+    else:
+        reader = crop_reader(store, params.frames, params.face_px)
+    if params.weights == "untrained":
+        return Seen(reader, None)
+    frozen = Precomputed(image_trunk(params.image_net, published=True))
+    return Seen(frozen_features(frozen.backbone, reader), frozen)
+
+
+@lru_cache(maxsize=1)
+def _snippets(store: Store, params: BaselineParams) -> Seen:
+    reader = snippet_reader(store, params.snippets, params.snippet_px)
+    if params.weights == "untrained":
+        return Seen(reader, None)
+    frozen = Precomputed(video_trunk(params.video_net, published=True))
+    return Seen(frozen_features(frozen.backbone, reader), frozen)
+
+
+def _own_schedule(fusion: FusionParams, params: BaselineParams) -> FusionParams:
+    """A CNN that learns costs more an epoch than cached features do: fewer epochs."""
+    own = {"warmup_epochs": params.joint_epochs, "epochs": params.joint_epochs}
+    return fusion.model_copy(update={**own, "lr": params.lr, "weight_decay": params.weight_decay})
+
+
+def _frame_net(name: str, seen: Seen, emotions: int, params: BaselineParams) -> FrameNet:
+    trunk = seen.frozen or image_trunk(params.image_net, published=False)
+    size_px = params.frame_px if name == "frames" else params.face_px
+    (width,) = output_shape(_inside(trunk), 3, size_px, size_px)
+    layers = nn.Sequential(
+        nn.Dropout(params.dropout),
+        nn.Linear(width, params.hidden),
+        nn.ReLU(),
+        nn.Dropout(params.dropout),
+    )
+    return FrameNet(name, trunk, layers, nn.Linear(params.hidden, emotions))
+
+
+def _inside(trunk: nn.Module) -> nn.Module:
+    return trunk.backbone if isinstance(trunk, Precomputed) else trunk
+
+
+def _visual_phase(part: str, name: str, params: BaselineParams) -> Phase:
+    settings = TrainSettings(params.epochs, params.lr, params.weight_decay)
+    step = branch_step("visual")
+    return Phase("visual", attrgetter(part), step, {"l_v": 1.0}, settings, (name,))
+
+
+def _end_to_end(step: Step, params: BaselineParams) -> Phase:
+    settings = TrainSettings(params.epochs, params.lr, params.weight_decay)
+    return Phase("end_to_end", whole, step, {"l_av": 1.0}, settings)
+
+
+def _log_p(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """Log softmax [B, K] of a network that states log odds."""
+    return F.logsigmoid(network(batch)["av"])
