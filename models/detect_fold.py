@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
+from models.checkpoint import save_safetensors
 from models.detection_data import Frame
 from models.detector import Detections, Detector, DetectorParams
 from models.detector_training import LOSS_NAMES, detect_frames, train_detector
@@ -73,8 +73,8 @@ def run_fold(task: FoldTask, folder: Path) -> None:
     save_detector(folder / WEIGHTS, detector, task.params)
     write_table(folder / HISTORY, HISTORY_COLUMNS, map(_rounded, history.rows))
     found = list(detect_frames(detector, task.ask, task.params.batch))
-    save_file(face_features(found, detector), folder / FEATURES)
-    save_file(all_detections([faces for _, faces in found]), folder / FOUND)
+    save_safetensors(folder / FEATURES, face_features(found, detector))
+    save_safetensors(folder / FOUND, all_detections([faces for _, faces in found]))
 
 
 def face_features(

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torchvision.models.detection._utils import overwrite_eps
 
 from models.backbones import Origin, coco_state, imagenet_state
+from models.checkpoint import load_safetensors, save_safetensors
 from models.detector import Detector, DetectorParams, assemble
 from pipeline.errors import WeightsError
 
@@ -45,7 +44,7 @@ def origin_of(params: DetectorParams) -> Origin:
     """Where the weights once began; a file remembers it."""
     if params.weights in ("untrained", "imagenet", "coco"):
         return cast(Origin, params.weights)
-    return cast(Origin, _metadata(Path(params.weights))["origin"])
+    return cast(Origin, _read(Path(params.weights))[1]["origin"])
 
 
 def save_detector(path: Path, detector: Detector, params: DetectorParams) -> None:
@@ -55,8 +54,7 @@ def save_detector(path: Path, detector: Detector, params: DetectorParams) -> Non
         "classes": json.dumps(detector.classes),
         "origin": origin_of(params),
     }
-    state = {name: value.contiguous() for name, value in detector.state_dict().items()}
-    save_file(state, path, metadata=about)
+    save_safetensors(path, detector.state_dict(), about)
 
 
 def load_detector(path: Path) -> Detector:
@@ -65,10 +63,10 @@ def load_detector(path: Path) -> Detector:
     Raises:
         WeightsError: the file is missing, damaged or not a detector.
     """
-    about = _metadata(path)
+    state, about = _read(path)
     params = DetectorParams.model_validate_json(about["params"])
     detector = _assemble(params, json.loads(about["classes"]), cast(Origin, about["origin"]))
-    detector.load_state_dict(load_file(path))
+    detector.load_state_dict(state)
     return detector.eval()
 
 
@@ -107,9 +105,8 @@ def _with_coco(params: DetectorParams, classes: Sequence[str]) -> Detector:
 
 def _with_file(params: DetectorParams, classes: Sequence[str]) -> Detector:
     path = Path(params.weights)
-    about = _metadata(path)
+    state, about = _read(path)
     detector = _assemble(params, classes, cast(Origin, about["origin"]))
-    state: dict[str, Tensor] = load_file(path)
     if json.loads(about["classes"]) != list(classes):
         own = detector.state_dict()
         state |= {name: own[name] for name in own if name.startswith(CLASS_LAYER)}
@@ -123,15 +120,11 @@ def _with_file(params: DetectorParams, classes: Sequence[str]) -> Detector:
     return detector
 
 
-def _metadata(path: Path) -> dict[str, str]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = file.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(
-            f"{path}: not a readable detector file ({error}); expected untrained, imagenet, coco "
-            "or the path of a results/detector/<fold>.safetensors"
-        ) from error
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    state, about = load_safetensors(path)
     if not {"params", "classes", "origin"} <= about.keys():
-        raise WeightsError(f"{path}: not a detector file; its metadata says {sorted(about)}")
-    return dict(about)
+        raise WeightsError(
+            f"{path}: not a detector file; its facts are {sorted(about)}; expected untrained, "
+            "imagenet, coco or the path of a results/detector/<fold>.safetensors"
+        )
+    return state, about

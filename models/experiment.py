@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from models.checkpoint import save_safetensors
 from models.data import ClipSet, Store
 from models.losses import log_scores
 from models.systems import Recipe, Settings, recipe
@@ -119,8 +119,8 @@ def save_networks(out: Path, system: str, store: Store, outcomes: Sequence[Outco
                 "emotions": json.dumps(store.emotions),
                 "temperatures": json.dumps(outcome.temperatures),
             }
-            state = {k: v.contiguous() for k, v in outcome.network.state_dict().items()}
-            save_file(state, part / f"{outcome.fold.name}.safetensors", facts)
+            path = part / f"{outcome.fold.name}.safetensors"
+            save_safetensors(path, outcome.network.state_dict(), facts)
 
 
 def gather(outcomes: Sequence[Outcome], store: Store) -> dict[str, Predictions]:

@@ -71,10 +71,9 @@ class JointNet(nn.Module):
     Args:
         fusion: audio branch, visual branch over features, head.
         detector: a trained detector; it is trained on.
-        weights: weight of each of the detector's losses in L_v.
     """
 
-    def __init__(self, fusion: FusionNet, detector: Detector, weights: Mapping[str, float]) -> None:
+    def __init__(self, fusion: FusionNet, detector: Detector) -> None:
         super().__init__()
         assert isinstance(fusion.visual, VisualNet)
         self.fusion = fusion

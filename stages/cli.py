@@ -4,7 +4,6 @@ Stages are imported when they are called, so that `avemo --help` answers at once
 """
 
 import importlib
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -95,4 +94,4 @@ def check() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    run()

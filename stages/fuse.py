@@ -2,7 +2,7 @@
 
 Reads embeddings, face features, speech activity, frames and `data/clips.csv`; writes
 `results/fusion`, `results/predictions.csv`, `results/history.csv`, `results/metrics.json` and the
-tables of the plots. Params: `system`, `split`, `audio`, `visual`, `fusion`, `loss`, `calibrate`.
+tables of the plots. Params: `system`, `split`, `audio`, `visual`, `fusion`, `loss`, `calibrate`, `baselines`.
 """
 
 import json
@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from models.audio import AudioParams
+from models.baselines.params import BaselineParams
 from models.data import Store
 from models.experiment import gather, run_folds, save_networks
 from models.fusion import FusionParams, LossParams
@@ -37,6 +38,7 @@ def main(data: Path, results: Path) -> None:
         load_section("visual", VisualParams),
         load_section("fusion", FusionParams),
         load_section("loss", LossParams),
+        load_section("baselines", BaselineParams),
     )
     calibrate = load_section("calibrate", CalibrateParams)
     outcomes = run_folds(system, store, folds, settings, calibrate)

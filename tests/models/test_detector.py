@@ -144,7 +144,7 @@ def test_weights_that_cannot_be_had_are_refused_with_a_remedy(tmp_path, monkeypa
         build_detector(TINY.model_copy(update={"weights": "imagenet"}), EMOTIONS)
     with pytest.raises(WeightsError, match="COCO"):
         build_detector(TINY.model_copy(update={"weights": "coco"}), EMOTIONS)
-    with pytest.raises(WeightsError, match="not a readable detector file"):
+    with pytest.raises(WeightsError, match="cannot be read as safetensors"):
         build_detector(TINY.model_copy(update={"weights": str(tmp_path / "no")}), EMOTIONS)
 
 
