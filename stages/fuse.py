@@ -2,7 +2,8 @@
 
 Reads embeddings, face features, speech activity, frames and `data/clips.csv`; writes
 `results/fusion`, `results/predictions.csv`, `results/history.csv`, `results/metrics.json` and the
-tables of the plots. Params: `system`, `split`, `audio`, `visual`, `fusion`, `loss`, `calibrate`, `baselines`.
+tables of the plots. Params: `system`, `split`, `audio`, `visual`, `fusion`, `loss`, `calibrate`,
+`baselines`.
 """
 
 import json
