@@ -54,15 +54,15 @@ def log_mfcc(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     return statistics(np.sign(coefficients) * np.log1p(np.abs(coefficients)))
 
 
-def trajectory(waveform: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Mel-frequency cepstral coefficients every 10 ms, [N_MFCC, T // HOP + 1]."""
+def trajectory(waveform: NDArray[np.float32], count: int = N_MFCC) -> NDArray[np.float64]:
+    """The first `count` mel-frequency cepstral coefficients every 10 ms, [count, T // HOP + 1]."""
     padded = np.pad(waveform.astype(np.float64), N_FFT // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP]
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)  # Hann
     power = np.abs(np.fft.rfft(frames * window)) ** 2  # [F, N_BINS]
     decibels = 10 * np.log10(np.maximum(power @ _FILTERS, AMIN))  # [F, N_MELS]
     decibels = np.maximum(decibels, decibels.max() - RANGE_DB)
-    coefficients: NDArray[np.float64] = dct(decibels, norm="ortho")[:, :N_MFCC].T
+    coefficients: NDArray[np.float64] = dct(decibels, norm="ortho")[:, :count].T
     return coefficients
 
 

@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cv2
-import librosa
 import numpy as np
 import soundfile
 import soxr
@@ -26,9 +25,10 @@ from torch import Tensor, nn
 
 from annotations import voc
 from models.data import Reader, Store
+from models.handcrafted import trajectory
 from models.logmel import RATE_HZ
 from pipeline.clips import frame_name
-from pipeline.errors import CorpusError
+from pipeline.errors import CorpusError, MediaError
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +39,7 @@ SNIPPET_FRAMES = 16
 WINDOW_RATE_HZ = 16_000
 WINDOW_SAMPLES = 640
 """40 ms: one step of the recurrent network, a frame of 25 fps video."""
-N_MFCC = 32
-MFCC_HOP = 320
-"""Samples from one cepstrum to the next: 10 ms."""
+N_CEPSTRA = 32
 
 GREY = (124, 116, 104)
 """ImageNet's mean colour: stands for a face where no frame of the clip shows one."""
@@ -112,13 +110,11 @@ def cepstrum_reader(store: Store, count: int, frames: int) -> Reader:
     """
 
     def read(clip_id: str) -> Tensor:
-        mfcc = librosa.feature.mfcc(
-            y=_sound(store, clip_id), sr=RATE_HZ, n_mfcc=N_MFCC, hop_length=MFCC_HOP
-        ).T  # [frames of the clip, N_MFCC]
+        mfcc = trajectory(_sound(store, clip_id), N_CEPSTRA).T.astype(np.float32)  # [frames, 32]
         tiled = np.tile(mfcc, (-(-count * frames // len(mfcc)), 1))
         span = max(count * frames, len(mfcc))
         starts = [part * (span - frames) // max(1, count - 1) for part in range(count)]
-        return torch.from_numpy(np.stack([tiled[s : s + frames] for s in starts])).float()
+        return torch.from_numpy(np.stack([tiled[s : s + frames] for s in starts]))
 
     return Remembered(read)
 
@@ -143,13 +139,14 @@ def read_frame(folder: Path, clip_id: str, index: int) -> Picture:
     """A stored frame.
 
     Raises:
-        CorpusError: it is missing or cannot be decoded.
+        MediaError: it is missing or not an image.
     """
     path = folder / "JPEGImages" / f"{frame_name(clip_id, index)}.jpg"
-    picture = cv2.imread(str(path)) if path.is_file() else None
+    content = np.frombuffer(path.read_bytes() if path.is_file() else b"", np.uint8)
+    picture = cv2.imdecode(content, cv2.IMREAD_COLOR_RGB) if content.size else None
     if picture is None:
-        raise CorpusError(f"{path}: no such frame, or it is damaged; run `dvc repro extract`")
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+        raise MediaError(f"{path}: not a readable image; run `dvc repro extract`")
+    return np.asarray(picture, np.uint8)
 
 
 class FaceCrops:

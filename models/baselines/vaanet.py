@@ -7,7 +7,8 @@ Deviations:
 - The 3-D ResNet-101 is torchvision's `r3d_18` or `mc3_18` (or a small `c3d` that trains on a CPU),
   see `models.baselines.params.stand_ins`. Its maps are averaged over time.
 - Snippets of 16 frames and segments of sound span the clip evenly; the authors' data are videos of
-  minutes, ours last seconds. Sound at 32 kHz, a cepstrum every 10 ms, instead of 44.1 kHz and 11.6.
+  minutes, ours last seconds. MFCC of 64 bands at 32 kHz, every 10 ms, instead of 128 at 44.1 kHz,
+  every 11.6 ms.
 - Attention over time passes a ReLU, as published; its bias starts at 1, so that no clip begins with
   all its snippets switched off, where no gradient would bring them back.
 """
