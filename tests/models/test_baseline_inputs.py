@@ -1,11 +1,8 @@
-import cv2
-import numpy as np
 import pytest
-import soundfile
 import torch
+from drawn_clips import draw_store
 from torch import nn
 
-from annotations import voc
 from models.baselines.inputs import (
     GREY,
     cepstrum_reader,
@@ -16,46 +13,16 @@ from models.baselines.inputs import (
     snippet_reader,
     window_reader,
 )
-from models.data import Store
-from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import CorpusError, MediaError
 
-FRAMES, WIDTH, HEIGHT = 5, 48, 32
-BOX = voc.Box(8.0, 4.0, 24.0, 20.0)
 FACES = {"seen": {0, 3}, "never": set()}
 """Stored frames whose annotation has a face, by clip."""
 LENGTH_S = {"seen": 0.5, "never": 0.1}
 
 
-def draw(clip_id, index, folder):
-    """A frame of one grey value, its face another."""
-    picture = np.full((HEIGHT, WIDTH, 3), 40 * index, np.uint8)
-    picture[4:20, 8:24] = 255 - 40 * index
-    name = frame_name(clip_id, index)
-    cv2.imwrite(str(folder / "JPEGImages" / f"{name}.jpg"), picture)
-    passer_by = voc.FaceObject(voc.Box(0.0, 0.0, 48.0, 32.0), primary=False)
-    face = (voc.FaceObject(BOX),) if index in FACES[clip_id] else ()
-    voc.write(
-        folder / "Annotations" / f"{name}.xml",
-        voc.Annotation(f"{name}.jpg", WIDTH, HEIGHT, (passer_by, *face)),
-    )
-
-
 @pytest.fixture
 def store(tmp_path):
-    for folder in ("voc/JPEGImages", "voc/Annotations", "audio32k"):
-        (tmp_path / folder).mkdir(parents=True)
-    records = []
-    for clip_id, seconds in LENGTH_S.items():
-        samples = int(32_000 * seconds)
-        tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(samples) / 32_000)
-        path = tmp_path / "audio32k" / f"{clip_id}.wav"
-        soundfile.write(path, tone.astype(np.float32), 32_000, subtype="FLOAT")
-        for index in range(FRAMES):
-            draw(clip_id, index, tmp_path / "voc")
-        size = (FRAMES, 25.0, 1, WIDTH, HEIGHT, samples, 32_000)
-        records.append(ClipRecord(clip_id, "A", "anger", "", *size))
-    return Store(tuple(records), tmp_path, tmp_path)
+    return draw_store(tmp_path, dict.fromkeys(FACES, "anger"), FACES, LENGTH_S)
 
 
 @pytest.mark.parametrize(("count", "length"), [(1, 5), (3, 5), (5, 5), (7, 5), (32, 1)])
