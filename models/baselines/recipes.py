@@ -153,9 +153,9 @@ def _snippets(store: Store, params: BaselineParams) -> Seen:
 
 
 def _own_schedule(fusion: FusionParams, params: BaselineParams) -> FusionParams:
-    """A CNN that learns costs more an epoch than cached features do: fewer epochs."""
-    own = {"warmup_epochs": params.joint_epochs, "epochs": params.joint_epochs}
-    return fusion.model_copy(update={**own, "lr": params.lr, "weight_decay": params.weight_decay})
+    """A CNN that learns costs more an epoch than cached features: fewer epochs, careful ones."""
+    epochs = {"warmup_epochs": params.joint_epochs, "epochs": params.joint_epochs}
+    return fusion.model_copy(update={**epochs, "lr": fusion.joint_lr})
 
 
 def _frame_net(name: str, seen: Seen, emotions: int, params: BaselineParams) -> FrameNet:
