@@ -72,10 +72,10 @@ FACE = Manner(
 
 _VOICE_SHOWN = {
     # pitch, range, slope; tempo; energy, bright; jitter, shimmer, breath, tremor; attack, pause
-    "anger":     (+1.5, +0.4, -3.0, +0.25, +7.0, +3.5, 1.6, 6.0, 0.0, 0.0, +1.0, -0.02),
-    "disgust":   (-1.5, +0.1, -3.0, -0.30, +0.0, +0.0, 1.4, 6.0, 3.0, 0.0, +0.2, +0.05),
+    "anger":     (+1.0, +0.3, -3.0, +0.25, +7.5, +4.0, 1.6, 6.0, 0.0, 0.0, +1.0, -0.02),
+    "disgust":   (-2.5, +0.2, -3.0, -0.35, +0.0, +0.5, 1.4, 6.0, 3.0, 0.0, +0.2, +0.05),
     "fear":      (+6.0, -0.4, +1.0, +0.30, +0.0, -0.5, 1.2, 4.0, 8.0, 1.0, +0.0, +0.02),
-    "happiness": (+5.0, +0.9, +1.5, +0.10, +5.0, +2.5, 0.2, 1.0, 1.0, 0.0, +0.4, -0.02),
+    "happiness": (+5.0, +0.9, +1.5, +0.10, +4.0, +1.8, 0.2, 1.0, 1.0, 0.0, +0.4, -0.02),
     "neutral":   (+0.0, +0.0, -1.5, +0.00, +0.0, +0.0, 0.0, 0.0, 0.0, 0.0, +0.0, +0.00),
     "sadness":   (-1.0, -0.6, -3.0, -0.35, -5.0, -3.0, 0.6, 2.0, 5.0, 0.2, -0.6, +0.08),
     "surprise":  (+6.5, +1.0, +6.0, +0.00, +3.0, +1.0, 0.0, 0.0, 3.0, 0.0, +0.3, +0.02),
@@ -106,7 +106,7 @@ VOICE = Manner(
         "sadness": "neutral",
         "surprise": "happiness",
     },
-    dialect=0.9,
+    dialect=0.7,
 )
 
 
@@ -182,7 +182,7 @@ def _show(
     scatter = np.array(list(manner.scatter.values()))
     habit = generator(knobs.seed, speaker.name, part).standard_normal(scatter.size)
     dialect = generator(knobs.seed, speaker.name, part, emotion).standard_normal(scatter.size)
-    strength = gain * (1.0 - 0.9 * knobs.ambiguity * rng.uniform())
+    strength = gain * (1.0 - 0.8 * knobs.ambiguity * rng.uniform())
     blend = knobs.ambiguity * rng.uniform()
     own = np.array(manner.shown[emotion])
     other = np.array(manner.shown[manner.look_alike[emotion]])
