@@ -85,6 +85,7 @@ def apply_preset(
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 200
+    yaml.indent(mapping=2, sequence=4, offset=2)
     changes = yaml.load(source.read_text(encoding="utf-8"))
     if root is not None:
         changes["corpus"]["root"] = str(root)
