@@ -24,6 +24,9 @@ from pipeline.splits import SplitParams
 
 PRESETS = Path("presets")
 
+COMMENT_COLUMN = 29
+"""Where comments behind values begin in `params.yaml`, 0-based."""
+
 SECTIONS: dict[str, type[Section]] = {
     "corpus": CorpusParams,
     "demo": DemoParams,
@@ -93,6 +96,7 @@ def apply_preset(
         raise ParamsError(f"preset {name}: say where the corpus lies: --root DIR")
     params = yaml.load(path.read_text(encoding="utf-8"))
     changed = _merge(params, changes, str(source))
+    _align_comments(params)
     with atomic_write(path) as part:
         with part.open("w", encoding="utf-8") as stream:
             yaml.dump(params, stream)
@@ -112,3 +116,15 @@ def _merge(params: Any, changes: Any, where: str) -> int:
             params[key] = value
             changed += 1
     return changed
+
+
+def _align_comments(node: Any) -> None:
+    """Put every comment behind a value back in its column; a long value may have pushed it out."""
+    for comments in node.ca.items.values():
+        for comment in comments:
+            if hasattr(comment, "column") and not comment.value.startswith("\n"):
+                comment.column = COMMENT_COLUMN
+    children = node.values() if hasattr(node, "values") else node
+    for child in children:
+        if hasattr(child, "ca"):
+            _align_comments(child)
