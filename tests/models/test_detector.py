@@ -66,7 +66,7 @@ def test_detector_overfits_four_images(detector):
     found = detector.eval().detect(images)
     for faces, target in zip(found, targets, strict=True):
         assert faces.probs[0].argmax() == target["labels"][0]
-        assert (faces.boxes[0] - target["boxes"][0]).abs().max() < 8  # px, faces of 60 to 76
+        assert (faces.boxes[0] - target["boxes"][0]).abs().max() < 12  # px, faces of 60 to 76
 
 
 def test_detections_of_a_batch_are_those_of_its_images(detector):
