@@ -59,7 +59,7 @@ class LiveVisual(nn.Module):
         images = list(batch["images"].flatten(0, 1))
         boxes, labels = batch["truth"].flatten(0, 1), batch["truth_ids"].flatten()
         targets = [
-            {"boxes": box[None][label > 0], "labels": label[None][label > 0]}
+            {"boxes": box[None][label[None] > 0], "labels": label[None][label[None] > 0]}
             for box, label in zip(boxes, labels, strict=True)
         ]
         return weighted_sum(self.detector.losses(images, targets), self.detector.loss_weights)
