@@ -26,7 +26,7 @@ Summaries = Mapping[str, Sequence[FrameSummary]]
 
 def annotate_corpus(
     records: Sequence[ClipRecord], images: Path, annotations: Path, params: AnnotateParams
-) -> dict[str, list[FrameSummary]]:
+) -> tuple[dict[str, list[FrameSummary]], int]:
     """Annotate all clips that have frames and rebuild the folder of XML files.
 
     Args:
@@ -36,7 +36,7 @@ def annotate_corpus(
         params: section `annotate`.
 
     Returns:
-        Rows of each clip's frames, in order of clip ids.
+        Rows of each clip's frames, in order of clip ids, and how many clips came from the cache.
 
     Raises:
         CorpusError: a stored frame is missing.
@@ -52,7 +52,8 @@ def annotate_corpus(
     folders = [products.folders[job.clip_id] for job in jobs]
     files = [path for folder in folders for path in sorted((folder / XML_FOLDER).iterdir())]
     publish(annotations, ((path.name, path) for path in files))
-    return {job.clip_id: read_summary(products.folders[job.clip_id]) for job in jobs}
+    summaries = {job.clip_id: read_summary(products.folders[job.clip_id]) for job in jobs}
+    return summaries, products.cached
 
 
 def write_speech(path: Path, summaries: Summaries) -> None:

@@ -28,41 +28,7 @@ from models.fusion import FusionNet, FusionParams, LossParams
 from models.losses import emotion_bce
 from models.recipe import Phase, whole
 from models.training import TrainSettings, weighted_sum
-from models.visual import VisualNet
 from pipeline.clips import frame_name
-
-
-class LiveVisual(nn.Module):
-    """The visual branch with the detector in it.
-
-    Args:
-        detector: gives differentiable RoI features.
-        visual: pools and classifies them.
-    """
-
-    def __init__(self, detector: Detector, visual: VisualNet) -> None:
-        super().__init__()
-        self.detector = detector
-        self.visual = visual
-
-    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Features [B, hidden] and logits [B, K] from `images`, `shown` and `live`."""
-        clips, frames = batch["live"].shape
-        images = list(batch["images"].flatten(0, 1))
-        boxes = list(batch["shown"].flatten(0, 1).unsqueeze(1))
-        features = self.detector.features(images, boxes).view(clips, frames, -1)
-        out: tuple[Tensor, Tensor] = self.visual({"faces": features, "weights": batch["live"]})
-        return out
-
-    def loss(self, batch: dict[str, Tensor]) -> Tensor:
-        """L_v: the weighted sum of the detector's losses on the same frames."""
-        images = list(batch["images"].flatten(0, 1))
-        boxes, labels = batch["truth"].flatten(0, 1), batch["truth_ids"].flatten()
-        targets = [
-            {"boxes": box[None][label[None] > 0], "labels": label[None][label[None] > 0]}
-            for box, label in zip(boxes, labels, strict=True)
-        ]
-        return weighted_sum(self.detector.losses(images, targets), self.detector.loss_weights)
 
 
 class JointNet(nn.Module):
@@ -75,17 +41,35 @@ class JointNet(nn.Module):
 
     def __init__(self, fusion: FusionNet, detector: Detector) -> None:
         super().__init__()
-        assert isinstance(fusion.visual, VisualNet)
         self.fusion = fusion
-        self.live = LiveVisual(detector, fusion.visual)
+        self.detector = detector
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits [B, K] of `av`, `audio` and `visual`; in training mode also the scalar `l_v`."""
-        audio, visual = self.fusion.audio(batch), self.live(batch)
+        faces = self._features(batch)
+        audio = self.fusion.audio(batch)
+        visual = self.fusion.visual({"faces": faces, "weights": batch["live"]})
         logits = {"av": self.fusion.head(audio, visual), "audio": audio[1], "visual": visual[1]}
         if self.training:
-            logits["l_v"] = self.live.loss(batch)
+            logits["l_v"] = self._detector_loss(batch)
         return logits
+
+    def _features(self, batch: dict[str, Tensor]) -> Tensor:
+        """RoI features [B, J, D] of the boxes `shown` in `images`."""
+        clips, frames = batch["live"].shape
+        images = list(batch["images"].flatten(0, 1))
+        boxes = list(batch["shown"].flatten(0, 1).unsqueeze(1))
+        return self.detector.features(images, boxes).view(clips, frames, -1)
+
+    def _detector_loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """L_v: the weighted sum of the detector's losses on the same frames."""
+        images = list(batch["images"].flatten(0, 1))
+        boxes, labels = batch["truth"].flatten(0, 1), batch["truth_ids"].flatten()
+        targets = [
+            {"boxes": box[label > 0], "labels": label[label > 0]}
+            for box, label in zip(boxes.unsqueeze(1), labels.unsqueeze(1), strict=True)
+        ]
+        return weighted_sum(self.detector.losses(images, targets), self.detector.loss_weights)
 
 
 def joint_phase(params: FusionParams, loss: LossParams) -> Phase:

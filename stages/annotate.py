@@ -36,7 +36,7 @@ def main(
     started = time.monotonic()
     records = read_clips(clips)
     folds = make_folds(records, load_section("split", SplitParams))
-    summaries = annotate_corpus(
+    summaries, cached = annotate_corpus(
         records, images, annotations, load_section("annotate", AnnotateParams)
     )
     write_image_sets(image_sets, records, folds)
@@ -48,7 +48,7 @@ def main(
         figures["truth"] = measure(records, summaries, truths)
     with atomic_write(metrics) as part:
         part.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    closing("annotate", describe(figures), started)
+    closing("annotate", f"{describe(figures)}, {cached} from cache", started)
 
 
 if __name__ == "__main__":

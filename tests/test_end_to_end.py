@@ -7,8 +7,6 @@ import shutil
 import pytest
 from project_copy import copy_project, dvc, set_params, stages_run, tree
 
-pytestmark = pytest.mark.slow
-
 ALL = ["demo", "extract", "resample", "annotate", "embed", "detect", "fuse", "report"]
 
 
