@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
@@ -11,6 +11,9 @@ from pipeline.report_data import Run
 from pipeline.report_sections import SECTIONS, Absent, SectionSpec, headline
 from pipeline.report_words import notices, subtitle
 from pipeline.statistics import Interval
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 UNDEFINED = "n/a"
 """Shown where a ratio has no clips to be taken over."""
@@ -24,6 +27,17 @@ def write_report(run: Run, path: Path) -> None:
 
 def render(run: Run, specs: Sequence[SectionSpec] = SECTIONS) -> str:
     """The page of a run as HTML: notices, headline, then a section each of `specs`."""
+    page = templates().get_template("page.html")
+    return page.render(
+        notices=notices(run.facts),
+        subtitle=subtitle(run),
+        headline=headline(run),
+        sections=[(spec, spec.build(run)) for spec in specs],
+    )
+
+
+def templates() -> "Environment":
+    """The templates of all pages, with their filters."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -36,13 +50,7 @@ def render(run: Run, specs: Sequence[SectionSpec] = SECTIONS) -> str:
     environment.filters |= {"percent": _percent, "interval": _interval, "figure": _figure}
     environment.filters |= {"whole": _whole, "code": _code}
     environment.tests["absent"] = lambda content: isinstance(content, Absent)
-    page = environment.get_template("page.html")
-    return page.render(
-        notices=notices(run.facts),
-        subtitle=subtitle(run),
-        headline=headline(run),
-        sections=[(spec, spec.build(run)) for spec in specs],
-    )
+    return environment
 
 
 def _percent(value: float) -> str:
