@@ -1,0 +1,204 @@
+"""The tables as text, cell by cell: what the markdown and the page both show."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from pipeline.ablations import BOX_SCORES, GRID, REFERENCES
+from pipeline.published import PAPER_TEST_CLIPS
+from pipeline.report_figures import LABELS
+from pipeline.report_words import CORPORA
+from pipeline.tables import Row
+
+UNKNOWN = "n/a"
+
+SCORE_NOTE = (
+    "Means over seeds in percent, 95% intervals of that mean (bootstrap by clip within speaker) "
+    "and the standard deviation over seeds. p: exact McNemar test of the first seed; Holm's "
+    "correction counts the rows."
+)
+FUSION_NOTE = (
+    "Accuracy in percent, means over seeds; gains in points on the same clips. A system that "
+    "learns one network for sound and image has no branches to compare with."
+)
+COST_NOTE = (
+    "Training: seconds a fold in one thread, with the trainings that fit the temperature. "
+    "Inference: milliseconds a clip from inputs in memory. The stages before are in neither: PANNs "
+    "embeddings and face detection."
+)
+SEED_NOTE = (
+    "Seeds vary the training of the system. The split, the untrained audio networks and the "
+    "fold's face detector are the same for all seeds."
+)
+BOX_NOTE = (
+    "In percent, means over seeds of the detector's training with their standard deviation. The "
+    "gain is in mean IoU with the true box, in points, with a 95% interval over clips."
+)
+
+PROTOCOLS = {
+    "paper": "random clips of each emotion held out; test speakers are also in training",
+    "loso": "one speaker left out at a time",
+    "loso_text": "one speaker left out at a time, and no sentence tested was trained",
+    "folds": "the folds of a file",
+}
+
+
+class Table(NamedTuple):
+    """Head and body; the first column names the row."""
+
+    head: list[str]
+    body: list[list[str]]
+
+
+def systems(rows: Sequence[Row]) -> Table:
+    """Scores of each system, the paper's beside them, and tests against ours."""
+    marks = {system: number for number, system in enumerate(stand_ins(rows), start=1)}
+    head = ["System", "WA", "UA", "Macro F1", "Paper", "Against ours", "p", "p (Holm)"]
+    return Table(head, [_system(row, marks) for row in rows])
+
+
+def fusion(rows: Sequence[Row]) -> Table:
+    """Fused systems beside the branches that they fuse."""
+    head = ["System", "Fused", "Audio", "Visual", "Gain over the better", "Worst seed"]
+    body = [
+        [
+            str(row["system"]),
+            *(share(row, name) for name in ("accuracy", "audio", "visual")),
+            points(row, "over_best"),
+            f"{100 * number(row, 'over_best_worst_seed'):+.1f}",
+        ]
+        for row in rows
+        if row.get("best_branch")
+    ]
+    return Table(head, body)
+
+
+def costs(rows: Sequence[Row]) -> Table:
+    """Parameters, training and inference time."""
+    head = ["System", "Parameters trained", "of", "Training, s", "Inference, ms"]
+    body = [
+        [
+            str(row["system"]),
+            f"{row['trained']:,}",
+            f"{row['total']:,}",
+            f"{number(row, 'train_s'):.1f}",
+            f"{number(row, 'infer_ms'):.2f}",
+        ]
+        for row in rows
+    ]
+    return Table(head, body)
+
+
+def variants(rows: Sequence[Row]) -> Table:
+    """Scores of each variant, and its gain over the one it is measured against."""
+    head = ["Variant", "WA", "UA", "Gain in WA", "Against", "p", "p (Holm)"]
+    body = [
+        [
+            str(row["variant"]),
+            *(percent(row, name) for name in ("accuracy", "uar")),
+            points(row, "gain"),
+            str(row.get("against") or "") or UNKNOWN,
+            *(probability(row, name) for name in ("mcnemar_p", "holm_p")),
+        ]
+        for row in rows
+        if not row.get("absent")
+    ]
+    return Table(head, body)
+
+
+def grid(rows: Sequence[Row]) -> Table:
+    """Mean accuracy by alpha and beta."""
+    cells = {row["variant"]: share(row, "accuracy") for row in rows}
+    body = [
+        [f"alpha {alpha:g}", *(cells[f"alpha {alpha:g}, beta {beta:g}"] for beta in GRID)]
+        for alpha in GRID
+    ]
+    return Table(["WA", *(f"beta {beta:g}" for beta in GRID)], body)
+
+
+def boxes(rows: Sequence[Row]) -> Table:
+    """Box quality against both references."""
+    words = {"truth": "true box", "dlib": "dlib"}
+    heads = [f"{LABELS[name]}, {words[ref]}" for ref in REFERENCES for name in BOX_SCORES]
+    names = [f"{reference}_{name}" for reference in REFERENCES for name in BOX_SCORES]
+    body = [
+        [str(row["variant"]), *(percent(row, name) for name in names), points(row, "gain", 2)]
+        for row in rows
+        if not row.get("absent")
+    ]
+    return Table(["Box loss", *heads, "Gain in IoU"], body)
+
+
+def absent(rows: Sequence[Row], name: str) -> list[str]:
+    """A sentence for each row that could not be run."""
+    return [f"{row[name]} is absent: {row['absent']}" for row in rows if row.get("absent")]
+
+
+def stand_ins(rows: Sequence[Row]) -> dict[str, str]:
+    """What stands in for published parts, by system."""
+    said = {str(row["system"]): row.get("stand_ins") for row in rows}
+    return {system: " ".join(json.loads(str(text))) for system, text in said.items() if text}
+
+
+def about(row: Row) -> str:
+    """Of what the rows of a protocol are."""
+    return (
+        f"{CORPORA.get(str(row['corpus']), str(row['corpus']))}, {row['clips']} test clips, "
+        f"{_counted(row['folds'], 'fold')}, {_counted(row['seeds'], 'seed')}. Chance "
+        f"{share(row, 'chance')}, majority class {share(row, 'majority')}. The paper's figures are "
+        f"from {PAPER_TEST_CLIPS} random clips of SAVEE."
+    )
+
+
+def percent(row: Row, name: str) -> str:
+    """A share in percent with its interval and spread, as far as they are known."""
+    text = share(row, name)
+    if row.get(f"{name}_low") is not None:
+        text += f" [{share(row, f'{name}_low')}, {share(row, f'{name}_high')}]"
+    if row.get(f"{name}_sd") is not None:
+        text += f" ± {share(row, f'{name}_sd')}"
+    return text
+
+
+def share(row: Row, name: str) -> str:
+    """A share in percent."""
+    return UNKNOWN if row.get(name) is None else f"{100 * number(row, name):.1f}"
+
+
+def points(row: Row, name: str, decimals: int = 1) -> str:
+    """A difference in points with its interval."""
+    if row.get(name) is None:
+        return UNKNOWN
+    value, low, high = (
+        f"{100 * number(row, f'{name}{part}'):+.{decimals}f}" for part in ("", "_low", "_high")
+    )
+    return f"{value} [{low}, {high}]"
+
+
+def probability(row: Row, name: str) -> str:
+    """A p value."""
+    if row.get(name) is None:
+        return UNKNOWN
+    return "< 0.001" if number(row, name) < 0.001 else f"{number(row, name):.3f}"
+
+
+def number(row: Row, name: str) -> float:
+    """A cell as a number."""
+    value = row[name]
+    assert isinstance(value, int | float), f"{name}: {value!r}"
+    return value
+
+
+def _system(row: Row, marks: Mapping[str, int]) -> list[str]:
+    system = str(row["system"])
+    return [
+        f"{system} ({marks[system]})" if system in marks else system,
+        *(percent(row, name) for name in ("accuracy", "uar", "macro_f1")),
+        share(row, "paper_accuracy"),
+        points(row, "gain"),
+        *(probability(row, name) for name in ("mcnemar_p", "holm_p")),
+    ]
+
+
+def _counted(count: object, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

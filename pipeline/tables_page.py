@@ -1,0 +1,201 @@
+"""`results/tables.html`: all systems and ablations on one self-contained page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import tables_cells as cells
+from pipeline import tables_charts as charts
+from pipeline.ablations import BOXES, GRID, GRID_STUDY
+from pipeline.atomic import atomic_write
+from pipeline.report import templates
+from pipeline.report_sections import Absent
+from pipeline.statistics import Interval
+from pipeline.tables import RECALL, SPEAKER, Row
+from pipeline.tables_cells import number
+from pipeline.tables_text import by, study_table, study_titles
+
+Content = Mapping[str, Any]
+
+MEANING = (
+    "An interval says how far another draw of clips by the same speakers could move the mean over "
+    "seeds. It does not cover other speakers, rooms or cameras. With few test clips most rows "
+    "cannot be told apart: look at the interval of the difference, not at the order of the rows.",
+    "The paper's figures are of another corpus unless this one is SAVEE, and its networks began "
+    "from published weights: landmarks, not a comparison.",
+)
+
+
+WIDEST = 12
+"""More speakers than this are told by their spread alone."""
+
+LETTERS = 4
+"""Of a speaker's or an emotion's name above a column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """Anchor, template and title of a section."""
+
+    key: str
+    title: str
+
+
+def write_page(
+    path: Path, systems: Sequence[Row], studies: Sequence[Row], notices: Sequence[str]
+) -> None:
+    """Write the page; the same rows give the same bytes."""
+    with atomic_write(path) as part:
+        part.write_text(render(systems, studies, notices), encoding="utf-8")
+
+
+def render(systems: Sequence[Row], studies: Sequence[Row], notices: Sequence[str]) -> str:
+    """The page as HTML.
+
+    Args:
+        systems: rows of `results/tables.csv`, may be empty.
+        studies: rows of `results/ablations.csv`, may be empty.
+        notices: what a reader must know before any figure.
+    """
+    done = {name: _done(rows) for name, rows in by(systems, "protocol").items()}
+    done = {name: rows for name, rows in done.items() if rows}
+    no_systems = Absent("Run `make tables`.")
+    sections = [
+        (Heading("systems", "Every system"), _systems(systems) if systems else no_systems),
+        (Heading("fusion", "Is fusion at least as good as its better branch?"), _fusion(done)),
+        (Heading("shares", "By speaker and by emotion"), _shares(done) if done else no_systems),
+        (Heading("costs", "What it costs"), _costs(done) if done else no_systems),
+        (Heading("ablations", "Ablations"), _ablations(studies)),
+        (
+            Heading("meaning", "What the figures mean, and what they do not"),
+            {"paragraphs": MEANING},
+        ),
+    ]
+    return (
+        templates()
+        .get_template("tables.html")
+        .render(
+            notices=notices,
+            subtitle=_subtitle([*systems, *studies]),
+            headline=_headline(done),
+            sections=sections,
+        )
+    )
+
+
+def _headline(done: Mapping[str, Sequence[Row]]) -> Content:
+    return {
+        "charts": [(name, cells.PROTOCOLS[name], _chart(name, rows)) for name, rows in done.items()]
+    }
+
+
+def _chart(protocol: str, rows: Sequence[Row]) -> Any:
+    scores = {
+        str(row["system"]): Interval(
+            number(row, "accuracy"), number(row, "accuracy_low"), number(row, "accuracy_high")
+        )
+        for row in rows
+    }
+    published = {str(row["system"]): number(row, "paper_accuracy") for row in rows}
+    marks = {"chance": number(rows[0], "chance"), "majority": number(rows[0], "majority")}
+    return charts.systems(f"systems-{protocol}", scores, published, marks)
+
+
+def _systems(rows: Sequence[Row]) -> Content:
+    groups = []
+    for name, own in by(rows, "protocol").items():
+        done = _done(own)
+        groups.append(
+            {
+                "name": name,
+                "about": cells.about(done[0]) if done else "",
+                "table": cells.systems(done),
+                "stand_ins": list(cells.stand_ins(done).items()),
+                "absent": cells.absent(own, "system"),
+            }
+        )
+    return {"groups": groups, "notes": (cells.SCORE_NOTE, cells.SEED_NOTE)}
+
+
+def _fusion(done: Mapping[str, Sequence[Row]]) -> Content | Absent:
+    tables = {name: cells.fusion(rows) for name, rows in done.items()}
+    tables = {name: table for name, table in tables.items() if table.body}
+    if not tables:
+        return Absent("No system with both branches was run.")
+    fused = [row for rows in done.values() for row in rows if row.get("best_branch")]
+    below = [
+        f"{row['system']} ({row['protocol']})" for row in fused if number(row, "over_best") < 0
+    ]
+    return {"tables": tables, "below": below, "count": len(fused), "note": cells.FUSION_NOTE}
+
+
+def _shares(done: Mapping[str, Sequence[Row]]) -> Content:
+    maps = []
+    for name, rows in done.items():
+        systems = [str(row["system"]) for row in rows]
+        for prefix, words in ((SPEAKER, "Accuracy by speaker"), (RECALL, "Recall by emotion")):
+            columns = [key for key in rows[0] if key.startswith(prefix) and _known(rows, key)]
+            if 1 < len(columns) <= WIDEST:
+                shares = np.array([[_share(row, key) for key in columns] for row in rows])
+                labels = [key.removeprefix(prefix)[:LETTERS] for key in columns]
+                chart = charts.heat_map(f"{words} {name}", systems, labels, shares)
+                maps.append((f"{words}, {name}", chart))
+    return {"maps": maps, "spreads": [(name, _spreads(rows)) for name, rows in done.items()]}
+
+
+def _spreads(rows: Sequence[Row]) -> cells.Table:
+    names = ("speaker_min", "speaker_max", "speaker_sd")
+    body = [[str(row["system"]), *(cells.share(row, name) for name in names)] for row in rows]
+    return cells.Table(["System", "Least", "Most", "SD between speakers"], body)
+
+
+def _costs(done: Mapping[str, Sequence[Row]]) -> Content:
+    tables = {name: cells.costs(rows) for name, rows in done.items()}
+    return {"tables": tables, "note": cells.COST_NOTE}
+
+
+def _ablations(rows: Sequence[Row]) -> Content | Absent:
+    if not rows:
+        return Absent("Run `make ablations`.")
+    studies = []
+    for key, own in by(rows, "study").items():
+        done = _done(own)
+        studies.append(
+            {
+                "title": study_titles()[key],
+                "table": study_table(key, own),
+                "chart": _grid(done) if key == GRID_STUDY and done else None,
+                "note": cells.BOX_NOTE if key == BOXES else "",
+                "absent": cells.absent(own, "variant"),
+            }
+        )
+    return {"studies": studies, "about": f"Protocol {rows[0]['protocol']}. {cells.SCORE_NOTE}"}
+
+
+def _grid(rows: Sequence[Row]) -> Any:
+    found = {row["variant"]: number(row, "accuracy") for row in rows}
+    shares = [[found[f"alpha {a:g}, beta {b:g}"] for b in GRID] for a in GRID]
+    alphas, betas = ([f"{letter} {value:g}" for value in GRID] for letter in ("alpha", "beta"))
+    return charts.heat_map("Accuracy by alpha and beta", alphas, betas, np.array(shares))
+
+
+def _subtitle(rows: Sequence[Row]) -> str:
+    origins = [(str(row["corpus"])) for row in rows]
+    corpora = [cells.CORPORA.get(name, name) for name, _ in groupby(sorted(origins))]
+    return f"Every system side by side, and what its parts are worth, on {' and '.join(corpora)}."
+
+
+def _done(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if not row.get("absent")]
+
+
+def _known(rows: Sequence[Row], key: str) -> bool:
+    return any(row.get(key) is not None for row in rows)
+
+
+def _share(row: Row, key: str) -> float:
+    return float("nan") if row.get(key) is None else number(row, key)
