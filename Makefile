@@ -1,6 +1,6 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Both set up .venv first, once.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check setup clean
+.PHONY: help demo tables ablations test check setup clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,6 +13,12 @@ help: ## list the commands
 demo: $(READY) ## run the whole pipeline on the demo corpus, print the metrics
 	@dvc repro
 	@avemo summary
+
+tables: $(READY) ## every system of the paper beside each other; goes on where it was stopped
+	@avemo tables
+
+ablations: $(READY) ## what each part of the method is worth; goes on where it was stopped
+	@avemo ablations
 
 test: $(READY) ## run the tests
 	@pytest

@@ -85,6 +85,33 @@ def summary(
 
 
 @app.command()
+def tables(
+    systems: Annotated[str, typer.Option(help="Names with commas; without: all.")] = "",
+    protocols: Annotated[str, typer.Option(help="Names with commas; without: params.yaml's.")] = "",
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each system.")] = 3,
+) -> None:
+    """Train and score every system of the paper's tables; goes on where it was stopped."""
+    from stages.tables import main
+
+    main(_names(systems), _names(protocols), seeds)
+
+
+@app.command()
+def ablations(
+    protocol: Annotated[str, typer.Option(help="Its name; without: params.yaml's.")] = "",
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each variant.")] = 3,
+) -> None:
+    """Switch parts of the method off and on; goes on where it was stopped."""
+    from stages.ablations import main
+
+    main(protocol, seeds)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+@app.command()
 def check() -> None:
     """Check every section of params.yaml."""
     from stages.presets import check_params
