@@ -8,21 +8,12 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.faster_rcnn import TwoMLPHead
-from torchvision.models.detection.rpn import RPNHead
 from torchvision.models.detection.transform import resize_boxes
-from torchvision.ops import MultiScaleRoIAlign
 
-from models.backbones import BackboneName, Origin, anchor_sizes, build_backbone
-from models.box_head import BoxPredictor, CornerCoder, UncertainRoIHeads
+from models.backbones import BackboneName
+from models.closer_look import crop, jittered_squares, square_around, within
 from pipeline.errors import TrainingError
 from pipeline.params import Section
-
-LIGHT_EMBEDDING, EMBEDDING = 256, 1024
-"""Width D of the box head, of `resnet18_light` and of the other backbones."""
-ROI_CELLS = 7
-MAX_DETECTIONS = 20
 
 
 class DetectorParams(Section):
@@ -37,6 +28,8 @@ class DetectorParams(Section):
 
     box_loss: Literal["kl", "smooth_l1"]
     box_weight: float = Field(ge=0)
+    closer_px: int = Field(ge=0, le=512)
+    closer_epochs: int = Field(ge=0)
     kl_warmup_epochs: int = Field(ge=0)
     voting: bool
     voting_sigma_t: float = Field(gt=0)
@@ -92,17 +85,22 @@ class Detector(nn.Module):
         net: the assembled network; its `roi_heads` are `UncertainRoIHeads`.
         classes: names of the classes, without the background.
         box_weight: lambda of Eq. (2).
+        closer_px: side of the crop of a closer look; 0 looks once.
     """
 
-    def __init__(self, net: FasterRCNN, classes: Sequence[str], box_weight: float) -> None:
+    def __init__(
+        self, net: FasterRCNN, classes: Sequence[str], box_weight: float, closer_px: int
+    ) -> None:
         super().__init__()
         self.net = net
+        self.closer_px = closer_px
         self.classes = tuple(classes)
         self.loss_weights = {
             "objectness": 1.0,
             "proposal": 1.0,
             "class": 1.0,
             "box": box_weight,
+            "closer": 1.0,
         }
         """Weight of each of `losses` in L_v."""
 
@@ -119,7 +117,8 @@ class Detector(nn.Module):
         """Named scalar losses; L_v is their weighted sum.
 
         Returns:
-            `objectness` and `proposal` of the region proposals, `class` and `box` of the head.
+            `objectness` and `proposal` of the region proposals, `class` and `box` of the head, and
+            `closer`, see `closer_loss`.
 
         Raises:
             TrainingError: the module is in eval mode, where proposals have no loss.
@@ -132,7 +131,22 @@ class Detector(nn.Module):
             "proposal": found["loss_rpn_box_reg"],
             "class": found["class"],
             "box": found["box"],
+            "closer": self.closer_loss(images, targets),
         }
+
+    def closer_loss(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> Tensor:
+        """Cross-entropy of the classes in a closer look at the first face of each image.
+
+        Returns:
+            Scalar; 0 where no image has a face or `closer_px` is 0.
+        """
+        faced = [i for i, target in enumerate(targets) if len(target["labels"]) > 0]
+        if self.closer_px == 0 or not faced:
+            return images[0].new_zeros(())
+        boxes = torch.stack([targets[i]["boxes"][0] for i in faced])
+        labels = torch.stack([targets[i]["labels"][0] for i in faced])
+        seen = self._embed_crops([images[i] for i in faced], boxes, jittered_squares(boxes))
+        return nn.functional.cross_entropy(self.class_logits(seen), labels)
 
     @torch.no_grad()
     def detect(self, images: list[Tensor]) -> list[Detections]:
@@ -146,12 +160,45 @@ class Detector(nn.Module):
         found, _ = heads(maps, proposals, resized.image_sizes)
         boxes = [rows["boxes"] for rows in found]
         features = heads.embed(maps, boxes, resized.image_sizes).split([len(b) for b in boxes])
-        return [
+        first = [
             _in_image_px(rows, part, size, (image.shape[-2], image.shape[-1]))
             for rows, part, size, image in zip(
                 found, features, resized.image_sizes, images, strict=True
             )
         ]
+        return self._with_closer_look(images, first) if self.closer_px else first
+
+    def face_features(self, images: list[Tensor], boxes: Tensor) -> Tensor:
+        """Differentiable features [B, D] of one face an image, as `detect` gives of the best.
+
+        Args:
+            images: as in the class docstring, B of them.
+            boxes: px, [B, 4].
+        """
+        if self.closer_px:
+            return self._embed_crops(images, boxes, square_around(boxes))
+        return self.features(images, list(boxes.unsqueeze(1)))
+
+    def _with_closer_look(self, images: list[Tensor], first: list[Detections]) -> list[Detections]:
+        """Replace features and class of each image's best face by those of a closer look."""
+        faced = [i for i, faces in enumerate(first) if len(faces.scores) > 0]
+        if not faced:
+            return first
+        boxes = torch.stack([first[i].boxes[0] for i in faced])
+        seen = self.face_features([images[i] for i in faced], boxes)
+        shares = self.class_logits(seen)[:, 1:].softmax(dim=1)
+        for i, features, share in zip(faced, seen, shares, strict=True):
+            first[i].features[0] = features
+            first[i].probs[0, 1:] = first[i].scores[0] * share
+        return first
+
+    def _embed_crops(self, images: list[Tensor], boxes: Tensor, squares: Tensor) -> Tensor:
+        crops = crop(images, squares, self.closer_px)
+        maps = self.net.backbone(self.net.transform.normalize(crops))
+        inside = list(within(boxes, squares, self.closer_px).unsqueeze(1))
+        sizes = [(self.closer_px, self.closer_px)] * len(images)
+        embedding: Tensor = self.net.roi_heads.embed(maps, inside, sizes)
+        return embedding
 
     def features(self, images: list[Tensor], boxes: list[Tensor]) -> Tensor:
         """Differentiable RoI features of given boxes.
@@ -173,55 +220,6 @@ class Detector(nn.Module):
         """Logits of background and classes [N, K+1] from features [N, D]."""
         logits: Tensor = self.net.roi_heads.box_predictor.class_logits(features)
         return logits
-
-
-def assemble(params: DetectorParams, classes: Sequence[str], origin: Origin) -> Detector:
-    """Put the parts together, with random weights; `models.detector_weights` loads others."""
-    backbone = build_backbone(params.backbone, origin, params.frozen_stages)
-    channels = backbone.out_channels
-    embedding = LIGHT_EMBEDDING if params.backbone == "resnet18_light" else EMBEDDING
-    sizes = anchor_sizes(params.backbone)
-    anchors = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes))
-    levels = [str(level) for level in range(len(sizes) - 1)]
-    net = FasterRCNN(
-        backbone,
-        # transform
-        min_size=params.min_size_px,
-        max_size=params.max_size_px,
-        # region proposals
-        rpn_anchor_generator=anchors,
-        rpn_head=RPNHead(channels, anchors.num_anchors_per_location()[0]),
-        rpn_pre_nms_top_n_train=4 * params.proposals,
-        rpn_pre_nms_top_n_test=4 * params.proposals,
-        rpn_post_nms_top_n_train=params.proposals,
-        rpn_post_nms_top_n_test=params.proposals,
-        # head
-        box_roi_pool=MultiScaleRoIAlign(levels, ROI_CELLS, sampling_ratio=2),
-        box_head=TwoMLPHead(channels * ROI_CELLS**2, embedding),
-        box_predictor=BoxPredictor(embedding, len(classes)),
-    )
-    net.roi_heads = _roi_heads(net.roi_heads, params)
-    return Detector(net, classes, params.box_weight)
-
-
-def _roi_heads(parts: nn.Module, params: DetectorParams) -> UncertainRoIHeads:
-    heads = UncertainRoIHeads(
-        parts.box_roi_pool,
-        parts.box_head,
-        parts.box_predictor,
-        fg_iou_thresh=0.5,
-        bg_iou_thresh=0.5,
-        batch_size_per_image=params.roi_batch,
-        positive_fraction=0.25,
-        bbox_reg_weights=None,
-        score_thresh=params.score_threshold,
-        nms_thresh=params.nms_iou,
-        detections_per_img=MAX_DETECTIONS,
-    )
-    heads.box_coder = CornerCoder()
-    heads.learn_variance = params.box_loss == "kl"
-    heads.voting_sigma_t = params.voting_sigma_t if params.voting else None
-    return heads
 
 
 def _in_image_px(

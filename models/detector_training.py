@@ -11,7 +11,10 @@ from models.detector_weights import build_detector
 from models.training import OnEpoch, TrainSettings, fit
 from pipeline.errors import TrainingError
 
-LOSS_NAMES = ("objectness", "proposal", "class", "box")
+LOSS_NAMES = ("objectness", "proposal", "class", "box", "closer")
+
+CROPS_PER_FRAME = 4
+"""Crops in a batch of the first epochs for each frame in a batch of the others."""
 
 
 def train_detector(
@@ -48,6 +51,7 @@ def train_detector(
         detector = build_detector(params, classes)
         warmup = _hold_variances(detector, params)
         warmup(0, {})
+        _learn_faces(detector, frames, params)
 
         def after_epoch(epoch: int, means: dict[str, float]) -> None:
             warmup(epoch, means)
@@ -62,6 +66,30 @@ def train_detector(
             after_epoch,
         )
     return detector.eval()
+
+
+class _CloserLoss(nn.Module):
+    """The closer look alone, as a module that training wrappers can call."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> Tensor:
+        return self.detector.closer_loss(images, targets)
+
+
+def _learn_faces(detector: Detector, frames: Sequence[Frame], params: DetectorParams) -> None:
+    """First epochs on crops of faces alone: what tells emotions apart is learned there."""
+    if params.closer_px == 0 or params.closer_epochs == 0:
+        return
+    fit(
+        _CloserLoss(detector),
+        training_batches(frames, CROPS_PER_FRAME * params.batch, params.seed),
+        lambda model, batch: {"closer": model(*batch)},
+        {"closer": 1.0},
+        TrainSettings(params.closer_epochs, params.lr, params.weight_decay),
+    )
 
 
 def detect_frames(

@@ -10,7 +10,8 @@ from torchvision.models.detection._utils import overwrite_eps
 
 from models.backbones import Origin, coco_state, imagenet_state
 from models.checkpoint import load_safetensors, save_safetensors
-from models.detector import Detector, DetectorParams, assemble
+from models.detector import Detector, DetectorParams
+from models.detector_assembly import assemble
 from pipeline.errors import WeightsError
 
 CLASS_LAYER = "net.roi_heads.box_predictor.class_logits."

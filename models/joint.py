@@ -58,8 +58,8 @@ class JointNet(nn.Module):
         """RoI features [B, J, D] of the boxes `shown` in `images`."""
         clips, frames = batch["live"].shape
         images = list(batch["images"].flatten(0, 1))
-        boxes = list(batch["shown"].flatten(0, 1).unsqueeze(1))
-        return self.detector.features(images, boxes).view(clips, frames, -1)
+        boxes = batch["shown"].flatten(0, 1)
+        return self.detector.face_features(images, boxes).view(clips, frames, -1)
 
     def _detector_loss(self, batch: dict[str, Tensor]) -> Tensor:
         """L_v: the weighted sum of the detector's losses on the same frames."""

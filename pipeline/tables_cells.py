@@ -8,14 +8,14 @@ from pipeline.ablations import BOX_SCORES, GRID, REFERENCES
 from pipeline.published import PAPER_TEST_CLIPS
 from pipeline.report_figures import LABELS
 from pipeline.report_words import CORPORA
-from pipeline.tables import Row
+from pipeline.tables import OURS, Row
 
 UNKNOWN = "n/a"
 
 SCORE_NOTE = (
     "Means over seeds in percent, 95% intervals of that mean (bootstrap by clip within speaker) "
-    "and the standard deviation over seeds. p: exact McNemar test of the first seed; Holm's "
-    "correction counts the rows."
+    "and the standard deviation over seeds. Gains are in points of WA, row minus reference, on the "
+    "same clips. p: exact McNemar test of the first seed; Holm's correction counts the rows."
 )
 FUSION_NOTE = (
     "Accuracy in percent, means over seeds; gains in points on the same clips. A system that "
@@ -53,7 +53,7 @@ class Table(NamedTuple):
 def systems(rows: Sequence[Row]) -> Table:
     """Scores of each system, the paper's beside them, and tests against ours."""
     marks = {system: number for number, system in enumerate(stand_ins(rows), start=1)}
-    head = ["System", "WA", "UA", "Macro F1", "Paper", "Against ours", "p", "p (Holm)"]
+    head = ["System", "WA", "UA", "Macro F1", "Paper", f"Gain over {OURS}", "p", "p (Holm)"]
     return Table(head, [_system(row, marks) for row in rows])
 
 

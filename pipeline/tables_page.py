@@ -15,7 +15,7 @@ from pipeline.atomic import atomic_write
 from pipeline.report import templates
 from pipeline.report_sections import Absent
 from pipeline.statistics import Interval
-from pipeline.tables import RECALL, SPEAKER, Row
+from pipeline.tables import OURS, RECALL, SPEAKER, Row
 from pipeline.tables_cells import number
 from pipeline.tables_text import by, study_table, study_titles
 
@@ -88,18 +88,41 @@ def render(systems: Sequence[Row], studies: Sequence[Row], notices: Sequence[str
 
 
 def _headline(done: Mapping[str, Sequence[Row]]) -> Content:
+    return {"heroes": [_hero(protocol, rows) for protocol, rows in done.items()]}
+
+
+def _hero(protocol: str, rows: Sequence[Row]) -> Content:
+    """Our system, or the last one run, beside all others of a protocol."""
+    ours = next((row for row in rows if row["system"] == OURS), rows[-1])
+    best = max(rows, key=lambda row: number(row, "accuracy"))
+    tiles = [
+        (f"Best: {best['system']}", f"{number(best, 'accuracy'):.1%}"),
+        ("UA, mean recall", f"{number(ours, 'uar'):.1%}"),
+    ]
+    if ours.get("best_branch"):
+        gain = f"{100 * number(ours, 'over_best'):+.1f} points"
+        tiles.append((f"Over its {ours['best_branch']} branch", gain))
+    if ours.get("speaker_sd") is not None:
+        spread = f"{100 * number(ours, 'speaker_sd'):.1f} points"
+        tiles.append(("SD between speakers", spread))
     return {
-        "charts": [(name, cells.PROTOCOLS[name], _chart(name, rows)) for name, rows in done.items()]
+        "protocol": protocol,
+        "words": cells.PROTOCOLS[protocol],
+        "system": ours["system"],
+        "colour": str(ours["system"]).split("_")[0],
+        "seeds": ours["seeds"],
+        "accuracy": _accuracy(ours),
+        "tiles": tiles,
+        "chart": _chart(protocol, rows),
     }
+
+
+def _accuracy(row: Row) -> Interval:
+    return Interval(*(number(row, f"accuracy{part}") for part in ("", "_low", "_high")))
 
 
 def _chart(protocol: str, rows: Sequence[Row]) -> Any:
-    scores = {
-        str(row["system"]): Interval(
-            number(row, "accuracy"), number(row, "accuracy_low"), number(row, "accuracy_high")
-        )
-        for row in rows
-    }
+    scores = {str(row["system"]): _accuracy(row) for row in rows}
     published = {str(row["system"]): number(row, "paper_accuracy") for row in rows}
     marks = {"chance": number(rows[0], "chance"), "majority": number(rows[0], "majority")}
     return charts.systems(f"systems-{protocol}", scores, published, marks)

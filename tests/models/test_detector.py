@@ -4,7 +4,7 @@ from drawn_faces import EMOTIONS, TINY, draw_face
 from torchvision.models.detection.roi_heads import RoIHeads
 
 from models.box_head import BoxPredictor, CornerCoder, UncertainRoIHeads
-from models.detector import assemble
+from models.detector_assembly import assemble
 from models.detector_weights import build_detector, load_detector, save_detector
 from models.losses import LOG_VAR_MAX
 from pipeline.errors import TrainingError, WeightsError
@@ -47,7 +47,7 @@ def test_predictor_starts_with_variances_of_one_and_clamps_them():
 def test_losses_exist_for_images_without_faces_and_in_training_mode_only(detector):
     images, targets = _examples()
     losses = detector.train()(images[:2], [targets[0], NO_FACE])
-    assert set(losses) == {"objectness", "proposal", "class", "box"}
+    assert set(losses) == {"objectness", "proposal", "class", "box", "closer"}
     assert all(value.isfinite() for value in losses.values())
     assert detector(images[:2], [NO_FACE, NO_FACE])["box"] == 0
     with pytest.raises(TrainingError, match="training mode"):
@@ -96,6 +96,23 @@ def test_features_are_those_of_the_detections_and_differentiable(detector):
     torch.testing.assert_close(features, stored, rtol=1e-3, atol=1e-5)
     detector.class_logits(features).sum().backward()
     assert detector.net.backbone.body.conv1.weight.grad.abs().sum() > 0
+
+
+def test_a_closer_look_gives_the_best_face_its_features_and_class():
+    torch.manual_seed(0)
+    closer = assemble(TINY.model_copy(update={"closer_px": 48}), EMOTIONS, "untrained")
+    images, targets = _examples()
+    assert closer.losses(images, targets)["closer"] > 0
+    found = closer.eval().detect(images)
+    boxes = torch.stack([faces.boxes[0] for faces in found])
+    features = closer.face_features(images, boxes)
+    torch.testing.assert_close(torch.stack([f.features[0] for f in found]), features)
+    shares = closer.class_logits(features)[:, 1:].softmax(dim=1)
+    for faces, share in zip(found, shares, strict=True):
+        torch.testing.assert_close(faces.probs[0, 1:], faces.scores[0] * share)
+        torch.testing.assert_close(faces.probs[0].sum(), torch.tensor(1.0))
+    features.sum().backward()
+    assert closer.net.backbone.body.conv1.weight.grad.abs().sum() > 0
 
 
 def test_kl_at_alpha_zero_is_smooth_l1(detector):
