@@ -57,23 +57,20 @@ class Study:
     variants: tuple[Variant, ...]
 
 
-SOUNDS = {
-    "log-mel": "audio_cnn",
-    "wavegram": "audio_wavegram",
-    "wavegram and log-mel": "audio_wavegram_logmel",
-}
+SOUNDS = {"log-mel": "audio_cnn", "wavegram": "audio_wavegram", "both": "audio_wavegram_logmel"}
+"""What the audio network reads, and the system that it is the network of."""
 
 
 def _sound() -> tuple[Variant, ...]:
-    reference = "wavegram and log-mel, with hand-crafted"
+    reference = "both + hand-crafted"
     return tuple(
         Variant(
-            name := f"{sound}, {word} hand-crafted",
+            name := sound + more,
             system,
-            (("audio.handcrafted", word == "with"),),
+            (("audio.handcrafted", bool(more)),),
             "" if name == reference else reference,
         )
-        for word in ("with", "without")
+        for more in (" + hand-crafted", "")
         for sound, system in SOUNDS.items()
     )
 

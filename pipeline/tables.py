@@ -24,7 +24,7 @@ from pipeline.trial_results import Pooled, holm, spread
 OURS = "av_faster_rcnn"
 """The row that the others are tested against."""
 
-SPEAKER, RECALL = "speaker_", "recall_"
+SPEAKER, RECALL = "speaker:", "recall:"
 """Prefixes of the columns of speakers and emotions."""
 
 DECIMALS = 4

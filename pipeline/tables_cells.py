@@ -27,8 +27,8 @@ COST_NOTE = (
     "embeddings and face detection."
 )
 SEED_NOTE = (
-    "Seeds vary the training of the system. The split, the untrained audio networks and the "
-    "fold's face detector are the same for all seeds."
+    "Seeds vary the training of the system. The split, the audio embeddings and each fold's face "
+    "detector are the same for all seeds."
 )
 BOX_NOTE = (
     "In percent, means over seeds of the detector's training with their standard deviation. The "
@@ -97,7 +97,7 @@ def variants(rows: Sequence[Row]) -> Table:
             str(row["variant"]),
             *(percent(row, name) for name in ("accuracy", "uar")),
             points(row, "gain"),
-            str(row.get("against") or "") or UNKNOWN,
+            str(row.get("against") or ""),
             *(probability(row, name) for name in ("mcnemar_p", "holm_p")),
         ]
         for row in rows
@@ -142,8 +142,9 @@ def stand_ins(rows: Sequence[Row]) -> dict[str, str]:
 
 def about(row: Row) -> str:
     """Of what the rows of a protocol are."""
+    corpus = CORPORA.get(str(row["corpus"]), str(row["corpus"]))
     return (
-        f"{CORPORA.get(str(row['corpus']), str(row['corpus']))}, {row['clips']} test clips, "
+        f"{corpus[:1].upper()}{corpus[1:]}, {row['clips']} test clips, "
         f"{_counted(row['folds'], 'fold')}, {_counted(row['seeds'], 'seed')}. Chance "
         f"{share(row, 'chance')}, majority class {share(row, 'majority')}. The paper's figures are "
         f"from {PAPER_TEST_CLIPS} random clips of SAVEE."
@@ -166,9 +167,9 @@ def share(row: Row, name: str) -> str:
 
 
 def points(row: Row, name: str, decimals: int = 1) -> str:
-    """A difference in points with its interval."""
+    """A difference in points with its interval; empty where there is none."""
     if row.get(name) is None:
-        return UNKNOWN
+        return ""
     value, low, high = (
         f"{100 * number(row, f'{name}{part}'):+.{decimals}f}" for part in ("", "_low", "_high")
     )
@@ -176,9 +177,9 @@ def points(row: Row, name: str, decimals: int = 1) -> str:
 
 
 def probability(row: Row, name: str) -> str:
-    """A p value."""
+    """A p value; empty where nothing was tested."""
     if row.get(name) is None:
-        return UNKNOWN
+        return ""
     return "< 0.001" if number(row, name) < 0.001 else f"{number(row, name):.3f}"
 
 

@@ -33,6 +33,8 @@ MEANING = (
 WIDEST = 12
 """More speakers than this are told by their spread alone."""
 
+GREEK = ("\N{GREEK SMALL LETTER ALPHA}", "\N{GREEK SMALL LETTER BETA}")
+
 LETTERS = 4
 """Of a speaker's or an emotion's name above a column."""
 
@@ -173,7 +175,7 @@ def _shares(done: Mapping[str, Sequence[Row]]) -> Content:
 def _spreads(rows: Sequence[Row]) -> cells.Table:
     names = ("speaker_min", "speaker_max", "speaker_sd")
     body = [[str(row["system"]), *(cells.share(row, name) for name in names)] for row in rows]
-    return cells.Table(["System", "Least", "Most", "SD between speakers"], body)
+    return cells.Table(["System", "Least", "Most", "SD"], body)
 
 
 def _costs(done: Mapping[str, Sequence[Row]]) -> Content:
@@ -202,7 +204,7 @@ def _ablations(rows: Sequence[Row]) -> Content | Absent:
 def _grid(rows: Sequence[Row]) -> Any:
     found = {row["variant"]: number(row, "accuracy") for row in rows}
     shares = [[found[f"alpha {a:g}, beta {b:g}"] for b in GRID] for a in GRID]
-    alphas, betas = ([f"{letter} {value:g}" for value in GRID] for letter in ("alpha", "beta"))
+    alphas, betas = ([f"{letter} {value:g}" for value in GRID] for letter in GREEK)
     return charts.heat_map("Accuracy by alpha and beta", alphas, betas, np.array(shares))
 
 

@@ -146,7 +146,7 @@ def test_a_network_that_was_not_embedded_leaves_its_row_out(tmp_path):
 def test_ablations_of_a_corpus_without_video(tmp_path):
     rows = ablation_table(make_bench(tmp_path, sound_only=True), "paper", [0], DEMO)
     done = [row["variant"] for row in rows if not row.get("absent")]
-    assert done == ["wavegram and log-mel, without hand-crafted"]
+    assert done == ["both"]
     assert {row["study"] for row in rows} == {"boxes", "sound", "speech", "joint", "loss"}
 
 

@@ -141,8 +141,8 @@ def test_rows_of_known_predictions(rows):
     assert constant["gain"] == pytest.approx((8 - 53) / 56, abs=1e-4)
     assert constant["gain_low"] < constant["gain"] < constant["gain_high"] < 0
     assert "gain" not in ours
-    assert by_system["av_cnn"]["speaker_S0"] == pytest.approx(2 / 7, abs=1e-4)
-    assert by_system["av_cnn"]["recall_anger"] == pytest.approx(3 / 4)
+    assert by_system["av_cnn"]["speaker:S0"] == pytest.approx(2 / 7, abs=1e-4)
+    assert by_system["av_cnn"]["recall:anger"] == pytest.approx(3 / 4)
 
 
 def test_fusion_is_measured_against_the_better_branch(rows):
