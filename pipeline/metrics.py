@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.calibration import brier, ece, nll, risk_coverage
+from pipeline.calibration import abstention, brier, ece, nll, risk_coverage
 from pipeline.predictions import Floats, Predictions, headline, require_aligned
 from pipeline.statistics import Interval, Resampled, mcnemar, resample, wilson
 
@@ -92,11 +92,17 @@ def majority(predictions: Predictions) -> float:
     return float(np.bincount(predictions.emotion).max() / len(predictions))
 
 
-def summarise(branches: Mapping[str, Predictions]) -> dict[str, object]:
+def summarise(branches: Mapping[str, Predictions], abstain_below: float) -> dict[str, object]:
     """What goes into `results/metrics.json`: nested numbers, rounded, that DVC can compare.
 
     The headline branch (av, else the only one) stands at the top; `branches` repeats the scores of
-    each; `versus_<branch>` compares the headline with another branch on the same clips.
+    each; `versus_<branch>` compares the headline with another branch on the same clips;
+    `abstention` is what is left of the headline where confidences under `predict.abstain_below`
+    are not answered. All other scores count every clip.
+
+    Args:
+        branches: predictions of the same clips.
+        abstain_below: in [0, 1].
 
     Raises:
         CorpusError: branches do not cover the same clips.
@@ -106,6 +112,7 @@ def summarise(branches: Mapping[str, Predictions]) -> dict[str, object]:
     main = branches[name]
     resampled = resample(branches)
     scores = {branch: _scores(one, resampled[branch]) for branch, one in branches.items()}
+    answered = abstention(main, abstain_below)
     summary: dict[str, object] = {
         "clips": len(main),
         **scores[name],
@@ -117,6 +124,12 @@ def summarise(branches: Mapping[str, Predictions]) -> dict[str, object]:
             for row in per_emotion(main)
         },
         "branches": scores,
+        "abstention": {
+            "below": abstain_below,
+            "coverage": answered.coverage,
+            "accuracy": answered.accuracy.value,
+            "accuracy_95": {"low": answered.accuracy.low, "high": answered.accuracy.high},
+        },
     }
     for branch, other in branches.items():
         if branch != name:

@@ -100,7 +100,7 @@ def _accuracies(axes: "Axes", run: Run) -> None:
         score = interval_of(row, "accuracy")
         axes.bar(position, score.value, width=0.62, color=BRANCH_COLOURS[branch])
         axes.plot([position] * 2, [score.low, score.high], color=INK, linewidth=1.4)
-        axes.text(position, min(score.high, 0.97) + 0.015, f"{score.value:.0%}", ha="center")
+        axes.text(position, 0.03, f"{score.value:.0%}", ha="center", color="white", weight="bold")
     axes.bar(len(rows), run.metrics["majority"], width=0.62, color="#c9cdd2")
     share = run.metrics["majority"]
     axes.text(len(rows), share + 0.015, f"{share:.0%}", ha="center", color=MUTED)

@@ -132,11 +132,13 @@ def confusions(run: Run) -> Content:
 
 def confidence(run: Run) -> Content:
     """Reliability, risk and coverage, and what abstaining would give."""
+    chosen = run.metrics["abstention"]["below"]
     return {
         "reliability": charts.reliability_diagram(run.headline, reliability(run.main)),
         "risk": charts.risk_curves({b: risk_coverage(p) for b, p in run.branches.items()}),
         "rows": [(BRANCH_NAMES[b], row) for b, row in run.metrics["branches"].items()],
-        "abstentions": [abstention(run.main, below) for below in (0.0, *THRESHOLDS)],
+        "abstentions": [abstention(run.main, b) for b in sorted({0.0, chosen, *THRESHOLDS})],
+        "chosen": chosen,
         "branch": BRANCH_NAMES[run.headline],
     }
 

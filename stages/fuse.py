@@ -3,7 +3,7 @@
 Reads embeddings, face features, speech activity, frames and `data/clips.csv`; writes
 `results/fusion`, `results/predictions.csv`, `results/history.csv`, `results/metrics.json` and the
 tables of the plots. Params: `system`, `split`, `audio`, `visual`, `fusion`, `loss`, `calibrate`,
-`baselines`.
+`predict`, `baselines`.
 """
 
 import json
@@ -18,6 +18,7 @@ from models.fusion import FusionParams, LossParams
 from models.systems import Settings
 from models.temperature import CalibrateParams
 from models.visual import VisualParams
+from pipeline.calibration import PredictParams
 from pipeline.clips import read_clips
 from pipeline.metrics import summarise
 from pipeline.params import load_section, load_system
@@ -42,6 +43,7 @@ def main(data: Path, results: Path) -> None:
         load_section("baselines", BaselineParams),
     )
     calibrate = load_section("calibrate", CalibrateParams)
+    predict = load_section("predict", PredictParams)
     outcomes = run_folds(system, store, folds, settings, calibrate)
     branches = gather(outcomes, store)
     history = [row for outcome in outcomes for row in outcome.history]
@@ -50,7 +52,7 @@ def main(data: Path, results: Path) -> None:
     write_history(results / "history.csv", history)
     write_plots(results / "plots", branches, history)
     detector = json.loads((results / "detector" / "metrics.json").read_text(encoding="utf-8"))
-    metrics = summarise(branches)
+    metrics = summarise(branches, predict.abstain_below)
     write_json(results / "metrics.json", {**metrics, "detector": detector})
     scores = ", ".join(
         f"{branch} {float((p.correct).mean()):.3f}" for branch, p in branches.items()

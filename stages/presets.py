@@ -15,6 +15,7 @@ from models.temperature import CalibrateParams
 from models.visual import VisualParams
 from pipeline.atomic import atomic_write
 from pipeline.audio import ResampleParams
+from pipeline.calibration import PredictParams
 from pipeline.corpora import CorpusParams
 from pipeline.corpora.demo import DemoParams
 from pipeline.errors import ParamsError
@@ -41,6 +42,7 @@ SECTIONS: dict[str, type[Section]] = {
     "fusion": FusionParams,
     "loss": LossParams,
     "calibrate": CalibrateParams,
+    "predict": PredictParams,
     "baselines": BaselineParams,
 }
 """Every section of `params.yaml` and its model; `system` stands beside them."""

@@ -99,7 +99,7 @@ def _predictions(records, truth, noise, strength):
 def _write_summary(results, branches):
     from pipeline.metrics import summarise
 
-    (results / "metrics.json").write_text(json.dumps(summarise(branches)))
+    (results / "metrics.json").write_text(json.dumps(summarise(branches, 0.5)))
 
 
 def _write_history(path, phases, names):

@@ -48,7 +48,7 @@ def random_predictions():
 def test_oracle_scores_one(random_predictions):
     truth = random_predictions.emotion
     oracle = predictions_of(truth, np.eye(KINDS)[truth])
-    summary = metrics.summarise({"av": oracle})
+    summary = metrics.summarise({"av": oracle}, 0.5)
     assert summary["accuracy"] == summary["uar"] == summary["macro_f1"] == 1
     assert summary["ece"] == summary["nll"] == summary["brier"] == summary["aurc"] == 0
     assert set(summary["speakers"].values()) == {1.0}
@@ -57,7 +57,7 @@ def test_oracle_scores_one(random_predictions):
 def test_constant_predictor_scores_the_majority(random_predictions):
     neutral = np.tile(np.eye(KINDS)[EMOTIONS.index("neutral")], (480, 1))
     constant = predictions_of(random_predictions.emotion, neutral)
-    summary = metrics.summarise({"audio": constant})
+    summary = metrics.summarise({"audio": constant}, 0.5)
     assert summary["accuracy"] == summary["majority"] == 0.25
     assert summary["uar"] == pytest.approx(1 / 7, abs=1e-4) == summary["chance"]
 
@@ -102,8 +102,8 @@ def test_emotion_missing_from_the_test_clips_leaves_uar_to_the_others():
     some = predictions_of([0, 0, 1, 1], np.eye(3)[[0, 0, 1, 2]])
     counts = metrics.confusion(some)
     assert metrics.uar(counts) == 0.75
-    assert "recall" not in metrics.summarise({"av": some})["emotions"]["fear"]
-    json.dumps(metrics.summarise({"av": some}), allow_nan=False)
+    assert "recall" not in metrics.summarise({"av": some}, 0.5)["emotions"]["fear"]
+    json.dumps(metrics.summarise({"av": some}, 0.5), allow_nan=False)
 
 
 def test_wilson_of_the_papers_best_row():
@@ -173,13 +173,23 @@ def test_calibration_by_hand():
 
 def test_summary_compares_the_fused_branch_with_each_other(random_predictions):
     worse = predictions_of(random_predictions.emotion, np.eye(KINDS)[np.zeros(480, dtype=int)])
-    summary = metrics.summarise({"av": random_predictions, "audio": worse})
+    summary = metrics.summarise({"av": random_predictions, "audio": worse}, 0.5)
     gain = summary["versus_audio"]
     assert gain["accuracy_gain"] == pytest.approx(
         summary["accuracy"] - summary["branches"]["audio"]["accuracy"], abs=1e-4
     )
     assert gain["accuracy_gain_95"]["low"] > 0
     assert gain["mcnemar_p"] < 0.001
+
+
+def test_summary_says_what_abstaining_leaves(random_predictions):
+    kept = metrics.summarise({"av": random_predictions}, 0.0)["abstention"]
+    strict = metrics.summarise({"av": random_predictions}, 0.6)["abstention"]
+    sure = random_predictions.confidence >= 0.6
+    assert kept["coverage"] == 1
+    assert kept["accuracy"] == metrics.summarise({"av": random_predictions}, 0.6)["accuracy"]
+    assert strict["coverage"] == pytest.approx(sure.mean(), abs=1e-4)
+    assert strict["accuracy"] == pytest.approx(random_predictions.correct[sure].mean(), abs=1e-4)
 
 
 def test_predictions_round_trip(tmp_path, random_predictions):
