@@ -14,10 +14,10 @@ from models.data import Store
 from models.detect import DetectPaths, detect
 from models.detector import DetectorParams
 from models.systems import Settings, require_modalities
-from models.temperature import CalibrateParams
 from models.trials import READS, ProtocolStore, Trial, TrialTask, resolve, run_trial
 from pipeline.cache import PROJECT, ClipCache, Job, file_digest
 from pipeline.errors import CorpusError, ParamsError
+from pipeline.inner_folds import CalibrateParams, inner_folds
 from pipeline.params import SYSTEMS
 from pipeline.splits import Fold, SplitParams, make_folds
 
@@ -169,7 +169,9 @@ def _store(
     paths = detector_paths(bench, protocol)
     systems = {trial.system for trial in trials if trial.protocol == protocol}
     if any("face_features" in READS[system] for system in systems):
-        detect(paths, bench.store.records, folds, bench.detector)
+        records = bench.store.records
+        inner = [one for fold in folds for one in inner_folds(records, fold, bench.calibrate)]
+        detect(paths, records, folds, inner, bench.detector)
     return ProtocolStore(bench.store.records, bench.store.data, paths.results, paths.face_features)
 
 

@@ -120,7 +120,7 @@ def _trained(
     """Detectors of one box loss and seed, trained where the cache of `detect` lacks them."""
     out = paths.results.parent / f"{params.box_loss}-{params.seed}"
     own = replace(paths, results=out / "detector", face_features=out / "face_features")
-    detect(own, records, folds, params)
+    detect(own, records, folds, (), params)
     return own
 
 

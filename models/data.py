@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from models.visual import frame_weights
 from pipeline.clips import ClipRecord, emotions_of
 from pipeline.errors import CorpusError
+from pipeline.splits import Fold
 
 Reader = Callable[[str], Tensor]
 """Gives one input of a clip, by clip id."""
@@ -154,26 +155,27 @@ def audio_reader(store: Store, network: str, handcrafted: bool) -> tuple[Reader,
     return table.__getitem__, widths
 
 
-def face_readers(store: Store, fold: str, speech_floor: float) -> dict[str, Reader]:
-    """Readers of `faces` and `weights` for one fold.
+def face_readers(store: Store, fold: Fold, speech_floor: float) -> dict[str, Reader]:
+    """Readers of `faces` and `weights` for the clips of one fold.
 
     Args:
         store: where face features and speech activity lie.
-        fold: name of the fold; its detector has not seen the fold's test clips.
+        fold: its detector has not seen its test clips.
         speech_floor: weight of a silent frame, see `models.visual.frame_weights`.
 
     Raises:
         CorpusError: a clip has no face features, or a frame no speech activity.
     """
-    tensors = load_file(store.faces / f"{fold}.safetensors")
+    tensors = load_file(store.faces / f"{fold.name}.safetensors")
     speech = read_speech(store.speech)
     longest = max((len(t) for name, t in tensors.items() if name.endswith("/frames")), default=0)
     faces: dict[str, Tensor] = {}
     weights: dict[str, Tensor] = {}
-    for record in store.records:
-        clip = record.clip_id
+    for clip in (*fold.train, *fold.test):
         if f"{clip}/features" not in tensors:
-            raise CorpusError(f"{store.faces}/{fold}: no face features of {clip}; run `dvc repro`")
+            raise CorpusError(
+                f"{store.faces}/{fold.name}: no face features of {clip}; run `dvc repro`"
+            )
         spoken = [_speech_of(speech, clip, int(i)) for i in tensors[f"{clip}/frames"]]
         seen = tensors[f"{clip}/scores"] > 0
         faces[clip] = _pad(tensors[f"{clip}/features"], longest)

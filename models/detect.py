@@ -46,7 +46,11 @@ class DetectPaths:
 
 
 def detect(
-    paths: DetectPaths, records: Sequence[ClipRecord], folds: Sequence[Fold], params: DetectorParams
+    paths: DetectPaths,
+    records: Sequence[ClipRecord],
+    folds: Sequence[Fold],
+    inner: Sequence[Fold],
+    params: DetectorParams,
 ) -> dict[str, object]:
     """Train a detector a fold, look at all clips with it, and score it on the fold's test clips.
 
@@ -54,6 +58,8 @@ def detect(
         paths: inputs and outputs.
         records: all clips; those without video are left out.
         folds: of the protocol.
+        inner: their inner folds, see `pipeline.inner_folds`; their detectors look at their own
+            clips alone and are not scored.
         params: section `detector`.
 
     Returns:
@@ -67,19 +73,19 @@ def detect(
     seen = [record for record in records if record.has_video]
     if not seen:
         return _publish_nothing(paths, len(records))
-    tasks = make_tasks(paths.voc, seen, folds, params)
+    tasks = make_tasks(paths.voc, seen, (*folds, *inner), params)
     folders = _run(tasks, params)
     publish(
         paths.face_features,
         ((f"{name}.safetensors", folder / FEATURES) for name, folder in folders.items()),
     )
-    return _publish_results(paths, seen, tasks, folders)
+    return _publish_results(paths, seen, tasks[: len(folds)], folders)
 
 
 def make_tasks(
     voc_folder: Path, records: Sequence[ClipRecord], folds: Sequence[Fold], params: DetectorParams
 ) -> list[FoldTask]:
-    """The work of each fold; clips without video take no part."""
+    """The work of each fold: its clips that have video."""
     classes = emotions_of(records) if params.classes == "emotion" else FACE_CLASSES
     labels = {
         r.clip_id: 1 + (classes.index(r.emotion) if params.classes == "emotion" else 0)
@@ -87,14 +93,13 @@ def make_tasks(
     }
     train = _frames(voc_folder, records, labels, params.frames_per_clip_train)
     ask = _frames(voc_folder, records, labels, params.frames_per_clip)
-    everything = tuple(frame for record in records for frame in ask[record.clip_id])
     threads = max(1, worker_count() // len(folds))
     return [
         FoldTask(
             fold,
             classes,
             tuple(frame for clip_id in fold.train for frame in train.get(clip_id, ())),
-            everything,
+            tuple(frame for i in sorted({*fold.train, *fold.test}) for frame in ask.get(i, ())),
             params,
             threads,
         )
@@ -170,9 +175,8 @@ def _publish_results(
     params = tasks[0].params
     metrics = score_frames(scored, params.box_loss == "kl", params.classes == "emotion")
     with replace_folder(paths.results) as part:
-        for task in tasks:
-            name = task.fold.name
-            shutil.copyfile(folders[name] / WEIGHTS, part / f"{name}.safetensors")
+        for name, folder in folders.items():
+            shutil.copyfile(folder / WEIGHTS, part / f"{name}.safetensors")
         write_table(part / "detections.csv", DETECTION_COLUMNS, rows)
         write_table(part / "history.csv", HISTORY_COLUMNS, _histories(tasks, folders))
         _write_metrics(part, metrics)

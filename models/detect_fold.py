@@ -36,7 +36,7 @@ class FoldTask:
         fold: its training and test clips.
         classes: names of the classes, without the background.
         train: frames to train on, of training clips only.
-        ask: frames to detect faces in, of all clips, sorted by clip and frame.
+        ask: frames to detect faces in, of the fold's clips, sorted by clip and frame.
         params: section `detector`.
         threads: torch threads of the worker; equal for all folds, whatever is cached.
     """

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from models.checkpoint import save_safetensors
 from models.data import ClipSet, Store
 from models.losses import log_scores
+from models.opinion_pool import experts, fit_pool, pooled
 from models.systems import Recipe, Settings, recipe
-from models.temperature import CalibrateParams, fit_temperature, inner_folds
 from models.training import History, fit
 from pipeline.atomic import replace_folder
 from pipeline.clips import ClipRecord
 from pipeline.errors import CorpusError
+from pipeline.inner_folds import CalibrateParams, inner_folds
 from pipeline.predictions import BRANCHES, Floats, Predictions
 from pipeline.progress import track
 from pipeline.splits import Fold
@@ -25,14 +26,14 @@ from pipeline.splits import Fold
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one fold left: the network, and by branch its temperature and the test clips' p [N, K].
+    """What one fold left: the network, and by branch its opinion pool and the test clips' p [N, K].
 
     `history` holds one row an epoch of each phase.
     """
 
     fold: Fold
     network: nn.Module
-    temperatures: dict[str, float]
+    pools: dict[str, dict[str, float]]
     probabilities: dict[str, Floats]
     history: list[dict[str, object]]
 
@@ -50,35 +51,56 @@ def run_folds(
         CorpusError: the corpus cannot serve the system, or ids do not join.
     """
     return [
-        run_fold(store, fold, recipe(system, store, fold, settings), settings, calibrate)
+        run_fold(system, store, fold, settings, calibrate)
         for fold in track(folds, desc=system, unit="fold")
     ]
 
 
 def run_fold(
-    store: Store, fold: Fold, made: Recipe, settings: Settings, calibrate: CalibrateParams
+    system: str, store: Store, fold: Fold, settings: Settings, calibrate: CalibrateParams
 ) -> Outcome:
-    """Train on the fold's training clips, calibrate on parts of them, score its test clips."""
-    clips = ClipSet(fold.train, store.labels(), made.readers)
+    """Train on the fold's training clips, calibrate on its inner folds, score its test clips."""
     history = History()
-    network = train(clips, made, settings, history, fold.name)
-    held_out: dict[str, list[Tensor]] = {}
-    labels: list[Tensor] = []
-    for kept, held in inner_folds(store.records, fold, calibrate):
-        inner = train(clips.subset(kept), made, settings, History(), fold.name)
-        for branch, logits in predict(inner, clips.subset(held)).items():
-            held_out.setdefault(branch, []).append(log_scores(logits))
-        labels.append(clips.subset(held).labels())
-    temperatures = {
-        branch: fit_temperature(torch.cat(scores), torch.cat(labels))
-        for branch, scores in held_out.items()
-    }
-    test = clips.subset(fold.test)
+    network, scores = _train_and_score(system, store, fold, settings, history)
+    pools = _fit_pools(system, store, inner_folds(store.records, fold, calibrate), settings)
     probabilities = {
-        branch: (log_scores(logits) / temperatures.get(branch, 1.0)).softmax(dim=1).double().numpy()
-        for branch, logits in predict(network, test).items()
+        branch: pooled(scores, pools.get(branch, {branch: 1.0})).numpy() for branch in scores
     }
-    return Outcome(fold, network, temperatures, probabilities, history.rows)
+    return Outcome(fold, network, pools, probabilities, history.rows)
+
+
+def mean_pool(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Weights of the headline branch's experts, mean over folds; empty without calibration."""
+    branch = next(iter(outcomes[0].pools), "")
+    pools = [outcome.pools[branch] for outcome in outcomes if branch in outcome.pools]
+    return {e: sum(pool[e] for pool in pools) / len(pools) for e in (pools[0] if pools else ())}
+
+
+def _train_and_score(
+    system: str, store: Store, fold: Fold, settings: Settings, history: History
+) -> tuple[nn.Module, dict[str, Tensor]]:
+    """A network trained on the fold's training clips, and log p [N, K] of its test clips."""
+    made = recipe(system, store, fold, settings)
+    clips = ClipSet(fold.train, store.labels(), made.readers)
+    network = train(clips, made, settings, history, fold.name)
+    logits = predict(network, clips.subset(fold.test))
+    return network, {branch: log_scores(one) for branch, one in logits.items()}
+
+
+def _fit_pools(
+    system: str, store: Store, inner: Sequence[Fold], settings: Settings
+) -> dict[str, dict[str, float]]:
+    """The pool of each branch, fitted on the held-out clips of all inner folds; none without."""
+    if not inner:
+        return {}
+    held = [_train_and_score(system, store, fold, settings, History())[1] for fold in inner]
+    scores = {branch: torch.cat([one[branch] for one in held]) for branch in held[0]}
+    labels = store.labels()
+    truth = torch.tensor([labels[clip_id] for fold in inner for clip_id in fold.test])
+    return {
+        branch: fit_pool({e: scores[e] for e in experts(branch, tuple(scores))}, truth)
+        for branch in scores
+    }
 
 
 def train(
@@ -117,7 +139,7 @@ def save_networks(out: Path, system: str, store: Store, outcomes: Sequence[Outco
             facts = {
                 "system": system,
                 "emotions": json.dumps(store.emotions),
-                "temperatures": json.dumps(outcome.temperatures),
+                "pools": json.dumps(outcome.pools),
             }
             path = part / f"{outcome.fold.name}.safetensors"
             save_safetensors(path, outcome.network.state_dict(), facts)

@@ -129,7 +129,7 @@ def _joint(store: Store, fold: Fold, settings: Settings) -> Recipe:
 
 def _faces(store: Store, fold: Fold, settings: Settings) -> dict[str, Reader]:
     floor = settings.visual.speech_floor if settings.visual.speech_weighting else 1.0
-    return face_readers(store, fold.name, floor)
+    return face_readers(store, fold, floor)
 
 
 MAKERS: Mapping[str, Maker] = {

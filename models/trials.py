@@ -15,8 +15,8 @@ from models.baselines.params import stand_ins
 from models.data import ClipSet, Store
 from models.describe import describe
 from models.experiment import gather, predict, run_fold
-from models.systems import Recipe, Settings, recipe
-from models.temperature import CalibrateParams
+from models.systems import Settings, recipe
+from pipeline.inner_folds import CalibrateParams
 from pipeline.params import PARAMS_FILE, Section, validate
 from pipeline.predictions import write_predictions
 from pipeline.results import write_history, write_json
@@ -101,10 +101,10 @@ def run_trial(task: TrialTask, folder: Path) -> None:
     """Train and score one trial in one thread; write its products into `folder`."""
     torch.set_num_threads(1)
     started = time.monotonic()
-    outcomes = []
-    for fold in task.folds:
-        made = recipe(task.system, task.store, fold, task.settings)
-        outcomes.append(run_fold(task.store, fold, made, task.settings, task.calibrate))
+    outcomes = [
+        run_fold(task.system, task.store, fold, task.settings, task.calibrate)
+        for fold in task.folds
+    ]
     train_s = time.monotonic() - started
     write_predictions(folder / PREDICTIONS, gather(outcomes, task.store))
     write_history(folder / HISTORY, [row for outcome in outcomes for row in outcome.history])
@@ -113,16 +113,17 @@ def run_trial(task: TrialTask, folder: Path) -> None:
         "trained": size.trained,
         "total": size.total,
         "train_s": round(train_s / len(task.folds), 3),
-        "infer_ms": round(_inference_ms(outcomes[-1].network, made, task), 4),
-        "temperatures": {outcome.fold.name: outcome.temperatures for outcome in outcomes},
+        "infer_ms": round(_inference_ms(outcomes[-1].network, task), 4),
+        "pools": {outcome.fold.name: outcome.pools for outcome in outcomes},
         "stand_ins": stand_ins(task.system, task.settings.baselines),
     }
     write_json(folder / FACTS, facts)
 
 
-def _inference_ms(network: torch.nn.Module, made: Recipe, task: TrialTask) -> float:
+def _inference_ms(network: torch.nn.Module, task: TrialTask) -> float:
     """Milliseconds a test clip from inputs in memory to logits."""
     fold = task.folds[-1]
+    made = recipe(task.system, task.store, fold, task.settings)
     clips = ClipSet(fold.test, task.store.labels(), made.readers)
     started = time.monotonic()
     predict(network, clips)

@@ -139,6 +139,7 @@ def confidence(run: Run) -> Content:
         "rows": [(BRANCH_NAMES[b], row) for b, row in run.metrics["branches"].items()],
         "abstentions": [abstention(run.main, b) for b in sorted({0.0, chosen, *THRESHOLDS})],
         "chosen": chosen,
+        "pool": _believed(run.metrics.get("pool", {})),
         "branch": BRANCH_NAMES[run.headline],
     }
 
@@ -215,6 +216,12 @@ SECTIONS = (
     SectionSpec("annotations", "Annotation quality", annotations),
     SectionSpec("quarantine", "Quarantined recordings", quarantine),
 )
+
+
+def _believed(pool: Mapping[str, float]) -> str:
+    """How far each expert is believed, in words; empty where there is but one."""
+    names = {**BRANCH_NAMES, "av": "the fused network"}
+    return ", ".join(f"{names[e]} {w:.2f}" for e, w in pool.items()) if len(pool) > 1 else ""
 
 
 def _tiles(run: Run) -> list[tuple[str, str]]:

@@ -22,7 +22,7 @@ FUSION_NOTE = (
     "learns one network for sound and image has no branches to compare with."
 )
 COST_NOTE = (
-    "Training: seconds a fold in one thread, with the trainings that fit the temperature. "
+    "Training: seconds a fold in one thread, with the trainings on its inner folds. "
     "Inference: milliseconds a clip from inputs in memory. The stages before are in neither: PANNs "
     "embeddings and face detection."
 )

@@ -9,9 +9,9 @@ from models.data import Store
 from models.detector import DetectorParams
 from models.fusion import FusionParams, LossParams
 from models.systems import Settings
-from models.temperature import CalibrateParams
 from models.visual import VisualParams
 from pipeline.clips import read_clips
+from pipeline.inner_folds import CalibrateParams
 from pipeline.params import load_section
 from pipeline.splits import SplitParams
 

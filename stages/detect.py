@@ -1,8 +1,8 @@
 """Stage `detect`: train the face detector a fold, and take face features of every clip with it.
 
-It never sees a test clip. Inputs: `data/voc`, `data/clips.csv`, `data/truth`. Outputs:
-`results/detector` (weights, detections, history, metrics), `data/face_features`. Params:
-`detector`, `split`.
+It never sees a test clip; further detectors leave out the clips of each inner fold. Inputs:
+`data/voc`, `data/clips.csv`, `data/truth`. Outputs: `results/detector` (weights, detections,
+history, metrics), `data/face_features`. Params: `detector`, `split`, `calibrate`.
 """
 
 import time
@@ -11,6 +11,7 @@ from pathlib import Path
 from models.detect import DetectPaths, detect
 from models.detector import DetectorParams
 from pipeline.clips import read_clips
+from pipeline.inner_folds import CalibrateParams, inner_folds
 from pipeline.params import load_section
 from pipeline.progress import closing
 from pipeline.splits import SplitParams, make_folds
@@ -31,13 +32,16 @@ def main(voc: Path, clips: Path, truth: Path, results: Path, face_features: Path
     params = load_section("detector", DetectorParams)
     records = read_clips(clips)
     folds = make_folds(records, load_section("split", SplitParams))
-    metrics = detect(DetectPaths(voc, truth, results, face_features), records, folds, params)
+    calibrate = load_section("calibrate", CalibrateParams)
+    inner = [one for fold in folds for one in inner_folds(records, fold, calibrate)]
+    paths = DetectPaths(voc, truth, results, face_features)
+    metrics = detect(paths, records, folds, inner, params)
     if metrics["frames"] == 0:
         closing("detect", str(metrics["note"]), started)
         return
     closing(
         "detect",
-        f"{len(folds)} folds, {metrics['frames']} test frames, "
+        f"{len(folds)} folds, {len(inner)} inner folds, {metrics['frames']} test frames, "
         f"{metrics['frames_without_detection']} without a detection, "
         f"mean IoU {metrics['mean_iou']:.3f}, AP90 {metrics['ap90']:.3f}",
         started,

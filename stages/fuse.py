@@ -13,13 +13,13 @@ from pathlib import Path
 from models.audio import AudioParams
 from models.baselines.params import BaselineParams
 from models.data import Store
-from models.experiment import gather, run_folds, save_networks
+from models.experiment import gather, mean_pool, run_folds, save_networks
 from models.fusion import FusionParams, LossParams
 from models.systems import Settings
-from models.temperature import CalibrateParams
 from models.visual import VisualParams
 from pipeline.calibration import PredictParams
 from pipeline.clips import read_clips
+from pipeline.inner_folds import CalibrateParams
 from pipeline.metrics import summarise
 from pipeline.params import load_section, load_system
 from pipeline.predictions import headline, write_predictions
@@ -53,7 +53,8 @@ def main(data: Path, results: Path) -> None:
     write_plots(results / "plots", branches, history)
     detector = json.loads((results / "detector" / "metrics.json").read_text(encoding="utf-8"))
     metrics = summarise(branches, predict.abstain_below)
-    write_json(results / "metrics.json", {**metrics, "detector": detector})
+    metrics |= {"pool": mean_pool(outcomes), "detector": detector}
+    write_json(results / "metrics.json", metrics)
     scores = ", ".join(
         f"{branch} {float((p.correct).mean()):.3f}" for branch, p in branches.items()
     )

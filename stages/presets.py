@@ -11,7 +11,6 @@ from models.baselines.params import BaselineParams
 from models.detector import DetectorParams
 from models.embedding import EmbedParams
 from models.fusion import FusionParams, LossParams
-from models.temperature import CalibrateParams
 from models.visual import VisualParams
 from pipeline.atomic import atomic_write
 from pipeline.audio import ResampleParams
@@ -19,6 +18,7 @@ from pipeline.calibration import PredictParams
 from pipeline.corpora import CorpusParams
 from pipeline.corpora.demo import DemoParams
 from pipeline.errors import ParamsError
+from pipeline.inner_folds import CalibrateParams
 from pipeline.media import ExtractParams
 from pipeline.params import PARAMS_FILE, Section, load_section, load_system, read_params
 from pipeline.splits import SplitParams
@@ -90,7 +90,6 @@ def apply_preset(
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 200
-    yaml.indent(mapping=2, sequence=4, offset=2)
     changes = yaml.load(source.read_text(encoding="utf-8"))
     if root is not None:
         changes["corpus"]["root"] = str(root)

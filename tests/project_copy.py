@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[1]
 PARTS = ("annotations", "models", "pipeline", "stages", "presets", "dvc.yaml", "params.yaml")
 
 TINY = {
-    "demo": {"speakers": 2, "takes": 3, "min_s": 0.6, "max_s": 0.8},
+    "demo": {"speakers": 2, "takes": 2, "min_s": 0.6, "max_s": 0.8},
     "extract": {"frame_step": 4},
     "embed": {"networks": ["Wavegram_Logmel_Cnn14"]},
-    "split": {"test_per_emotion": 2},
+    "split": {"test_per_emotion": 1},
     "detector": {"frames_per_clip_train": 1, "frames_per_clip": 2, "epochs": 1},
     "audio": {"epochs": 5},
     "visual": {"epochs": 5},

@@ -23,12 +23,12 @@ from models.data import Store
 from models.fusion import FusionParams, LossParams
 from models.systems import Settings
 from models.tabulate import ablation_table, system_table
-from models.temperature import CalibrateParams
 from models.trials import READS, Trial, resolve, run_trial
 from models.visual import VisualParams
 from pipeline import cache
 from pipeline.ablations import box_rows
 from pipeline.errors import CorpusError, ParamsError
+from pipeline.inner_folds import CalibrateParams
 from pipeline.params import SYSTEMS
 from pipeline.splits import SplitParams
 from pipeline.tables import Origin
@@ -104,7 +104,7 @@ def test_trials_are_trained_once_whatever_asks_for_them(tmp_path, counted):
     pooled = read_pooled({0: finished.folders[first], 1: finished.folders[other]})
     assert len(pooled.main) == 4 and pooled.trained == pooled.total > 0
     facts = json.loads((finished.folders[first] / FACTS).read_text())
-    assert facts["temperatures"]["paper"]["audio"] > 0 and facts["infer_ms"] > 0
+    assert facts["pools"]["paper"]["audio"]["audio"] > 0 and facts["infer_ms"] > 0
 
 
 def test_a_changed_product_is_trained_anew(tmp_path, counted):

@@ -46,7 +46,7 @@ def test_detect_writes_features_detections_and_scores(tmp_path, in_process):
     records = write_voc(tmp_path)
     paths = _paths(tmp_path)
     (paths.truth / "S1_c03.csv").write_text("frame,x1,y1,x2,y2\n0,10,10,90,90\n2,10,10,90,90\n")
-    metrics = detect(paths, records, [FOLD], TINY.model_copy(update={"score_threshold": 0.0}))
+    metrics = detect(paths, records, [FOLD], (), TINY.model_copy(update={"score_threshold": 0.0}))
     written = json.loads((paths.results / "metrics.json").read_text())
     assert written["truth"] == pytest.approx(metrics["truth"], abs=1e-5)
     assert (metrics["frames"], metrics["frames_without_detection"]) == (2, 0)
@@ -66,23 +66,23 @@ def test_detect_writes_features_detections_and_scores(tmp_path, in_process):
 def test_detect_resumes_by_fold(tmp_path, in_process, monkeypatch):
     records = write_voc(tmp_path)
     paths = _paths(tmp_path)
-    detect(paths, records, [FOLD], TINY)
+    detect(paths, records, [FOLD], (), TINY)
     before = (paths.results / "detections.csv").read_bytes()
 
     def never(task, folder):
         raise AssertionError(f"fold {task.fold.name} ran again")
 
     monkeypatch.setattr("models.detect.run_fold", never)
-    detect(paths, records, [FOLD], TINY)
+    detect(paths, records, [FOLD], (), TINY)
     assert (paths.results / "detections.csv").read_bytes() == before
     other = Fold("other", FOLD.train[:2], FOLD.test)
     with pytest.raises(AssertionError, match="other"):
-        detect(paths, records, [FOLD, other], TINY)
+        detect(paths, records, [FOLD, other], (), TINY)
 
 
 def test_detect_without_video_writes_empty_outputs_that_say_so(tmp_path, in_process):
     paths = _paths(tmp_path)
-    metrics = detect(paths, [], [FOLD], TINY)
+    metrics = detect(paths, [], [FOLD], (), TINY)
     assert metrics["note"] == "none of the 0 clips has video"
     assert _rows(paths.results / "detections.csv") == []
     assert list(paths.face_features.iterdir()) == []

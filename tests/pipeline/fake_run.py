@@ -99,7 +99,8 @@ def _predictions(records, truth, noise, strength):
 def _write_summary(results, branches):
     from pipeline.metrics import summarise
 
-    (results / "metrics.json").write_text(json.dumps(summarise(branches, 0.5)))
+    summary = {**summarise(branches, 0.5), "pool": dict.fromkeys(branches, 0.5)}
+    (results / "metrics.json").write_text(json.dumps(summary))
 
 
 def _write_history(path, phases, names):

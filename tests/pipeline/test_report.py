@@ -100,6 +100,7 @@ def test_page_says_the_figures_of_the_run(page, finished):
         assert f"{finished.metrics[name]:.1%}" in texts
     assert {"the paper, on SAVEE", "majority class", "chance", "63.1%"} <= set(texts)
     assert {spec.key for spec in SECTIONS} <= set(Elements(page).ids)
+    assert "the fused network 0.50, audio only 0.50, visual only 0.50" in page
     assert "Not part of this run" not in page
 
 

@@ -1,0 +1,63 @@
+"""How far each branch is believed: a log-linear opinion pool, fitted on held-out training clips.
+
+Probabilities are softmax(sum_e w_e log p_e) over experts e. With one expert, w = 1 / T is
+temperature scaling. The fused branch pools the fused network with both branches: a branch that does
+not carry over to clips it was not trained on gets little weight, whatever its confidence.
+
+Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017 (one expert); Heskes,
+"Selecting Weighting Factors in Logarithmic Opinion Pools", NIPS 1997.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+Pool = Mapping[str, float]
+"""Weight of each expert (branch), not negative."""
+
+LARGEST = 20.0
+"""Bound of a weight: a temperature of 0.05."""
+
+
+def experts(branch: str, branches: Sequence[str]) -> tuple[str, ...]:
+    """The branches that are heard for `branch`: all for `av`, itself for the others."""
+    return tuple(branches) if branch == "av" else (branch,)
+
+
+def fit_pool(scores: Mapping[str, Tensor], labels: Tensor) -> dict[str, float]:
+    """The weights that minimise the negative log-likelihood of the pool; a convex problem.
+
+    Targets are smoothed as by Platt: with N clips the true emotion counts (N + 1) / (N + 2), so
+    that clips without a mistake do not ask for boundless confidence.
+
+    Args:
+        scores: by expert log p [N, K] of clips that it was not trained on.
+        labels: emotion indices [N].
+    """
+    stacked = torch.stack(list(scores.values())).double()  # [E, N, K]
+    count, kinds = stacked.shape[1:]
+    spare = 1 / (count + 2)
+    target = torch.full((count, kinds), spare / max(1, kinds - 1), dtype=torch.float64)
+    target[torch.arange(count), labels] = 1 - spare
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        w = torch.tensor(weights, requires_grad=True)
+        log_p = torch.einsum("e,enk->nk", w, stacked).log_softmax(dim=1)
+        nll = -(target * log_p).sum(dim=1).mean()
+        nll.backward()
+        assert w.grad is not None
+        return float(nll.detach()), w.grad.numpy()
+
+    start = np.full(len(scores), 1 / len(scores))
+    bounds = [(0.0, LARGEST)] * len(scores)
+    found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B")
+    return dict(zip(scores, found.x.tolist(), strict=True))
+
+
+def pooled(scores: Mapping[str, Tensor], pool: Pool) -> Tensor:
+    """Probabilities [N, K] of the experts in `pool`, from log p [N, K] by branch."""
+    parts = [weight * scores[expert].double() for expert, weight in pool.items()]
+    return torch.stack(parts).sum(dim=0).softmax(dim=1)
