@@ -59,7 +59,9 @@ def fit(
     accelerator = Accelerator()
     home = next(model.parameters()).device
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=settings.lr, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(
+        trained, lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+    )
     prepared, optimizer, loader = accelerator.prepare(model, optimizer, batches)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=settings.lr, total_steps=settings.epochs * len(loader) + 1
