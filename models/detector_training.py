@@ -13,7 +13,7 @@ from pipeline.errors import TrainingError
 
 LOSS_NAMES = ("objectness", "proposal", "class", "box", "closer")
 
-CROPS_PER_FRAME = 4
+CROPS_PER_FRAME = 2
 """Crops in a batch of the first epochs for each frame in a batch of the others."""
 
 
