@@ -27,6 +27,9 @@ from pipeline.splits import Fold
 Reader = Callable[[str], Tensor]
 """Gives one input of a clip, by clip id."""
 
+VECTORS = frozenset({"audio", "faces", "weights"})
+"""Inputs so small that a second thread costs more than it gains."""
+
 HANDCRAFTED = ("mfcc", "log_mfcc")
 """Keys of the hand-crafted statistics in `data/embeddings`."""
 

@@ -1,7 +1,8 @@
 """Train and score a system on every fold of a protocol."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from models.checkpoint import save_safetensors
-from models.data import ClipSet, Store
+from models.data import VECTORS, ClipSet, Store
 from models.losses import log_scores
 from models.opinion_pool import experts, fit_pool, pooled
 from models.systems import Recipe, Settings, recipe
@@ -82,9 +83,20 @@ def _train_and_score(
     """A network trained on the fold's training clips, and log p [N, K] of its test clips."""
     made = recipe(system, store, fold, settings)
     clips = ClipSet(fold.train, store.labels(), made.readers)
-    network = train(clips, made, settings, history, fold.name)
-    logits = predict(network, clips.subset(fold.test))
+    with _threads(1 if made.readers.keys() <= VECTORS else torch.get_num_threads()):
+        network = train(clips, made, settings, history, fold.name)
+        logits = predict(network, clips.subset(fold.test))
     return network, {branch: log_scores(one) for branch, one in logits.items()}
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _fit_pools(
