@@ -1,7 +1,6 @@
 """The one boundary at which a stage's errors meet the user."""
 
 import logging
-import os
 import sys
 from collections.abc import Callable
 
@@ -14,18 +13,12 @@ def run(main: Callable[..., None]) -> None:
     """Parse the command line for `main` and call it.
 
     An `AvemoError` becomes one line on stderr and exit code 1; anything else is a bug and keeps
-    its traceback. The process ends at once: Python would take torch's modules apart for more than
-    a second, in each stage.
+    its traceback.
     """
     configure_logging()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
-    try:
-        with_boundary(app)
-    except SystemExit as end:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(end.code if isinstance(end.code, int) else 0)
+    with_boundary(app)
 
 
 def with_boundary(app: Callable[[], object]) -> None:
