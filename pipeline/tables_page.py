@@ -35,7 +35,7 @@ WIDEST = 12
 
 GREEK = ("\N{GREEK SMALL LETTER ALPHA}", "\N{GREEK SMALL LETTER BETA}")
 
-LETTERS = 4
+LETTERS = 3
 """Of a speaker's or an emotion's name above a column."""
 
 
