@@ -80,6 +80,18 @@ def test_detect_resumes_by_fold(tmp_path, in_process, monkeypatch):
         detect(paths, records, [FOLD, other], (), TINY)
 
 
+def test_a_detector_of_an_inner_fold_knows_its_own_clips_alone(tmp_path, in_process):
+    records = write_voc(tmp_path)
+    paths = _paths(tmp_path)
+    inner = Fold("paper.inner0", FOLD.train[:2], FOLD.train[2:])
+    detect(paths, records, [FOLD], [inner], TINY)
+    features = load_file(paths.face_features / "paper.inner0.safetensors")
+    assert {name.partition("/")[0] for name in features} == set(FOLD.train)
+    load_detector(paths.results / "paper.inner0.safetensors")
+    for table in ("detections.csv", "history.csv"):
+        assert {row["fold"] for row in _rows(paths.results / table)} <= {"paper"}
+
+
 def test_detect_without_video_writes_empty_outputs_that_say_so(tmp_path, in_process):
     paths = _paths(tmp_path)
     metrics = detect(paths, [], [FOLD], (), TINY)
