@@ -17,7 +17,7 @@ from models.systems import Settings, require_modalities
 from models.trials import READS, ProtocolStore, Trial, TrialTask, resolve, run_trial
 from pipeline.cache import PROJECT, ClipCache, Job, file_digest
 from pipeline.errors import CorpusError, ParamsError
-from pipeline.inner_folds import CalibrateParams, inner_folds
+from pipeline.inner_folds import CalibrateParams, all_inner_folds
 from pipeline.params import SYSTEMS
 from pipeline.splits import Fold, SplitParams, make_folds
 
@@ -170,7 +170,7 @@ def _store(
     systems = {trial.system for trial in trials if trial.protocol == protocol}
     if any("face_features" in READS[system] for system in systems):
         records = bench.store.records
-        inner = [one for fold in folds for one in inner_folds(records, fold, bench.calibrate)]
+        inner = all_inner_folds(records, folds, bench.calibrate)
         detect(paths, records, folds, inner, bench.detector)
     return ProtocolStore(bench.store.records, bench.store.data, paths.results, paths.face_features)
 

@@ -10,9 +10,10 @@ A batch is a dict of tensors: `label` [B], and per input named by the system
 """
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file
@@ -23,6 +24,8 @@ from models.visual import frame_weights
 from pipeline.clips import ClipRecord, emotions_of
 from pipeline.errors import CorpusError
 from pipeline.splits import Fold
+
+T = TypeVar("T")
 
 Reader = Callable[[str], Tensor]
 """Gives one input of a clip, by clip id."""
@@ -41,6 +44,19 @@ class Store:
     records: tuple[ClipRecord, ...]
     data: Path
     detector: Path
+    shared: dict[Hashable, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def once(self, what: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, made at the first call: all folds share what one has read.
+
+        Args:
+            what: tells it apart from all else that is shared.
+            make: must not depend on a fold.
+        """
+        if what not in self.shared:
+            self.shared[what] = make()
+        found: T = self.shared[what]
+        return found
 
     @property
     def voc(self) -> Path:
@@ -139,6 +155,12 @@ def audio_reader(store: Store, network: str, handcrafted: bool) -> tuple[Reader,
     Raises:
         CorpusError: a clip has no embedding file, or it lacks a key.
     """
+    return store.once(
+        ("audio", network, handcrafted), lambda: _read_embeddings(store, network, handcrafted)
+    )
+
+
+def _read_embeddings(store: Store, network: str, handcrafted: bool) -> tuple[Reader, list[int]]:
     keys = [network, *(HANDCRAFTED if handcrafted else ())]
     table: dict[str, Tensor] = {}
     widths: list[int] = []
@@ -170,7 +192,7 @@ def face_readers(store: Store, fold: Fold, speech_floor: float) -> dict[str, Rea
         CorpusError: a clip has no face features, or a frame no speech activity.
     """
     tensors = load_file(store.faces / f"{fold.name}.safetensors")
-    speech = read_speech(store.speech)
+    speech = store.once("speech", lambda: read_speech(store.speech))
     longest = max((len(t) for name, t in tensors.items() if name.endswith("/frames")), default=0)
     faces: dict[str, Tensor] = {}
     weights: dict[str, Tensor] = {}

@@ -148,6 +148,7 @@ def _job(task: FoldTask) -> Job:
         "train": [(frame.image.stem, frame.label) for frame in task.train],
         "ask": [frame.image.stem for frame in task.ask],
         "classes": task.classes,
+        "threads": task.threads,
     }
     return Job(task.fold.name, tuple(sources), task, facts)
 

@@ -113,10 +113,14 @@ def read_clips(path: Path) -> list[ClipRecord]:
     """Read `data/clips.csv`, sorted by clip id.
 
     Raises:
-        CorpusError: columns are missing, a value has the wrong type or an id is doubled.
+        CorpusError: there is no such file, columns are missing, a value has the wrong type or an id
+            is doubled.
     """
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+    except FileNotFoundError as error:
+        raise CorpusError(f"{path}: no such file; run `dvc repro extract`") from error
     try:
         records = [
             ClipRecord(**{f.name: f.type(row[f.name]) for f in fields(ClipRecord)})  # type: ignore[operator]

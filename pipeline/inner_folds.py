@@ -29,7 +29,8 @@ def inner_folds(
 
     They mirror the protocol: where the fold's test speakers do not train, whole speakers are held
     out, one of `calibrate.folds` + 1 groups at a time; otherwise clips are dealt evenly by emotion
-    into `calibrate.folds` parts.
+    into `calibrate.folds` parts. Sentences are not parted, under `loso_text` neither: that would
+    leave a third of the clips to train on, and what it calibrates would be another network.
 
     Returns:
         `calibrate.folds` of them at most; none where there are not two parts.
@@ -48,6 +49,13 @@ def inner_folds(
         )
         for number, held in enumerate(parts[: params.folds])
     )
+
+
+def all_inner_folds(
+    records: Sequence[ClipRecord], folds: Sequence[Fold], params: CalibrateParams
+) -> tuple[Fold, ...]:
+    """The inner folds of all folds of a protocol."""
+    return tuple(one for fold in folds for one in inner_folds(records, fold, params))
 
 
 def _by_speaker(train: Sequence[ClipRecord], params: CalibrateParams) -> list[list[str]]:

@@ -139,7 +139,7 @@ def confidence(run: Run) -> Content:
         "rows": [(BRANCH_NAMES[b], row) for b, row in run.metrics["branches"].items()],
         "abstentions": [abstention(run.main, b) for b in sorted({0.0, chosen, *THRESHOLDS})],
         "chosen": chosen,
-        "pool": _believed(run.metrics.get("pool", {})),
+        "pool": _believed(run.metrics["pool"]),
         "branch": BRANCH_NAMES[run.headline],
     }
 

@@ -1,8 +1,9 @@
 """Find faces and speech activity in all stored frames; write VOC annotations.
 
 Inputs: frames, `data/clips.csv`, `data/truth` (empty where the corpus has none).
-Outputs: one XML file a frame, `ImageSets/Main`, `labelmap.txt`, `data/speech.csv`, and
-`data/annotation_metrics.json`: counts, and agreement with the truth.
+Outputs: one XML file a frame, `ImageSets/Main`, `labelmap.txt`, `SHA256SUMS` of frames and
+annotations, `data/speech.csv`, and `data/annotation_metrics.json`: counts, and agreement with the
+truth.
 Params: `annotate`, `split`.
 """
 
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from annotations.agreement import describe, measure, read_truth
 from annotations.annotate import AnnotateParams
+from annotations.checksums import write_checksums
 from annotations.corpus import annotate_corpus, count_faces, write_speech
 from annotations.image_sets import write_image_sets, write_labelmap
 from pipeline.atomic import atomic_write
@@ -29,6 +31,7 @@ def main(
     annotations: Path,
     image_sets: Path,
     labelmap: Path,
+    checksums: Path,
     speech: Path,
     metrics: Path,
 ) -> None:
@@ -41,6 +44,7 @@ def main(
     )
     write_image_sets(image_sets, records, folds)
     write_labelmap(labelmap)
+    write_checksums(checksums, (images, annotations))
     write_speech(speech, summaries)
     figures: dict[str, object] = dict(count_faces(summaries))
     truths = {path.stem: read_truth(path) for path in sorted(truth.glob("*.csv"))}

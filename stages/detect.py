@@ -11,7 +11,7 @@ from pathlib import Path
 from models.detect import DetectPaths, detect
 from models.detector import DetectorParams
 from pipeline.clips import read_clips
-from pipeline.inner_folds import CalibrateParams, inner_folds
+from pipeline.inner_folds import CalibrateParams, all_inner_folds
 from pipeline.params import load_section
 from pipeline.progress import closing
 from pipeline.splits import SplitParams, make_folds
@@ -32,8 +32,7 @@ def main(voc: Path, clips: Path, truth: Path, results: Path, face_features: Path
     params = load_section("detector", DetectorParams)
     records = read_clips(clips)
     folds = make_folds(records, load_section("split", SplitParams))
-    calibrate = load_section("calibrate", CalibrateParams)
-    inner = [one for fold in folds for one in inner_folds(records, fold, calibrate)]
+    inner = all_inner_folds(records, folds, load_section("calibrate", CalibrateParams))
     paths = DetectPaths(voc, truth, results, face_features)
     metrics = detect(paths, records, folds, inner, params)
     if metrics["frames"] == 0:

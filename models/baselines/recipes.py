@@ -1,6 +1,5 @@
 """How the paper's other systems are made and trained."""
 
-from functools import lru_cache
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -56,7 +55,7 @@ class Seen(NamedTuple):
 
 def visual_cnn(name: str, store: Store, fold: Fold, settings: Settings) -> Recipe:
     """CNN on whole frames (`frames`) or face crops (`crops`)."""
-    seen = _pictures(name, store, settings.baselines)
+    seen = _trunk_inputs(name, store, settings.baselines)
 
     def assemble(clips: ClipSet) -> nn.Module:
         branch = _frame_net(name, seen, len(store.emotions), settings.baselines)
@@ -71,7 +70,7 @@ def fused_cnn(name: str, store: Store, fold: Fold, settings: Settings) -> Recipe
     """The same CNN fused with the paper's best audio branch."""
     params, emotions = settings.baselines, len(store.emotions)
     reader, widths = audio_reader(store, BEST_AUDIO, settings.audio.handcrafted)
-    seen = _pictures(name, store, params)
+    seen = _trunk_inputs(name, store, params)
     fusion = settings.fusion if seen.frozen else _own_schedule(settings.fusion, params)
 
     def assemble(clips: ClipSet) -> nn.Module:
@@ -100,8 +99,10 @@ def dnn(store: Store, fold: Fold, settings: Settings) -> Recipe:
         return {"l_av": F.cross_entropy(_log_p(network, batch), batch["label"])}
 
     readers = {
-        "windows": window_reader(store, params.windows),
-        "crops": crop_reader(store, params.frames, params.face_px),
+        "windows": store.once(
+            ("windows", params.windows), lambda: window_reader(store, params.windows)
+        ),
+        "crops": _pictures("crops", store, params),
     }
     return Recipe(readers, assemble, (_end_to_end(step, params),))
 
@@ -125,31 +126,44 @@ def vaanet(store: Store, fold: Fold, settings: Settings) -> Recipe:
         penalty = params.polarity_penalty
         return {"l_av": polarity_consistent_ce(log_p, batch["label"], signs, penalty)}
 
-    cepstra = cepstrum_reader(store, params.segments, params.segment_frames)
+    shape = (params.segments, params.segment_frames)
+    cepstra = store.once(("cepstra", *shape), lambda: cepstrum_reader(store, *shape))
     readers = {"snippets": seen.reader, "cepstra": cepstra}
     return Recipe(readers, assemble, (_end_to_end(step, params),))
 
 
-@lru_cache(maxsize=1)
-def _pictures(name: str, store: Store, params: BaselineParams) -> Seen:
-    """Pictures of the visual CNNs; the folds of a run share what was decoded."""
-    if name == "frames":
-        reader = frame_reader(store, params.frames, params.frame_px)
-    else:
-        reader = crop_reader(store, params.frames, params.face_px)
+def _trunk_inputs(name: str, store: Store, params: BaselineParams) -> Seen:
+    """Pictures of the visual CNNs, through the trunk where it is frozen."""
+    read = _pictures(name, store, params)
     if params.weights == "untrained":
-        return Seen(reader, None)
-    frozen = Precomputed(image_trunk(params.image_net, published=True))
-    return Seen(frozen_features(frozen.backbone, reader), frozen)
+        return Seen(read, None)
+    return store.once(
+        ("trunk", name, params), lambda: _frozen(image_trunk(params.image_net, True), read)
+    )
 
 
-@lru_cache(maxsize=1)
 def _snippets(store: Store, params: BaselineParams) -> Seen:
-    reader = snippet_reader(store, params.snippets, params.snippet_px)
+    shape = (params.snippets, params.snippet_px)
+    read = store.once(("snippets", *shape), lambda: snippet_reader(store, *shape))
     if params.weights == "untrained":
-        return Seen(reader, None)
-    frozen = Precomputed(video_trunk(params.video_net, published=True))
-    return Seen(frozen_features(frozen.backbone, reader), frozen)
+        return Seen(read, None)
+    return store.once(
+        ("trunk", "snippets", params), lambda: _frozen(video_trunk(params.video_net, True), read)
+    )
+
+
+def _pictures(name: str, store: Store, params: BaselineParams) -> Reader:
+    make, size_px = {
+        "frames": (frame_reader, params.frame_px),
+        "crops": (crop_reader, params.face_px),
+    }[name]
+    key = (name, params.frames, size_px)
+    return store.once(key, lambda: make(store, params.frames, size_px))
+
+
+def _frozen(trunk: nn.Module, read: Reader) -> Seen:
+    frozen = Precomputed(trunk)
+    return Seen(frozen_features(frozen.backbone, read), frozen)
 
 
 def _own_schedule(fusion: FusionParams, params: BaselineParams) -> FusionParams:

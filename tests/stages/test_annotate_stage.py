@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import json
 
 import cv2
@@ -24,6 +25,7 @@ OUTPUTS = (
     "voc/Annotations",
     "voc/ImageSets",
     "voc/labelmap.txt",
+    "voc/SHA256SUMS",
     "speech.csv",
     "annotation_metrics.json",
 )
@@ -90,6 +92,15 @@ def test_stage_writes_what_vocs_readers_want_twice_alike(annotate, drawn, capsys
     }  # fmt: skip
     plain = [frame for name, frames in main_lists.items() if "_" not in name for frame in frames]
     assert sorted(plain) == sorted(names)  # datumaro imports each frame once
+    checksums = dict(
+        reversed(line.split()) for line in (out / "voc/SHA256SUMS").read_text().splitlines()
+    )
+    assert checksums.keys() == {f"JPEGImages/{n}.jpg" for n in names} | {
+        f"Annotations/{n}.xml" for n in names
+    }
+    annotation = f"Annotations/{min(names)}.xml"
+    digest = hashlib.sha256((out / "voc" / annotation).read_bytes()).hexdigest()
+    assert checksums[annotation] == digest
     assert "\nface:" in (out / "voc/labelmap.txt").read_text()
     rows = list(csv.DictReader((out / "speech.csv").read_text().splitlines()))
     assert [(row["clip_id"], int(row["frame"])) for row in rows] == [
@@ -124,6 +135,11 @@ def test_stage_names_a_missing_frame(annotate, tmp_path):
     write_clips(tmp_path / "long.csv", records)
     with pytest.raises(CorpusError, match=r"DC_a01_00006\.jpg: no such frame of DC_a01"):
         annotate(tmp_path / "long.csv")
+
+
+def test_stage_before_extract_names_the_command(annotate, tmp_path):
+    with pytest.raises(CorpusError, match=r"clips\.csv: no such file; run `dvc repro extract`"):
+        annotate(tmp_path / "clips.csv")
 
 
 def test_blank_frames_do_not_stop_the_stage(annotate, drawn, tmp_path, caplog):
