@@ -1,6 +1,6 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Both set up .venv first, once.
 .DEFAULT_GOAL := help
-.PHONY: help demo tables ablations test check setup clean
+.PHONY: help demo tables ablations test bench check setup clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -22,6 +22,10 @@ ablations: $(READY) ## what each part of the method is worth; goes on where it w
 
 test: $(READY) ## run the tests
 	@pytest
+
+bench: $(READY) ## time the parts, then the pipeline in a fresh clone
+	@python -m benchmarks.components
+	@python -m benchmarks.pipeline
 
 check: $(READY) ## lint, format and types
 	@ruff check .
