@@ -184,7 +184,7 @@ def risk_curves(branches: Mapping[str, RiskCoverage]) -> Markup:
         percent_axis(axes, "x")
         percent_axis(axes, "y")
         axes.set_ylim(0, max(0.25, *(1.1 * curve.risk.max() for curve in branches.values())))
-        axes.legend(loc="upper left")
+        figure.legend(loc="outside upper left", ncols=3, handlelength=1.2, columnspacing=1.2)
         said = ", ".join(f"{BRANCH_NAMES[b]} {c.area:.3f}" for b, c in branches.items())
         return to_svg(figure, "risk", f"Risk against coverage; area under the curve: {said}.")
 

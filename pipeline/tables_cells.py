@@ -52,7 +52,8 @@ class Table(NamedTuple):
 
 def systems(rows: Sequence[Row]) -> Table:
     """Scores of each system, the paper's beside them, and tests against ours."""
-    marks = {system: number for number, system in enumerate(stand_ins(rows), start=1)}
+    named = enumerate(stand_ins(rows).values(), start=1)
+    marks = {system: number for number, systems in named for system in systems}
     head = ["System", "WA", "UA", "Macro F1", "Paper", f"Gain over {OURS}", "p", "p (Holm)"]
     return Table(head, [_system(row, marks) for row in rows])
 
@@ -134,10 +135,19 @@ def absent(rows: Sequence[Row], name: str) -> list[str]:
     return [f"{row[name]} is absent: {row['absent']}" for row in rows if row.get("absent")]
 
 
-def stand_ins(rows: Sequence[Row]) -> dict[str, str]:
-    """What stands in for published parts, by system."""
-    said = {str(row["system"]): row.get("stand_ins") for row in rows}
-    return {system: " ".join(json.loads(str(text))) for system, text in said.items() if text}
+def stand_ins(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """What stands in for published parts, and the systems that have it in their place."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.get("stand_ins"):
+            said = " ".join(json.loads(str(row["stand_ins"])))
+            found.setdefault(said, []).append(str(row["system"]))
+    return found
+
+
+def footnotes(rows: Sequence[Row]) -> list[str]:
+    """The stand-ins as sentences, in the order of their marks."""
+    return [f"{', '.join(systems)}: {said}" for said, systems in stand_ins(rows).items()]
 
 
 def about(row: Row) -> str:

@@ -65,7 +65,7 @@ def render(systems: Sequence[Row], studies: Sequence[Row], notices: Sequence[str
     """
     done = {name: _done(rows) for name, rows in by(systems, "protocol").items()}
     done = {name: rows for name, rows in done.items() if rows}
-    no_systems = Absent("Run `make tables`.")
+    no_systems = Absent("Run make tables.")
     sections = [
         (Heading("systems", "Every system"), _systems(systems) if systems else no_systems),
         (Heading("fusion", "Is fusion at least as good as its better branch?"), _fusion(done)),
@@ -139,7 +139,7 @@ def _systems(rows: Sequence[Row]) -> Content:
                 "name": name,
                 "about": cells.about(done[0]) if done else "",
                 "table": cells.systems(done),
-                "stand_ins": list(cells.stand_ins(done).items()),
+                "footnotes": cells.footnotes(done),
                 "absent": cells.absent(own, "system"),
             }
         )
@@ -185,7 +185,7 @@ def _costs(done: Mapping[str, Sequence[Row]]) -> Content:
 
 def _ablations(rows: Sequence[Row]) -> Content | Absent:
     if not rows:
-        return Absent("Run `make ablations`.")
+        return Absent("Run make ablations.")
     studies = []
     for key, own in by(rows, "study").items():
         done = _done(own)

@@ -1,6 +1,6 @@
 """`results/tables.md` and `results/ablations.md`: the tables to read without a browser."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline import tables_cells as cells
@@ -68,7 +68,7 @@ def _protocol(rows: Sequence[Row]) -> list[str]:
     if not done:
         return []
     lines = [cells.about(done[0]), "", *markdown(cells.systems(done))]
-    lines += [cells.SCORE_NOTE, cells.SEED_NOTE, "", *_footnotes(cells.stand_ins(done))]
+    lines += [cells.SCORE_NOTE, cells.SEED_NOTE, "", *_footnotes(cells.footnotes(done))]
     fused = cells.fusion(done)
     if fused.body:
         lines += ["### Fused against the better branch", "", *markdown(fused)]
@@ -76,8 +76,8 @@ def _protocol(rows: Sequence[Row]) -> list[str]:
     return [*lines, "### Cost", "", *markdown(cells.costs(done)), cells.COST_NOTE, ""]
 
 
-def _footnotes(said: Mapping[str, str]) -> list[str]:
-    notes = [f"{number}. {system}: {said[system]}" for number, system in enumerate(said, start=1)]
+def _footnotes(said: Sequence[str]) -> list[str]:
+    notes = [f"{number}. {sentence}" for number, sentence in enumerate(said, start=1)]
     return [*notes, ""] if notes else []
 
 

@@ -66,6 +66,7 @@ def rows():
     constant = guesses(np.zeros(CLIPS, int))
     systems = {
         "audio_cnn": pooled({"audio": constant}, {"audio": constant}),
+        "av_dnn": pooled(*[{"av": wrong_on(range(7))}] * 2, stand_ins=("X for Y.",)),
         "av_cnn": pooled(*[{**ours, "av": wrong_on(range(5))}] * 2, stand_ins=("X for Y.",)),
         OURS: pooled(ours, worse),
     }
@@ -197,7 +198,7 @@ def test_markdown_tables_are_rectangular_and_open_with_the_notice(rows):
                 assert line.count("|") == cells
     text = "\n".join(tables_text(rows, []))
     assert "94.6 [" in text and "| 63.1 |" in text
-    assert "1. av_cnn: X for Y." in text and "| av_cnn (1) |" in text
+    assert "1. av_dnn, av_cnn: X for Y." in text and "| av_cnn (1) |" in text
     assert "visual_cnn is absent: system visual_cnn needs video" in text
 
 
