@@ -17,7 +17,7 @@ from models.systems import Settings, require_modalities
 from models.trials import READS, ProtocolStore, Trial, TrialTask, resolve, run_trial
 from pipeline.cache import PROJECT, ClipCache, Job, file_digest
 from pipeline.errors import CorpusError, ParamsError
-from pipeline.inner_folds import CalibrateParams, all_inner_folds
+from pipeline.inner_folds import all_inner_folds
 from pipeline.params import SYSTEMS
 from pipeline.splits import Fold, SplitParams, make_folds
 
@@ -37,7 +37,6 @@ class Bench:
     Attributes:
         store: the products of the stages.
         settings: the sections that systems read.
-        calibrate: section `calibrate`.
         split: section `split`; trials state their own protocol.
         detector: section `detector`.
         out: folder for the detectors of each protocol, `results/tables`.
@@ -45,7 +44,6 @@ class Bench:
 
     store: Store
     settings: Settings
-    calibrate: CalibrateParams
     split: SplitParams
     detector: DetectorParams
     out: Path
@@ -138,11 +136,7 @@ def _prepare(
     stores = {protocol: _store(bench, protocol, folds[protocol], able) for protocol in folds}
     tasks = {
         trial: TrialTask(
-            trial.system,
-            stores[trial.protocol],
-            folds[trial.protocol],
-            settings[trial],
-            bench.calibrate,
+            trial.system, stores[trial.protocol], folds[trial.protocol], settings[trial]
         )
         for trial in able
     }
@@ -170,7 +164,7 @@ def _store(
     systems = {trial.system for trial in trials if trial.protocol == protocol}
     if any("face_features" in READS[system] for system in systems):
         records = bench.store.records
-        inner = all_inner_folds(records, folds, bench.calibrate)
+        inner = all_inner_folds(records, folds, bench.settings.calibrate)
         detect(paths, records, folds, inner, bench.detector)
     return ProtocolStore(bench.store.records, bench.store.data, paths.results, paths.face_features)
 
@@ -179,7 +173,6 @@ def _job(task: TrialTask, digests: Mapping[Path, str]) -> Job:
     settings = {name: getattr(task.settings, name) for name in Settings.__slots__}
     facts = {
         "settings": {name: one.model_dump(mode="json") for name, one in settings.items()},
-        "calibrate": task.calibrate.model_dump(mode="json"),
         "folds": [(fold.name, fold.train, fold.test) for fold in task.folds],
         "clips": [str(record) for record in task.store.records],
         "products": {name: digests[task.store.product(name)] for name in READS[task.system]},

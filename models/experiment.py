@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from models.training import History, fit
 from pipeline.atomic import replace_folder
 from pipeline.clips import ClipRecord
 from pipeline.errors import CorpusError
-from pipeline.inner_folds import CalibrateParams, inner_folds
+from pipeline.inner_folds import inner_folds
 from pipeline.predictions import BRANCHES, Floats, Predictions
 from pipeline.progress import track
 from pipeline.splits import Fold
@@ -27,24 +27,27 @@ from pipeline.splits import Fold
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one fold left: the network, and by branch its opinion pool and the test clips' p [N, K].
+    """What one fold left.
 
-    `history` holds one row an epoch of each phase.
+    Attributes:
+        fold: its clips.
+        network: trained on the training clips.
+        pools: by branch the weight of each expert; empty without inner folds.
+        probabilities: by branch p [N, K] of the test clips, after pooling.
+        as_trained: the same before pooling.
+        history: one row an epoch of each phase.
     """
 
     fold: Fold
     network: nn.Module
     pools: dict[str, dict[str, float]]
     probabilities: dict[str, Floats]
+    as_trained: dict[str, Floats]
     history: list[dict[str, object]]
 
 
 def run_folds(
-    system: str,
-    store: Store,
-    folds: Sequence[Fold],
-    settings: Settings,
-    calibrate: CalibrateParams,
+    system: str, store: Store, folds: Sequence[Fold], settings: Settings
 ) -> list[Outcome]:
     """Train and score `system` on each fold.
 
@@ -52,22 +55,27 @@ def run_folds(
         CorpusError: the corpus cannot serve the system, or ids do not join.
     """
     return [
-        run_fold(system, store, fold, settings, calibrate)
-        for fold in track(folds, desc=system, unit="fold")
+        run_fold(system, store, fold, settings) for fold in track(folds, desc=system, unit="fold")
     ]
 
 
-def run_fold(
-    system: str, store: Store, fold: Fold, settings: Settings, calibrate: CalibrateParams
-) -> Outcome:
+def run_fold(system: str, store: Store, fold: Fold, settings: Settings) -> Outcome:
     """Train on the fold's training clips, calibrate on its inner folds, score its test clips."""
     history = History()
     network, scores = _train_and_score(system, store, fold, settings, history)
-    pools = _fit_pools(system, store, inner_folds(store.records, fold, calibrate), settings)
-    probabilities = {
-        branch: pooled(scores, pools.get(branch, {branch: 1.0})).numpy() for branch in scores
-    }
-    return Outcome(fold, network, pools, probabilities, history.rows)
+    inner = inner_folds(store.records, fold, settings.calibrate)
+    pools = _fit_pools(system, store, inner, settings)
+    alone = {branch: {branch: 1.0} for branch in scores}
+    probabilities, as_trained = (
+        {branch: pooled(scores, weights[branch]).numpy() for branch in scores}
+        for weights in (pools or alone, alone)
+    )
+    return Outcome(fold, network, pools, probabilities, as_trained, history.rows)
+
+
+def before_pooling(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The same outcomes with what the networks said themselves."""
+    return [replace(outcome, probabilities=outcome.as_trained) for outcome in outcomes]
 
 
 def mean_pool(outcomes: Sequence[Outcome]) -> dict[str, float]:

@@ -18,6 +18,7 @@ from models.losses import emotion_bce
 from models.standardize import Standardize
 from models.training import Step, TrainSettings
 from models.visual import VisualNet, VisualParams, pool_frames
+from pipeline.inner_folds import CalibrateParams
 
 LOSS_NAMES = {"av": "l_av", "audio": "l_a", "visual": "l_v"}
 """Name of each branch's loss, as in Eq. (4)."""
@@ -28,13 +29,14 @@ BEST_AUDIO = "Wavegram_Logmel_Cnn14"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The sections of `params.yaml` that systems read."""
+    """The sections of `params.yaml` that decide how a system is trained and calibrated."""
 
     audio: AudioParams
     visual: VisualParams
     fusion: FusionParams
     loss: LossParams
     baselines: BaselineParams
+    calibrate: CalibrateParams
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from models.data import ClipSet, Store
 from models.describe import describe
 from models.experiment import gather, predict, run_fold
 from models.systems import Settings, recipe
-from pipeline.inner_folds import CalibrateParams
 from pipeline.params import PARAMS_FILE, Section, validate
 from pipeline.predictions import write_predictions
 from pipeline.results import write_history, write_json
@@ -80,7 +79,6 @@ class TrialTask:
     store: ProtocolStore
     folds: tuple[Fold, ...]
     settings: Settings
-    calibrate: CalibrateParams
 
 
 def resolve(settings: Settings, trial: Trial) -> Settings:
@@ -101,10 +99,7 @@ def run_trial(task: TrialTask, folder: Path) -> None:
     """Train and score one trial in one thread; write its products into `folder`."""
     torch.set_num_threads(1)
     started = time.monotonic()
-    outcomes = [
-        run_fold(task.system, task.store, fold, task.settings, task.calibrate)
-        for fold in task.folds
-    ]
+    outcomes = [run_fold(task.system, task.store, fold, task.settings) for fold in task.folds]
     train_s = time.monotonic() - started
     write_predictions(folder / PREDICTIONS, gather(outcomes, task.store))
     write_history(folder / HISTORY, [row for outcome in outcomes for row in outcome.history])

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.metrics import SCORES
 from pipeline.predictions import require_aligned
 from pipeline.statistics import resample
-from pipeline.tables import Row, correct, rounded, scores, versus
+from pipeline.tables import Row, calibration, correct, rounded, scores, versus
 from pipeline.trial_results import Pooled, mean_interval, spread
 
 GRID = (0.0, 0.25, 0.5, 1.0, 2.0)
@@ -29,7 +29,7 @@ COLUMNS = (
     *("study", "variant", "system", "protocol", "corpus", "audio_weights", "overrides", "absent"),
     *("seeds", "folds", "clips"),
     *(f"{name}{part}" for name in SCORES for part in ("", "_low", "_high", "_sd")),
-    *("against", "gain", "gain_low", "gain_high", "mcnemar_p", "holm_p"),
+    *("nll", "against", "gain", "gain_low", "gain_high", "mcnemar_p", "holm_p"),
     *(f"{ref}_{name}{part}" for ref in REFERENCES for name in BOX_SCORES for part in ("", "_sd")),
 )
 """Of `results/ablations.csv`."""
@@ -90,6 +90,8 @@ def _switch(key: str, words: Mapping[bool, str], systems: Mapping[str, str]) -> 
 
 
 def _grid() -> tuple[Variant, ...]:
+    """The fused network itself: a pool that believes its branches more would hide the weights."""
+
     def name(alpha: float, beta: float) -> str:
         return f"alpha {alpha:g}, beta {beta:g}"
 
@@ -97,7 +99,7 @@ def _grid() -> tuple[Variant, ...]:
         Variant(
             name(alpha, beta),
             "av_faster_rcnn",
-            (("loss.alpha", alpha), ("loss.beta", beta)),
+            (("loss.alpha", alpha), ("loss.beta", beta), ("calibrate.folds", 0)),
             "" if alpha == beta == 0 else name(0, 0),
         )
         for alpha in GRID
@@ -121,7 +123,7 @@ STUDIES = (
         "Staged and joint training",
         _switch("fusion.joint", {False: "staged", True: "joint"}, {"av_faster_rcnn": ""}),
     ),
-    Study(GRID_STUDY, "Weights of the loss, Eq. (4)", _grid()),
+    Study(GRID_STUDY, "Weights of the loss, Eq. (4), on the fused network before pooling", _grid()),
 )
 
 
@@ -151,6 +153,7 @@ def study_rows(
         row = _about(study, variant, about)
         if variant.name in pooled:
             row |= scores(pooled[variant.name], drawn[variant.name])
+            row |= calibration(pooled[variant.name])
             if variant.against in pooled:
                 pair = (drawn[variant.name], drawn[variant.against])
                 row |= versus(pooled[variant.name], pooled[variant.against], pair)

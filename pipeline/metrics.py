@@ -142,6 +142,16 @@ def summarise(branches: Mapping[str, Predictions], abstain_below: float) -> dict
     return _rounded(summary)
 
 
+def summarise_plainly(branches: Mapping[str, Predictions]) -> dict[str, object]:
+    """Accuracy, ECE and NLL of each branch, without intervals."""
+    return _rounded(
+        {
+            branch: {"accuracy": float(one.correct.mean()), "ece": ece(one), "nll": nll(one)}
+            for branch, one in branches.items()
+        }
+    )
+
+
 def _scores(predictions: Predictions, resampled: Resampled) -> dict[str, object]:
     scores: dict[str, object] = {}
     for name, score in SCORES.items():

@@ -136,7 +136,10 @@ def confidence(run: Run) -> Content:
     return {
         "reliability": charts.reliability_diagram(run.headline, reliability(run.main)),
         "risk": charts.risk_curves({b: risk_coverage(p) for b, p in run.branches.items()}),
-        "rows": [(BRANCH_NAMES[b], row) for b, row in run.metrics["branches"].items()],
+        "rows": [
+            (BRANCH_NAMES[b], row, run.metrics["before_pooling"][b]["nll"])
+            for b, row in run.metrics["branches"].items()
+        ],
         "abstentions": [abstention(run.main, b) for b in sorted({0.0, chosen, *THRESHOLDS})],
         "chosen": chosen,
         "pool": _believed(run.metrics["pool"]),

@@ -100,6 +100,12 @@ def scores(pooled: Pooled, drawn: Resampled) -> Row:
     return row
 
 
+def calibration(pooled: Pooled) -> Row:
+    """ECE, NLL and Brier score, means over seeds."""
+    parts: list[Predictions] = [one[pooled.headline] for one in pooled.seeds.values()]
+    return {f.__name__: float(np.mean([f(part) for part in parts])) for f in (ece, nll, brier)}
+
+
 def versus(row: Pooled, other: Pooled, drawn: tuple[Resampled, Resampled]) -> Row:
     """A row against another on the same clips: gain in accuracy, McNemar of the first seed."""
     gain = drawn[0].minus(drawn[1], accuracy)
@@ -174,7 +180,7 @@ def _own(system: str, pooled: Pooled) -> Row:
         "speaker_min": min(speakers.values()),
         "speaker_max": max(speakers.values()),
         "speaker_sd": spread(list(speakers.values())),
-        **_calibration(pooled),
+        **calibration(pooled),
         "trained": pooled.trained,
         "total": pooled.total,
         "train_s": pooled.train_s,
@@ -204,12 +210,6 @@ def _branches(pooled: Pooled) -> Row:
         "over_best_high": gain.high,
         "over_best_worst_seed": min(by_seed),
     }
-
-
-def _calibration(pooled: Pooled) -> Row:
-    """Means over seeds."""
-    parts: list[Predictions] = [one[pooled.headline] for one in pooled.seeds.values()]
-    return {f.__name__: float(np.mean([f(part) for part in parts])) for f in (ece, nll, brier)}
 
 
 def _cell(value: object) -> str:

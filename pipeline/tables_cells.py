@@ -92,11 +92,12 @@ def costs(rows: Sequence[Row]) -> Table:
 
 def variants(rows: Sequence[Row]) -> Table:
     """Scores of each variant, and its gain over the one it is measured against."""
-    head = ["Variant", "WA", "UA", "Gain in WA", "Against", "p", "p (Holm)"]
+    head = ["Variant", "WA", "UA", "NLL", "Gain in WA", "Against", "p", "p (Holm)"]
     body = [
         [
             str(row["variant"]),
             *(percent(row, name) for name in ("accuracy", "uar")),
+            nats(row, "nll"),
             points(row, "gain"),
             str(row.get("against") or ""),
             *(probability(row, name) for name in ("mcnemar_p", "holm_p")),
@@ -108,13 +109,13 @@ def variants(rows: Sequence[Row]) -> Table:
 
 
 def grid(rows: Sequence[Row]) -> Table:
-    """Mean accuracy by alpha and beta."""
-    cells = {row["variant"]: share(row, "accuracy") for row in rows}
+    """Mean accuracy and NLL by alpha and beta."""
+    cells = {row["variant"]: f"{share(row, 'accuracy')} / {nats(row, 'nll')}" for row in rows}
     body = [
         [f"alpha {alpha:g}", *(cells[f"alpha {alpha:g}, beta {beta:g}"] for beta in GRID)]
         for alpha in GRID
     ]
-    return Table(["WA", *(f"beta {beta:g}" for beta in GRID)], body)
+    return Table(["WA / NLL", *(f"beta {beta:g}" for beta in GRID)], body)
 
 
 def boxes(rows: Sequence[Row]) -> Table:
@@ -174,6 +175,11 @@ def percent(row: Row, name: str) -> str:
 def share(row: Row, name: str) -> str:
     """A share in percent."""
     return UNKNOWN if row.get(name) is None else f"{100 * number(row, name):.1f}"
+
+
+def nats(row: Row, name: str) -> str:
+    """A loss with three decimals."""
+    return UNKNOWN if row.get(name) is None else f"{number(row, name):.3f}"
 
 
 def points(row: Row, name: str, decimals: int = 1) -> str:

@@ -1,6 +1,6 @@
 """Charts of the tables: systems beside each other, and figures over a grid."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from markupsafe import Markup
@@ -51,36 +51,48 @@ def systems(
         return to_svg(figure, name, f"Accuracy by system: {said}. {label}.")
 
 
-def heat_map(name: str, rows: Sequence[str], columns: Sequence[str], shares: Floats) -> Markup:
-    """Shares [R, C] as a grid of shaded cells with their figures in percent.
+def in_percent(share: float) -> str:
+    """A share in [0, 1] in percent, without the sign."""
+    return f"{100 * share:.0f}"
+
+
+def heat_map(
+    name: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Floats,
+    figure_of: Callable[[float], str] = in_percent,
+) -> Markup:
+    """Values [R, C] as a grid of shaded cells with their figures.
 
     The scale runs from the least to the greatest of them; NaN cells stay empty.
 
     Args:
-        name: the chart's id on the page, and what the shares are.
+        name: the chart's id on the page, and what the values are.
         rows: R labels.
         columns: C labels.
-        shares: in [0, 1].
+        values: shares in [0, 1], unless `figure_of` words others.
+        figure_of: writes a value into its cell.
     """
     from matplotlib.colors import LinearSegmentedColormap
 
-    least, most = float(np.nanmin(shares)), float(np.nanmax(shares))
-    scale = np.nan_to_num((shares - least) / max(most - least, 1e-9))
+    least, most = float(np.nanmin(values)), float(np.nanmax(values))
+    scale = np.nan_to_num((values - least) / max(most - least, 1e-9))
     shades = LinearSegmentedColormap.from_list(name, SHADES)
     width = max(3.5, 1.7 + 0.32 * len(columns))
     with canvas(width, 0.5 + 0.28 * len(rows)) as figure:
         axes = figure.add_subplot()
         axes.pcolormesh(scale, cmap=shades, vmin=0, vmax=1, edgecolors="white", linewidth=1.5)
-        for (row, column), share in np.ndenumerate(shares):
-            if np.isfinite(share):
+        for (row, column), value in np.ndenumerate(values):
+            if np.isfinite(value):
                 colour = "white" if scale[row, column] > DARK else INK
-                figures = f"{100 * share:.0f}"
-                axes.text(column + 0.5, row + 0.5, figures, ha="center", va="center", color=colour)
+                said = figure_of(value)
+                axes.text(column + 0.5, row + 0.5, said, ha="center", va="center", color=colour)
         axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
         axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
         axes.xaxis.tick_top()
         axes.invert_yaxis()
         axes.grid(visible=False)
         axes.spines[["left", "bottom"]].set_visible(False)
-        alt = f"{name}: from {least:.0%} to {most:.0%}; figures in percent in each cell."
+        alt = f"{name}: from {figure_of(least)} to {figure_of(most)}; a figure in each cell."
         return to_svg(figure, name.replace(" ", "-"), alt)

@@ -165,7 +165,7 @@ def _shares(done: Mapping[str, Sequence[Row]]) -> Content:
         for prefix, words in ((SPEAKER, "Accuracy by speaker"), (RECALL, "Recall by emotion")):
             columns = [key for key in rows[0] if key.startswith(prefix) and _known(rows, key)]
             if 1 < len(columns) <= WIDEST:
-                shares = np.array([[_share(row, key) for key in columns] for row in rows])
+                shares = np.array([[_value(row, key) for key in columns] for row in rows])
                 labels = [key.removeprefix(prefix)[:LETTERS] for key in columns]
                 chart = charts.heat_map(f"{words} {name}", systems, labels, shares)
                 maps.append((f"{words}, {name}", chart))
@@ -193,7 +193,7 @@ def _ablations(rows: Sequence[Row]) -> Content | Absent:
             {
                 "title": study_titles()[key],
                 "table": study_table(key, own),
-                "chart": _grid(done) if key == GRID_STUDY and done else None,
+                "charts": _grids(done) if key == GRID_STUDY and done else (),
                 "note": cells.BOX_NOTE if key == BOXES else "",
                 "absent": cells.absent(own, "variant"),
             }
@@ -201,11 +201,18 @@ def _ablations(rows: Sequence[Row]) -> Content | Absent:
     return {"studies": studies, "about": f"Protocol {rows[0]['protocol']}. {cells.SCORE_NOTE}"}
 
 
-def _grid(rows: Sequence[Row]) -> Any:
-    found = {row["variant"]: number(row, "accuracy") for row in rows}
-    shares = [[found[f"alpha {a:g}, beta {b:g}"] for b in GRID] for a in GRID]
+def _grids(rows: Sequence[Row]) -> list[tuple[str, Any]]:
     alphas, betas = ([f"{letter} {value:g}" for value in GRID] for letter in GREEK)
-    return charts.heat_map("Accuracy by alpha and beta", alphas, betas, np.array(shares))
+    drawn = []
+    for name, title, figure_of in (
+        ("accuracy", "Accuracy", charts.in_percent),
+        ("nll", "NLL in nats, less is better", "{:.2f}".format),
+    ):
+        found = {row["variant"]: _value(row, name) for row in rows}
+        values = np.array([[found[f"alpha {a:g}, beta {b:g}"] for b in GRID] for a in GRID])
+        label = f"{name} by alpha and beta"
+        drawn.append((title, charts.heat_map(label, alphas, betas, values, figure_of)))
+    return drawn
 
 
 def _subtitle(rows: Sequence[Row]) -> str:
@@ -222,5 +229,5 @@ def _known(rows: Sequence[Row], key: str) -> bool:
     return any(row.get(key) is not None for row in rows)
 
 
-def _share(row: Row, key: str) -> float:
+def _value(row: Row, key: str) -> float:
     return float("nan") if row.get(key) is None else number(row, key)

@@ -33,11 +33,11 @@ def load_bench() -> Bench:
         load_section("fusion", FusionParams),
         load_section("loss", LossParams),
         load_section("baselines", BaselineParams),
+        load_section("calibrate", CalibrateParams),
     )
     return Bench(
         Store(tuple(read_clips(DATA / "clips.csv")), DATA, RESULTS / "detector"),
         settings,
-        load_section("calibrate", CalibrateParams),
         load_section("split", SplitParams),
         load_section("detector", DetectorParams),
         RESULTS / "tables",

@@ -13,14 +13,14 @@ from pathlib import Path
 from models.audio import AudioParams
 from models.baselines.params import BaselineParams
 from models.data import Store
-from models.experiment import gather, mean_pool, run_folds, save_networks
+from models.experiment import before_pooling, gather, mean_pool, run_folds, save_networks
 from models.fusion import FusionParams, LossParams
 from models.systems import Settings
 from models.visual import VisualParams
 from pipeline.calibration import PredictParams
 from pipeline.clips import read_clips
 from pipeline.inner_folds import CalibrateParams
-from pipeline.metrics import summarise
+from pipeline.metrics import summarise, summarise_plainly
 from pipeline.params import load_section, load_system
 from pipeline.predictions import headline, write_predictions
 from pipeline.progress import closing
@@ -41,10 +41,10 @@ def main(data: Path, results: Path) -> None:
         load_section("fusion", FusionParams),
         load_section("loss", LossParams),
         load_section("baselines", BaselineParams),
+        load_section("calibrate", CalibrateParams),
     )
-    calibrate = load_section("calibrate", CalibrateParams)
     predict = load_section("predict", PredictParams)
-    outcomes = run_folds(system, store, folds, settings, calibrate)
+    outcomes = run_folds(system, store, folds, settings)
     branches = gather(outcomes, store)
     history = [row for outcome in outcomes for row in outcome.history]
     save_networks(results / "fusion", system, store, outcomes)
@@ -53,7 +53,11 @@ def main(data: Path, results: Path) -> None:
     write_plots(results / "plots", branches, history)
     detector = json.loads((results / "detector" / "metrics.json").read_text(encoding="utf-8"))
     metrics = summarise(branches, predict.abstain_below)
-    metrics |= {"pool": mean_pool(outcomes), "detector": detector}
+    metrics |= {
+        "before_pooling": summarise_plainly(gather(before_pooling(outcomes), store)),
+        "pool": mean_pool(outcomes),
+        "detector": detector,
+    }
     write_json(results / "metrics.json", metrics)
     scores = ", ".join(
         f"{branch} {float((p.correct).mean()):.3f}" for branch, p in branches.items()

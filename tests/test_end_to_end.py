@@ -23,7 +23,7 @@ def test_every_product_is_there_and_joins(project):
     assert set(metrics["branches"]) == {"av", "audio", "visual"}
     assert 0 <= metrics["accuracy"] <= 1
     assert {"ap50", "mean_iou"} <= metrics["detector"].keys()
-    assert set(metrics["pool"]) == {"av", "audio", "visual"}
+    assert set(metrics["pool"]) == set(metrics["before_pooling"]) == {"av", "audio", "visual"}
     with (project / "results/predictions.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 3 * 7

@@ -14,6 +14,7 @@ from models.fusion import FusionParams, LossParams
 from models.systems import Settings, recipe
 from models.training import History
 from models.visual import VisualParams
+from pipeline.inner_folds import CalibrateParams
 from pipeline.splits import Fold
 
 EMOTIONS = {f"c{i}": ("anger", "happiness")[i % 2] for i in range(4)}
@@ -45,6 +46,7 @@ def settings(baselines):
         ),
         LossParams(alpha=1.0, beta=1.0),
         baselines,
+        CalibrateParams(folds=0, seed=0),
     )  # fmt: skip
 
 

@@ -18,15 +18,16 @@ from models import bench as benches
 from models import box_study
 from models.audio import AudioParams
 from models.baselines.params import BaselineParams
-from models.bench import Bench, run_trials
+from models.bench import Bench, folds_of, run_trials
 from models.data import Store
+from models.experiment import run_fold
 from models.fusion import FusionParams, LossParams
 from models.systems import Settings
 from models.tabulate import ablation_table, system_table
 from models.trials import READS, Trial, resolve, run_trial
 from models.visual import VisualParams
 from pipeline import cache
-from pipeline.ablations import box_rows
+from pipeline.ablations import GRID_STUDY, STUDIES, box_rows
 from pipeline.errors import CorpusError, ParamsError
 from pipeline.inner_folds import CalibrateParams
 from pipeline.params import SYSTEMS
@@ -50,7 +51,9 @@ SETTINGS = Settings(
         face_px=32, windows=1, snippets=1, snippet_px=32, segments=1, segment_frames=16, hidden=4,
         dropout=0.1, polarity_penalty=0.5, epochs=1, joint_epochs=1, lr=0.001, weight_decay=0.0,
     ),
+    CalibrateParams(folds=2, seed=0),
 )  # fmt: skip
+PLAIN = replace(SETTINGS, calibrate=CalibrateParams(folds=0, seed=0))
 SPLIT = SplitParams(
     protocol="paper", test_per_emotion=1, text_groups=2, folds_csv=Path("folds.csv"), seed=0
 )
@@ -62,8 +65,7 @@ def make_bench(folder, sound_only=False):
     store = draw_store(folder / "data", EMOTIONS, faces, dict.fromkeys(EMOTIONS, 0.2))
     if sound_only:
         store = replace(store, records=tuple(replace(r, frames=0) for r in store.records))
-    calibrate = CalibrateParams(folds=2, seed=0)
-    return Bench(store, SETTINGS, calibrate, SPLIT, TINY, folder / "results" / "tables")
+    return Bench(store, SETTINGS, SPLIT, TINY, folder / "results" / "tables")
 
 
 @pytest.fixture(autouse=True)
@@ -157,6 +159,19 @@ def test_overrides_are_checked_like_params():
         resolve(SETTINGS, Trial(OURS, "paper", 0, (("loss.alhpa", 0.5),)))
 
 
+def test_what_the_network_says_itself_is_kept_beside_the_pool(tmp_path):
+    bench = make_bench(tmp_path)
+    (fold,) = folds_of(bench, "paper")
+    pooled, plain = (run_fold(AUDIO, bench.store, fold, s) for s in (SETTINGS, PLAIN))
+    assert plain.pools == {}
+    for said in (plain.probabilities, plain.as_trained, pooled.as_trained):
+        assert (said["audio"] == plain.as_trained["audio"]).all()
+    assert (pooled.probabilities["audio"] != pooled.as_trained["audio"]).any()
+    (variant, *_) = next(study for study in STUDIES if study.key == GRID_STUDY).variants
+    trial = Trial(variant.system, "paper", 0, variant.overrides)
+    assert resolve(SETTINGS, trial).calibrate.folds == 0
+
+
 def test_every_system_says_what_it_reads():
     assert set(READS) == set(SYSTEMS)
 
@@ -169,7 +184,7 @@ def test_a_trial_without_sound_and_faces_repeats_itself(tmp_path):
         + "".join(f"{r.clip_id},{i},0.5\n" for r in records for i in range(r.frames))
     )
     store = Store(tuple(records), tmp_path / "data", tmp_path / "none")
-    bench = Bench(store, SETTINGS, CalibrateParams(folds=0, seed=0), SPLIT, TINY, tmp_path / "out")
+    bench = Bench(store, PLAIN, SPLIT, TINY, tmp_path / "out")
     first = run_trials(bench, [Trial("visual_faster_rcnn", "paper", 0)], "tables")
     (folder,) = first.folders.values()
     before = (folder / "predictions.csv").read_bytes()
@@ -188,9 +203,7 @@ def test_each_box_loss_is_trained_once_and_scored_twice(tmp_path, monkeypatch):
         truth.write_text("frame,x1,y1,x2,y2\n" + rows)
     store = Store(tuple(records), tmp_path / "data", tmp_path / "none")
     detector = TINY.model_copy(update={"score_threshold": 0.0})
-    bench = Bench(
-        store, SETTINGS, CalibrateParams(folds=0, seed=0), SPLIT, detector, tmp_path / "out"
-    )
+    bench = Bench(store, PLAIN, SPLIT, detector, tmp_path / "out")
     trained = []
 
     def count(task, folder, run=benches.detect.__globals__["run_fold"]):

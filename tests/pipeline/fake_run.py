@@ -97,9 +97,13 @@ def _predictions(records, truth, noise, strength):
 
 
 def _write_summary(results, branches):
-    from pipeline.metrics import summarise
+    from pipeline.metrics import summarise, summarise_plainly
 
-    summary = {**summarise(branches, 0.5), "pool": dict.fromkeys(branches, 0.5)}
+    summary = {
+        **summarise(branches, 0.5),
+        "before_pooling": summarise_plainly(branches),
+        "pool": dict.fromkeys(branches, 0.5),
+    }
     (results / "metrics.json").write_text(json.dumps(summary))
 
 
