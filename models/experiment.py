@@ -20,6 +20,7 @@ from pipeline.atomic import replace_folder
 from pipeline.clips import ClipRecord
 from pipeline.errors import CorpusError
 from pipeline.inner_folds import inner_folds
+from pipeline.metrics import DECIMALS
 from pipeline.predictions import BRANCHES, Floats, Predictions
 from pipeline.progress import track
 from pipeline.splits import Fold
@@ -82,7 +83,8 @@ def mean_pool(outcomes: Sequence[Outcome]) -> dict[str, float]:
     """Weights of the headline branch's experts, mean over folds; empty without calibration."""
     branch = next(iter(outcomes[0].pools), "")
     pools = [outcome.pools[branch] for outcome in outcomes if branch in outcome.pools]
-    return {e: sum(pool[e] for pool in pools) / len(pools) for e in (pools[0] if pools else ())}
+    names = pools[0] if pools else ()
+    return {e: round(sum(pool[e] for pool in pools) / len(pools), DECIMALS) for e in names}
 
 
 def _train_and_score(
