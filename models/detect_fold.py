@@ -11,10 +11,10 @@ from models.checkpoint import save_safetensors
 from models.detection_data import Frame
 from models.detector import Detections, Detector, DetectorParams
 from models.detector_training import LOSS_NAMES, detect_frames, train_detector
-from models.detector_weights import save_detector
+from models.detector_weights import save_detector, seen_by
 from models.training import History
 from pipeline.clips import write_table
-from pipeline.errors import TrainingError
+from pipeline.errors import TrainingError, WeightsError
 from pipeline.splits import Fold
 
 WEIGHTS, FEATURES, FOUND, HISTORY = (
@@ -63,14 +63,20 @@ def run_fold(task: FoldTask, folder: Path) -> None:
 
     Raises:
         TrainingError: nothing to learn from, or the loss is not finite.
-        WeightsError: the weights to begin with cannot be had.
+        WeightsError: the weights to begin with cannot be had, or have seen the fold's test clips.
     """
+    leaked = sorted(seen_by(task.params) & set(task.fold.test))
+    if leaked:
+        raise WeightsError(
+            f"detector.weights: {task.params.weights} was trained on {len(leaked)} clips that fold "
+            f"{task.fold.name} tests, the first is {leaked[0]}; begin with weights of other clips"
+        )
     torch.set_num_threads(task.threads)
     history = History()
     detector = train_detector(
         task.train, task.classes, task.params, history.record(fold=task.fold.name)
     )
-    save_detector(folder / WEIGHTS, detector, task.params)
+    save_detector(folder / WEIGHTS, detector, task.params, task.fold.train)
     write_table(folder / HISTORY, HISTORY_COLUMNS, map(_rounded, history.rows))
     found = list(detect_frames(detector, task.ask, task.params.batch))
     save_safetensors(folder / FEATURES, face_features(found, detector))

@@ -1,7 +1,7 @@
 """Where a detector's weights come from, and the safetensors file that keeps them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -48,12 +48,33 @@ def origin_of(params: DetectorParams) -> Origin:
     return cast(Origin, _read(Path(params.weights))[1]["origin"])
 
 
-def save_detector(path: Path, detector: Detector, params: DetectorParams) -> None:
-    """Write weights, and in the metadata how to build the network around them."""
+def seen_by(params: DetectorParams) -> frozenset[str]:
+    """Ids of the clips that the weights to begin with were trained on; none where published.
+
+    Raises:
+        WeightsError: the file is missing, damaged or not a detector.
+    """
+    if params.weights in ("untrained", "imagenet", "coco"):
+        return frozenset()
+    return frozenset(json.loads(_read(Path(params.weights))[1]["trained_on"]))
+
+
+def save_detector(
+    path: Path, detector: Detector, params: DetectorParams, trained_on: Collection[str]
+) -> None:
+    """Write weights, and in the metadata how to build the network around them.
+
+    Args:
+        path: file to write.
+        detector: a trained detector.
+        params: section `detector`.
+        trained_on: ids of its training clips; those that its first weights saw are added.
+    """
     about = {
         "params": params.model_dump_json(),
         "classes": json.dumps(detector.classes),
         "origin": origin_of(params),
+        "trained_on": json.dumps(sorted({*trained_on, *seen_by(params)})),
     }
     save_safetensors(path, detector.state_dict(), about)
 
@@ -123,9 +144,9 @@ def _with_file(params: DetectorParams, classes: Sequence[str]) -> Detector:
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     state, about = load_safetensors(path)
-    if not {"params", "classes", "origin"} <= about.keys():
+    if not {"params", "classes", "origin", "trained_on"} <= about.keys():
         raise WeightsError(
             f"{path}: not a detector file; its facts are {sorted(about)}; expected untrained, "
-            "imagenet, coco or the path of a results/detector/<fold>.safetensors"
+            "imagenet, coco or the path of a detector's .safetensors"
         )
     return state, about

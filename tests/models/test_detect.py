@@ -11,7 +11,7 @@ from models.detect_fold import FoldTask, run_fold
 from models.detector_training import train_detector
 from models.detector_weights import load_detector
 from pipeline import cache
-from pipeline.errors import TrainingError
+from pipeline.errors import TrainingError, WeightsError
 from pipeline.splits import Fold
 
 FOLD = Fold("paper", ("S0_c00", "S0_c01", "S1_c02"), ("S1_c03",))
@@ -137,6 +137,16 @@ def test_a_frame_without_detection_has_zeros_and_score_zero(tmp_path):
     features = load_file(tmp_path / "features.safetensors")
     assert features["S1_c03/scores"].tolist() == [0, 0]
     assert features["S1_c03/features"].abs().max() == 0
+
+
+def test_weights_that_have_seen_the_test_clips_are_refused(tmp_path):
+    records = write_voc(tmp_path)
+    run_fold(make_tasks(tmp_path / "voc", records, [FOLD], TINY)[0], tmp_path)
+    own = TINY.model_copy(update={"weights": str(tmp_path / "weights.safetensors")})
+    run_fold(make_tasks(tmp_path / "voc", records, [FOLD], own)[0], tmp_path)  # of the same fold
+    turned = Fold("turned", FOLD.test, FOLD.train)
+    with pytest.raises(WeightsError, match=r"was trained on \d+ clips that fold turned tests"):
+        run_fold(make_tasks(tmp_path / "voc", records, [turned], own)[0], tmp_path)
 
 
 def test_training_frames_without_any_face_are_refused(tmp_path):

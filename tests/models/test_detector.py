@@ -133,7 +133,7 @@ def test_heads_keep_torchvision_matching_and_sampling():
 
 def test_saved_detector_detects_the_same(detector, tmp_path):
     images, _ = _examples()
-    save_detector(tmp_path / "d.safetensors", detector, TINY)
+    save_detector(tmp_path / "d.safetensors", detector, TINY, ["a"])
     loaded = load_detector(tmp_path / "d.safetensors")
     assert loaded.classes == EMOTIONS
     torch.testing.assert_close(
@@ -142,7 +142,7 @@ def test_saved_detector_detects_the_same(detector, tmp_path):
 
 
 def test_weights_of_a_file_begin_a_detector_of_other_classes(detector, tmp_path):
-    save_detector(tmp_path / "d.safetensors", detector, TINY)
+    save_detector(tmp_path / "d.safetensors", detector, TINY, ["a"])
     params = TINY.model_copy(update={"weights": str(tmp_path / "d.safetensors")})
     other = build_detector(params, ("face",))
     torch.testing.assert_close(
