@@ -24,15 +24,15 @@ def write_image_sets(folder: Path, records: Sequence[ClipRecord], folds: Sequenc
     Args:
         folder: `ImageSets`, replaced as a whole.
         records: all clips.
-        folds: at least one.
+        folds: of the protocol; without any, all frames stand in `rest.txt`.
     """
     frames = {
         record.clip_id: [frame_name(record.clip_id, index) for index in range(record.frames)]
         for record in records
     }
-    first = folds[0]
-    lists: dict[str, Iterable[str]] = {"train": first.train, "test": first.test}
-    rest = sorted(set(frames).difference(first.train, first.test))
+    first = {"train": folds[0].train, "test": folds[0].test} if folds else {}
+    lists: dict[str, Iterable[str]] = dict(first)
+    rest = sorted(set(frames).difference(*first.values()))
     if rest:
         lists["rest"] = rest
     for fold in folds:

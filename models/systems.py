@@ -27,10 +27,10 @@ from models.recipe import (
     visual_phase,
     warmup_phase,
 )
-from pipeline.errors import CorpusError
+from pipeline.modalities import require_modalities
 from pipeline.splits import Fold
 
-__all__ = ["Recipe", "Settings", "recipe", "require_modalities"]
+__all__ = ["Recipe", "Settings", "recipe"]
 
 Maker = Callable[[Store, Fold, Settings], Recipe]
 
@@ -41,27 +41,8 @@ def recipe(system: str, store: Store, fold: Fold, settings: Settings) -> Recipe:
     Raises:
         CorpusError: the corpus lacks the sound or the video that the system needs.
     """
-    require_modalities(system, store)
+    require_modalities(system, store.records)
     return MAKERS[system](store, fold, settings)
-
-
-def require_modalities(system: str, store: Store) -> None:
-    """Refuse a system that the corpus cannot serve.
-
-    Raises:
-        CorpusError: as said.
-    """
-    lacking = {
-        "sound": not all(r.has_audio for r in store.records) and not system.startswith("visual"),
-        "video": not all(r.has_video for r in store.records) and not system.startswith("audio"),
-    }
-    for what, lacks in lacking.items():
-        if lacks:
-            other = "visual_*" if what == "sound" else "audio_*"
-            raise CorpusError(
-                f"system {system} needs {what}, and clips of this corpus have none; "
-                f"use one of the {other} systems or set corpus.modalities"
-            )
 
 
 def _audio(network: str, store: Store, fold: Fold, settings: Settings) -> Recipe:

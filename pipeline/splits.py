@@ -11,6 +11,7 @@
 
 import csv
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from pydantic import Field
 from pipeline.clips import ClipRecord, emotions_of, require_unique
 from pipeline.errors import CorpusError
 from pipeline.params import Section
+
+FOLD_NAME = re.compile(r"[\w-]+")
+"""Names become file names."""
 
 SAVEE_ORDER = ("JE", "KL", "DC", "JK")
 """Order in which SAVEE's speakers are left out; other speakers follow by name."""
@@ -148,7 +152,7 @@ def _text_groups(records: Sequence[ClipRecord], params: SplitParams) -> dict[str
 
 def _from_csv(records: Sequence[ClipRecord], path: Path) -> list[Fold]:
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
+        with path.open(newline="", encoding="utf-8-sig") as stream:  # Excel writes a mark first
             rows = [(row["clip_id"], row["fold"]) for row in csv.DictReader(stream)]
     except FileNotFoundError as error:
         raise CorpusError(
@@ -156,6 +160,14 @@ def _from_csv(records: Sequence[ClipRecord], path: Path) -> list[Fold]:
         ) from error
     except KeyError as error:
         raise CorpusError(f"{path}: column {error} is missing; expected clip_id,fold") from error
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}: not UTF-8 ({error}); save it as UTF-8") from error
+    for clip_id, fold in rows:
+        if not FOLD_NAME.fullmatch(fold or ""):
+            raise CorpusError(
+                f"{path}: fold of {clip_id}: got {fold!r}, expected a name of letters, digits, - "
+                "and _"
+            )
     require_unique([clip_id for clip_id, _ in rows], str(path))
     fold_of = dict(rows)
     ids = {record.clip_id for record in records}
@@ -163,7 +175,8 @@ def _from_csv(records: Sequence[ClipRecord], path: Path) -> list[Fold]:
     if unknown or missing:
         raise CorpusError(
             f"{path}: {len(unknown)} unknown clip ids {unknown[:3]}, {len(missing)} clips without "
-            f"a fold {missing[:3]}; every id of data/clips.csv must stand there once"
+            f"a fold {missing[:3]}; every id of data/clips.csv must stand there once, and no other "
+            "(quarantined recordings are no clips)"
         )
     names = sorted(set(fold_of.values()))
     return [_fold(name, records, {i for i, f in fold_of.items() if f == name}) for name in names]

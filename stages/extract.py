@@ -3,7 +3,7 @@
 Inputs: the corpus folder that `corpus.root` names.
 Outputs: `clips.csv` (usable clips), `quarantine.csv` (the others, with reasons), the frames, the
 sound at its native rate, and the corpus's ground truth per clip where it has one.
-Params: `corpus`, `extract`.
+Params: `corpus`, `extract`, and `system`, so that one that the corpus cannot serve is refused here.
 """
 
 import time
@@ -14,7 +14,8 @@ from pipeline.clips import write_clips, write_quarantine
 from pipeline.corpora import CorpusParams, index_corpus
 from pipeline.extraction import extract_corpus, judge, products_in
 from pipeline.media import FRAMES, SOUND, ExtractParams
-from pipeline.params import load_section
+from pipeline.modalities import require_modalities
+from pipeline.params import load_section, load_system
 from pipeline.progress import closing
 from stages.entry import run
 
@@ -29,6 +30,7 @@ def main(clips_csv: Path, quarantine_csv: Path, frames: Path, sound: Path, truth
     # first of all, so that it can be read when the stage fails
     write_quarantine(quarantine_csv, extraction.rejects)
     judge(extraction, params.max_bad_fraction)
+    require_modalities(load_system(), extraction.records)
 
     write_clips(clips_csv, extraction.records)
     publish(frames, products_in(extraction.folders.values(), FRAMES))

@@ -10,7 +10,16 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 
-PARTS = ("annotations", "models", "pipeline", "stages", "presets", "dvc.yaml", "params.yaml")
+PARTS = (
+    "annotations",
+    "models",
+    "pipeline",
+    "stages",
+    "presets",
+    "dvc.yaml",
+    "params.yaml",
+    "folds.csv",
+)
 
 TINY = {
     "demo": {"speakers": 2, "takes": 2, "min_s": 0.6, "max_s": 0.8},

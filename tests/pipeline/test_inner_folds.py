@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from pipeline.clips import ClipRecord
 from pipeline.inner_folds import CalibrateParams, inner_folds
 from pipeline.splits import Fold
@@ -41,5 +43,21 @@ def test_unseen_speakers_are_held_out_whole_in_groups():
             assert not {i[:2] for i in one.train} & {i[:2] for i in one.test}
 
 
-def test_none_is_none():
-    assert inner(SEEN, 0) == inner(UNSEEN, 0) == inner(SEEN, 1) == ()
+def test_none_is_none_and_one_is_a_half():
+    assert inner(SEEN, 0) == inner(UNSEEN, 0) == ()
+    (one,) = inner(SEEN, 1)
+    assert abs(len(one.train) - len(one.test)) <= 2
+
+
+def test_what_nothing_else_teaches_is_not_held_out():
+    lonely = replace(RECORDS[1], emotion="surprise")
+    records = [lonely, *RECORDS[2:], RECORDS[0]]
+    parts = inner_folds(records, SEEN, CalibrateParams(folds=2, seed=0))
+    assert all(lonely.clip_id not in one.test for one in parts)
+    assert any(lonely.clip_id in one.train for one in parts)
+    many = inner_folds(
+        records[:4],
+        Fold("few", tuple(r.clip_id for r in records[:4]), ()),
+        CalibrateParams(folds=9, seed=0),
+    )
+    assert all(one.test for one in many)

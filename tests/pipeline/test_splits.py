@@ -95,3 +95,20 @@ def test_what_cannot_be_split_is_refused():
     only_dc_fears = [r for r in corpus() if r.speaker == "DC" or r.emotion != "fear"]
     with pytest.raises(CorpusError, match="fear occurs in its test clips only"):
         make_folds(only_dc_fears, params(protocol="loso"))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"clip_id,fold\nDC_a01\n", r"fold of DC_a01: got None"),
+        (b"clip_id,fold\nDC_a01,\n", r"fold of DC_a01: got ''"),
+        (b"clip_id,fold\nDC_a01,x/y\n", r"got 'x/y', expected a name of letters"),
+        (b"clip_id,fold\nDC_a01,\xff\n", "not UTF-8"),
+        (b"\xef\xbb\xbfclip_id,part\nDC_a01,1\n", "column 'fold' is missing"),
+    ],
+)
+def test_a_damaged_fold_file_is_named(tmp_path, content, said):
+    path = tmp_path / "folds.csv"
+    path.write_bytes(content)
+    with pytest.raises(CorpusError, match=said):
+        make_folds(corpus(), params(protocol="folds", folds_csv=path))

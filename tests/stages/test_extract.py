@@ -31,9 +31,9 @@ def corpus(tmp_path):
     return root
 
 
-def write_params(root, modalities="auto", bad=0.9):
+def write_params(root, modalities="auto", bad=0.9, system="av_faster_rcnn"):
     Path("params.yaml").write_text(
-        f"corpus: {{name: savee, root: {root}, modalities: {modalities}}}\n"
+        f"system: {system}\ncorpus: {{name: savee, root: {root}, modalities: {modalities}}}\n"
         "extract: {frame_step: 2, jpeg_quality: 2, min_duration_s: 0.1, silence_dbfs: -70, "
         f"max_bad_fraction: {bad}}}\n",
         encoding="utf-8",
@@ -137,7 +137,8 @@ def test_explicit_modalities_leave_the_other_alone(corpus, tmp_path, modalities,
     make_sound(corpus / "AudioData/DC/a02.wav") if audio else make_video(
         corpus / "AudioVisualClip/DC/a02.avi", sound=None
     )
-    write_params(corpus, modalities, bad=0)
+    system = "audio_cnn" if audio else "visual_cnn"
+    write_params(corpus, modalities, bad=0, system=system)
     records = read_clips(extract(tmp_path) / "clips.csv")
     assert len(records) == 4
     assert {(r.has_video, r.has_audio) for r in records} == {(video, audio)}
@@ -151,4 +152,8 @@ def test_av_demands_both(corpus, tmp_path):
         extract(tmp_path)
     assert "corpus.modalities is av" in quarantine(tmp_path / "data")["DC_a01"]
     write_params(corpus, "auto", bad=0)
+    with pytest.raises(CorpusError, match="system av_faster_rcnn needs sound"):
+        extract(tmp_path)
+    assert not (tmp_path / "data/voc").exists()  # before any later work
+    write_params(corpus, "auto", bad=0, system="visual_faster_rcnn")
     assert not any(r.has_audio for r in read_clips(extract(tmp_path) / "clips.csv"))

@@ -1,6 +1,7 @@
-"""Extract and resample on real recordings; `AVEMO_REALDATA` names their folder."""
+"""`extract` to `embed` on real recordings; `AVEMO_REALDATA` names their folder."""
 
 import csv
+import json
 import os
 import shutil
 from pathlib import Path
@@ -8,9 +9,10 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from models.checkpoint import load_safetensors
 from pipeline.audio import resampled_length
 from pipeline.clips import EMOTIONS, emotions_of, read_clips
-from stages import extract, resample
+from stages import annotate, embed, extract, resample
 
 REALDATA = os.environ.get("AVEMO_REALDATA")
 pytestmark = [
@@ -27,11 +29,16 @@ def real(name):
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    def run_stages(name, root, modalities="auto", method="soxr"):
+    def run_stages(name, root, modalities="auto", method="soxr", system="av_faster_rcnn"):
         (tmp_path / "params.yaml").write_text(
-            f"corpus: {{name: {name}, root: {root}, modalities: {modalities}}}\n"
+            f"system: {system}\ncorpus: {{name: {name}, root: {root}, modalities: {modalities}}}\n"
             "extract: {frame_step: 5, jpeg_quality: 2, min_duration_s: 0.1, silence_dbfs: -70, "
             f"max_bad_fraction: 0.4}}\nresample: {{method: {method}, quality: high}}\n"
+            "annotate: {upsample: 0, min_score: 0.0, speech_smoothing_s: 0.1}\n"
+            "split: {protocol: paper, test_per_emotion: 1, text_groups: 2, folds_csv: folds.csv, "
+            "seed: 0}\n"
+            "embed: {networks: [Wavegram_Logmel_Cnn14], weights: untrained, handcrafted: [mfcc], "
+            "seed: 0}\n"
         )
         out = tmp_path / "data"
         extract.main(
@@ -51,7 +58,23 @@ def check_sound(out, records):
         assert info.frames == resampled_length(record.samples, record.rate_hz)
 
 
-def test_cremad(run):
+def annotate_and_embed(out):
+    voc = out / "voc"
+    annotate.main(
+        voc / "JPEGImages", out / "clips.csv", out / "truth", voc / "Annotations",
+        voc / "ImageSets", voc / "labelmap.txt", voc / "SHA256SUMS", out / "speech.csv",
+        out / "annotation_metrics.json",
+    )  # fmt: skip
+    embed.main(out / "audio32k", out / "clips.csv", out / "embeddings")
+    figures = json.loads((out / "annotation_metrics.json").read_text())
+    assert figures["frames"] > 0 and figures["found_rate"] > 0.9
+    for record in read_clips(out / "clips.csv"):
+        tensors = load_safetensors(out / "embeddings" / f"{record.clip_id}.safetensors")[0]
+        assert tensors["Wavegram_Logmel_Cnn14"].shape == (2048,)
+        assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
+
+
+def test_cremad(run, caplog):
     out, records = run("cremad", real("cremad"))
     assert emotions_of(records) == EMOTIONS[:6]
     assert {(r.speaker, r.sentence, r.rate_hz) for r in records} == {("1001", "DFA", 44_100)}
@@ -62,16 +85,19 @@ def test_cremad(run):
         assert abs(record.duration_s - pictured_s) < 5 / 29.97 + 0.06
     assert len(list((out / "voc/JPEGImages").iterdir())) == sum(r.frames for r in records)
     check_sound(out, records)
+    annotate_and_embed(out)
+    assert "anger has 1 clips and must keep one to train on" in caplog.text
 
 
 def test_ravdess_picture_and_sound(run):
     out, records = run("ravdess", real("ravdess_av"))
     assert [record.frames for record in records] == [20, 20]  # of 99 and 98
     check_sound(out, records)
+    annotate_and_embed(out)
     with (out / "quarantine.csv").open(newline="", encoding="utf-8") as stream:
         (row,) = csv.DictReader(stream)
     assert "02-01-04-01-02-01-01.mp4: no sound" in row["reason"]  # its track is silent
-    _, records = run("ravdess", real("ravdess_av"), modalities="video")
+    _, records = run("ravdess", real("ravdess_av"), modalities="video", system="visual_cnn")
     assert [record.has_audio for record in records] == [False] * 3
 
 
@@ -85,7 +111,7 @@ def test_ravdess_sound_is_mono_or_stereo(run, tmp_path):
     for path in [*stereo, *sorted(real("ravdess_audio/Actor_03").glob("*.flac"))[:20]]:
         (root / path.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, root / path.parent.name)
-    out, records = run("ravdess", root)
+    out, records = run("ravdess", root, system="audio_wavegram_logmel")
     assert len(records) >= 20 and all(record.rate_hz == 48_000 for record in records)
     kept = {path.stem[3:] for path in stereo}
     for record in records:
