@@ -15,9 +15,11 @@ demo: $(READY) ## run the whole pipeline on the demo corpus, print the metrics
 	@avemo summary
 
 tables: $(READY) ## every system of the paper beside each other; goes on where it was stopped
+	@dvc repro
 	@avemo tables
 
 ablations: $(READY) ## what each part of the method is worth; goes on where it was stopped
+	@dvc repro
 	@avemo ablations
 
 test: $(READY) ## run the tests

@@ -13,11 +13,12 @@ from typing import get_args
 from models.data import Store
 from models.detect import DetectPaths, detect
 from models.detector import DetectorParams
-from models.systems import Settings, require_modalities
+from models.systems import Settings
 from models.trials import READS, ProtocolStore, Trial, TrialTask, resolve, run_trial
 from pipeline.cache import PROJECT, ClipCache, Job, file_digest
 from pipeline.errors import CorpusError, ParamsError
 from pipeline.inner_folds import all_inner_folds
+from pipeline.modalities import require_modalities
 from pipeline.params import SYSTEMS
 from pipeline.splits import Fold, SplitParams, make_folds
 
@@ -147,7 +148,7 @@ def _refusals(store: Store, trials: Sequence[Trial]) -> dict[Trial, str]:
     refused = {}
     for trial in trials:
         try:
-            require_modalities(trial.system, store)
+            require_modalities(trial.system, store.records)
         except CorpusError as error:
             refused[trial] = str(error)
     return refused

@@ -107,11 +107,12 @@ def _job(
         "voting": voting,
         "sigma_t": params.voting_sigma_t,
         "frames": [[f.image.stem for f in task.ask] for task in tasks],
-        "boxes": [[str(f.box) for f in task.ask] for task in tasks],
+        "boxes": [[(f.label, str(f.box)) for f in task.ask] for task in tasks],
         "truth": [file_digest(path) for path in truth if path.is_file()],
         "score_threshold": params.score_threshold,
     }
-    return Job(_name(params.box_loss, params.seed, voting), weights, task, facts)
+    images = sorted({frame.image for one in tasks for frame in one.ask})
+    return Job(_name(params.box_loss, params.seed, voting), (*weights, *images), task, facts)
 
 
 def _trained(

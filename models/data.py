@@ -1,6 +1,7 @@
 """What a system is trained on: the products of the stages, joined by clip id.
 
-A batch is a dict of tensors: `label` [B], and per input named by the system
+A batch is a dict of tensors: `label` [B], `row` [B] (of the clips in the set), and per input named
+by the system
 
 | input     | shape        | from                                                             |
 |-----------|--------------|------------------------------------------------------------------|
@@ -90,7 +91,8 @@ class Store:
 
     def labels(self) -> dict[str, int]:
         """Index of each clip's emotion."""
-        return {r.clip_id: self.emotions.index(r.emotion) for r in self.records}
+        emotions = self.emotions
+        return {r.clip_id: emotions.index(r.emotion) for r in self.records}
 
 
 class ClipSet(Dataset[dict[str, Tensor]]):
@@ -115,7 +117,8 @@ class ClipSet(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         clip_id = self.ids[index]
         inputs = {name: read(clip_id) for name, read in self._readers.items()}
-        return {**inputs, "label": torch.tensor(self._labels[clip_id])}
+        label = torch.tensor(self._labels[clip_id])
+        return {**inputs, "label": label, "row": torch.tensor(index)}
 
     def subset(self, ids: Sequence[str]) -> "ClipSet":
         """The same inputs for other clips."""

@@ -1,6 +1,7 @@
 """Train and score a system on every fold of a protocol."""
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ from pipeline.predictions import BRANCHES, Floats, Predictions
 from pipeline.progress import track
 from pipeline.splits import Fold
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -34,6 +37,7 @@ class Outcome:
         fold: its clips.
         network: trained on the training clips.
         pools: by branch the weight of each expert; empty without inner folds.
+        clip_ids: of the clips that were scored, in the order of the probabilities.
         probabilities: by branch p [N, K] of the test clips, after pooling.
         as_trained: the same before pooling.
         history: one row an epoch of each phase.
@@ -42,6 +46,7 @@ class Outcome:
     fold: Fold
     network: nn.Module
     pools: dict[str, dict[str, float]]
+    clip_ids: tuple[str, ...]
     probabilities: dict[str, Floats]
     as_trained: dict[str, Floats]
     history: list[dict[str, object]]
@@ -63,15 +68,21 @@ def run_folds(
 def run_fold(system: str, store: Store, fold: Fold, settings: Settings) -> Outcome:
     """Train on the fold's training clips, calibrate on its inner folds, score its test clips."""
     history = History()
-    network, scores = _train_and_score(system, store, fold, settings, history)
+    network, clip_ids, scores = _train_and_score(system, store, fold, settings, history)
     inner = inner_folds(store.records, fold, settings.calibrate)
+    if settings.calibrate.folds and not inner:
+        log.warning(
+            "fold %s: no part of its training clips can be held out; its probabilities are not "
+            "calibrated",
+            fold.name,
+        )
     pools = _fit_pools(system, store, inner, settings)
     alone = {branch: {branch: 1.0} for branch in scores}
     probabilities, as_trained = (
         {branch: pooled(scores, weights[branch]).numpy() for branch in scores}
         for weights in (pools or alone, alone)
     )
-    return Outcome(fold, network, pools, probabilities, as_trained, history.rows)
+    return Outcome(fold, network, pools, clip_ids, probabilities, as_trained, history.rows)
 
 
 def before_pooling(outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -89,14 +100,15 @@ def mean_pool(outcomes: Sequence[Outcome]) -> dict[str, float]:
 
 def _train_and_score(
     system: str, store: Store, fold: Fold, settings: Settings, history: History
-) -> tuple[nn.Module, dict[str, Tensor]]:
-    """A network trained on the fold's training clips, and log p [N, K] of its test clips."""
+) -> tuple[nn.Module, tuple[str, ...], dict[str, Tensor]]:
+    """A network trained on the fold's training clips; ids and log p [N, K] of its test clips."""
     made = recipe(system, store, fold, settings)
     clips = ClipSet(fold.train, store.labels(), made.readers)
     with _threads(1 if made.readers.keys() <= VECTORS else torch.get_num_threads()):
         network = train(clips, made, settings, history, fold.name)
-        logits = predict(network, clips.subset(fold.test))
-    return network, {branch: log_scores(one) for branch, one in logits.items()}
+        tested = clips.subset(fold.test)
+        logits = predict(network, tested)
+    return network, tested.ids, {branch: log_scores(one) for branch, one in logits.items()}
 
 
 @contextmanager
@@ -115,10 +127,10 @@ def _fit_pools(
     """The pool of each branch, fitted on the held-out clips of all inner folds; none without."""
     if not inner:
         return {}
-    held = [_train_and_score(system, store, fold, settings, History())[1] for fold in inner]
-    scores = {branch: torch.cat([one[branch] for one in held]) for branch in held[0]}
+    held = [_train_and_score(system, store, fold, settings, History())[1:] for fold in inner]
+    scores = {branch: torch.cat([one[branch] for _, one in held]) for branch in held[0][1]}
     labels = store.labels()
-    truth = torch.tensor([labels[clip_id] for fold in inner for clip_id in fold.test])
+    truth = torch.tensor([labels[clip_id] for ids, _ in held for clip_id in ids])
     return {
         branch: fit_pool({e: scores[e] for e in experts(branch, tuple(scores))}, truth)
         for branch in scores
@@ -146,11 +158,19 @@ def train(
 
 @torch.no_grad()
 def predict(network: nn.Module, clips: ClipSet, batch_size: int = 16) -> dict[str, Tensor]:
-    """Logits [N, K] by branch, in the order of `clips.ids`."""
+    """Logits [N, K] by branch, in the order of `clips.ids`.
+
+    Raises:
+        CorpusError: batches came in another order.
+    """
     parts: dict[str, list[Tensor]] = {}
+    rows: list[int] = []
     for batch in clips.ordered(batch_size):
+        rows += batch["row"].tolist()
         for branch, logits in network(batch).items():
             parts.setdefault(branch, []).append(logits)
+    if rows != list(range(len(clips))):
+        raise CorpusError(f"predictions of rows {rows[:3]}, ... for {len(clips)} clips in order")
     return {branch: torch.cat(logits) for branch, logits in parts.items()}
 
 
@@ -168,20 +188,20 @@ def save_networks(out: Path, system: str, store: Store, outcomes: Sequence[Outco
 
 
 def gather(outcomes: Sequence[Outcome], store: Store) -> dict[str, Predictions]:
-    """All folds' test clips as predictions by branch; ids and probabilities are asserted to match.
+    """All folds' test clips as predictions by branch; ids are asserted to match at the join.
 
     Raises:
-        CorpusError: a fold has another number of predictions than test clips.
+        CorpusError: a fold was scored on other clips than its test clips.
     """
     by_id = {record.clip_id: record for record in store.records}
     branches = outcomes[0].probabilities.keys()
     for outcome in outcomes:
-        for branch in branches:
-            got, expected = len(outcome.probabilities[branch]), len(outcome.fold.test)
-            if got != expected:
-                raise CorpusError(
-                    f"fold {outcome.fold.name}: {got} {branch} predictions for {expected} clips"
-                )
+        counts = {len(one) for one in outcome.probabilities.values()}
+        if outcome.clip_ids != outcome.fold.test or counts != {len(outcome.fold.test)}:
+            raise CorpusError(
+                f"fold {outcome.fold.name}: {sorted(counts)} predictions of "
+                f"{len(outcome.clip_ids)} clips, not of its {len(outcome.fold.test)} test clips"
+            )
     records = [by_id[clip_id] for outcome in outcomes for clip_id in outcome.fold.test]
     folds = tuple(outcome.fold.name for outcome in outcomes for _ in outcome.fold.test)
     return {

@@ -14,8 +14,9 @@ import torch
 from models.baselines.params import stand_ins
 from models.data import ClipSet, Store
 from models.describe import describe
-from models.experiment import gather, predict, run_fold
+from models.experiment import before_pooling, gather, mean_pool, predict, run_fold
 from models.systems import Settings, recipe
+from pipeline.metrics import summarise_plainly
 from pipeline.params import PARAMS_FILE, Section, validate
 from pipeline.predictions import write_predictions
 from pipeline.results import write_history, write_json
@@ -109,7 +110,8 @@ def run_trial(task: TrialTask, folder: Path) -> None:
         "total": size.total,
         "train_s": round(train_s / len(task.folds), 3),
         "infer_ms": round(_inference_ms(outcomes[-1].network, task), 4),
-        "pools": {outcome.fold.name: outcome.pools for outcome in outcomes},
+        "before_pooling": summarise_plainly(gather(before_pooling(outcomes), task.store)),
+        "pool": mean_pool(outcomes),
         "stand_ins": stand_ins(task.system, task.settings.baselines),
     }
     write_json(folder / FACTS, facts)

@@ -82,14 +82,6 @@ def frame_name(clip_id: str, index: int) -> str:
     return f"{clip_id}_{index:05d}"
 
 
-def split_frame_name(name: str) -> tuple[str, int]:
-    """Undo `frame_name`."""
-    clip_id, separator, index = name.rpartition("_")
-    if not separator or not index.isdigit():
-        raise CorpusError(f"{name}: not a frame name; expected <clip id>_<five digits>")
-    return clip_id, int(index)
-
-
 def emotions_of(records: Iterable[ClipRecord]) -> tuple[str, ...]:
     """The emotions that occur, in canonical order."""
     present = {record.emotion for record in records}

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,10 @@ from pipeline.errors import MediaError
 
 OLDEST = (5, 1)
 """First version that knows `-fps_mode`; an older system ffmpeg is passed over."""
+
+
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
+"""Signals by which a damaged recording, not a person, ends ffmpeg."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ def run_ffmpeg(arguments: Sequence[str], folder: Path, source: str) -> None:
 
     Raises:
         MediaError: ffmpeg refuses the recording; the message holds its first complaint.
-        OSError: the disk is full.
+        OSError: the disk is full, or somebody ended ffmpeg.
     """
     # one thread: worker processes share the cores; bitexact: no encoder names in the products
     command = [find_ffmpeg().executable, "-nostdin", "-v", "error", "-xerror", "-y"]
@@ -58,7 +63,8 @@ def run_ffmpeg(arguments: Sequence[str], folder: Path, source: str) -> None:
     )  # fmt: skip
     if done.returncode == 0:
         return
-    if done.returncode < 0 or "No space left" in done.stderr:
+    crashed = -done.returncode in CRASHES
+    if (done.returncode < 0 and not crashed) or "No space left" in done.stderr:
         raise OSError(f"{source}: ffmpeg ended with {done.returncode}: {done.stderr.strip()}")
     raise MediaError(
         f"{source}: damaged or cut short ({_complaint(done.stderr)}); expected a recording that "

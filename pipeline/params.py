@@ -97,4 +97,5 @@ def _explain(path: Path, name: str, model: type[Section], error: Any) -> str:
         return f"{path}: {key}: unknown key; expected one of {known}"
     if error["type"] == "missing":
         return f"{path}: {key}: missing; see presets/demo.yaml"
-    return f"{path}: {key}: got {error['input']!r}; {error['msg']}"
+    got = f"got {error['input']!r}; " if error["loc"] else ""  # not a whole section
+    return f"{path}: {key}: {got}{error['msg']}"

@@ -29,3 +29,8 @@ def closing(stage: str, text: str, started: float) -> None:
         started: `time.monotonic()` at the start.
     """
     print(f"{stage}: {text}, {time.monotonic() - started:.1f} s", flush=True)
+
+
+def figure(value: object) -> str:
+    """A figure with three decimals, `n/a` where it could not be had."""
+    return "n/a" if value is None else f"{value:.3f}"

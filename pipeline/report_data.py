@@ -16,6 +16,18 @@ from pipeline.splits import SplitParams
 
 
 @dataclass(frozen=True, slots=True)
+class Method:
+    """Switches of `params.yaml` that tell one run of a system from another."""
+
+    handcrafted: bool
+    speech_weighting: bool
+    backbone: str
+    box_loss: str
+    voting: bool
+    joint: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What was run, from `params.yaml`."""
 
@@ -24,6 +36,7 @@ class Facts:
     split: SplitParams
     audio_weights: str
     detector_weights: str
+    method: Method
 
     @classmethod
     def read(cls, path: Path = PARAMS_FILE) -> "Facts":
@@ -40,6 +53,14 @@ class Facts:
                 split=load_section("split", SplitParams, path),
                 audio_weights=str(sections["embed"]["weights"]),
                 detector_weights=str(sections["detector"]["weights"]),
+                method=Method(
+                    handcrafted=bool(sections["audio"]["handcrafted"]),
+                    speech_weighting=bool(sections["visual"]["speech_weighting"]),
+                    backbone=str(sections["detector"]["backbone"]),
+                    box_loss=str(sections["detector"]["box_loss"]),
+                    voting=bool(sections["detector"]["voting"]),
+                    joint=bool(sections["fusion"]["joint"]),
+                ),
             )
         except KeyError as error:
             raise ParamsError(f"{path}: {error} is missing; see presets/demo.yaml") from error

@@ -110,7 +110,7 @@ def speakers_and_emotions(run: Run) -> Content:
     values = [score.value for score in shares[run.headline]]
     return {
         "speakers": charts.rows("accuracy", names, shares),
-        "spread": (min(values), max(values), float(np.std(values))),
+        "spread": (min(values), max(values), float(np.std(values, ddof=len(values) > 1))),
         "emotions": charts.rows("recall", run.main.emotions, recalls),
         "rows": emotions[run.headline],
         "branch": BRANCH_NAMES[run.headline],
@@ -222,9 +222,12 @@ SECTIONS = (
 
 
 def _believed(pool: Mapping[str, float]) -> str:
-    """How far each expert is believed, in words; empty where there is but one."""
+    """How far each expert is believed, in words."""
+    if not pool:
+        return "Not calibrated: no training clips were held out for it."
     names = {**BRANCH_NAMES, "av": "the fused network"}
-    return ", ".join(f"{names[e]} {w:.2f}" for e, w in pool.items()) if len(pool) > 1 else ""
+    weights = ", ".join(f"{names[e]} {w:.2f}" for e, w in pool.items())
+    return f"Log p is weighted, {weights}, as fits training clips that were held out best."
 
 
 def _tiles(run: Run) -> list[tuple[str, str]]:
@@ -233,7 +236,7 @@ def _tiles(run: Run) -> list[tuple[str, str]]:
         ("Macro F1", f"{run.metrics['macro_f1']:.1%}"),
         ("Calibration error (ECE)", f"{run.metrics['ece']:.3f}"),
     ]
-    if "mean_iou" in run.detector:
+    if run.detector.get("mean_iou") is not None:
         tiles.append(("Box IoU with dlib", f"{run.detector['mean_iou']:.3f}"))
     return tiles
 

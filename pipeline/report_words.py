@@ -8,20 +8,21 @@ DEMO = "demo"
 NAMES_SHOWN = 12
 
 SYSTEMS = {
-    "audio_cnn": "Cnn14 (log-mel) and hand-crafted features, three fully connected layers",
-    "audio_wavegram": "Wavegram_Cnn14 and hand-crafted features, three fully connected layers",
-    "audio_wavegram_logmel": "Wavegram_Logmel_Cnn14 and hand-crafted features, three fully "
-    "connected layers",
+    "audio_cnn": "Cnn14 (log-mel), three fully connected layers",
+    "audio_wavegram": "Wavegram_Cnn14, three fully connected layers",
+    "audio_wavegram_logmel": "Wavegram_Logmel_Cnn14, three fully connected layers",
     "visual_cnn": "a CNN on whole frames",
     "visual_cnn_fd": "a CNN on face crops",
-    "visual_faster_rcnn": "Faster R-CNN with box uncertainty, frames weighted by speech",
+    "visual_faster_rcnn": "Faster R-CNN face features",
     "av_dnn": "raw audio and face crops into an LSTM (Tzirakis et al.)",
     "av_vaanet": "VAANet (Zhao et al.), attention over audio and video snippets",
     "av_cnn": "Wavegram_Logmel_Cnn14 fused with a CNN on whole frames",
     "av_cnn_fd": "Wavegram_Logmel_Cnn14 fused with a CNN on face crops",
-    "av_faster_rcnn": "Wavegram_Logmel_Cnn14 fused with Faster R-CNN face features, frames "
-    "weighted by speech",
+    "av_faster_rcnn": "Wavegram_Logmel_Cnn14 fused with Faster R-CNN face features",
 }
+
+END_TO_END = ("av_dnn", "av_vaanet")
+"""Systems that read sound itself, not embeddings of it."""
 
 CORPORA = {
     DEMO: "the embedded demo corpus (drawn faces, synthetic voices)",
@@ -40,7 +41,7 @@ def notices(facts: Facts) -> list[str]:
             "Demo corpus: the faces are drawn and the voices synthesised. These figures prove that "
             "the machinery works. They say nothing about people."
         )
-    if facts.audio_weights == "untrained" and not facts.system.startswith("visual"):
+    if facts.audio_weights == "untrained" and _reads_embeddings(facts.system):
         said.append(
             "The audio network is untrained: its weights are random, so the audio figures are not "
             "those of the published networks."
@@ -99,6 +100,7 @@ def flags(run: Run) -> Sequence[tuple[str, str]]:
     counts = {e: sum(record.emotion == e for record in records) for e in run.main.emotions}
     return [
         ("System", f"{facts.system}: {SYSTEMS[facts.system]}"),
+        ("Method", _method(facts)),
         ("Corpus", CORPORA.get(facts.corpus, facts.corpus)),
         ("Protocol", f"{facts.split.protocol}: {protocol(facts)}"),
         ("Folds", f"{len({*run.main.fold})}, {len(run.main)} test clips in all"),
@@ -111,6 +113,27 @@ def flags(run: Run) -> Sequence[tuple[str, str]]:
         ("Emotions", ", ".join(f"{emotion} {count}" for emotion, count in counts.items())),
         ("Weights", f"audio {facts.audio_weights}, detector {facts.detector_weights}"),
     ]
+
+
+def _reads_embeddings(system: str) -> bool:
+    return not system.startswith("visual") and system not in END_TO_END
+
+
+def _method(facts: Facts) -> str:
+    """The switches that matter to the system."""
+    method, said = facts.method, []
+    if _reads_embeddings(facts.system):
+        said.append(f"{'with' if method.handcrafted else 'without'} hand-crafted features")
+    if facts.system.endswith("faster_rcnn"):
+        loss = {"kl": "KL", "smooth_l1": "smooth L1"}[method.box_loss]
+        said += [
+            f"{method.backbone} detector, {loss} box loss",
+            "variance voting" if method.voting else "NMS alone",
+            "frames weighted by speech" if method.speech_weighting else "all frames alike",
+        ]
+    if facts.system == "av_faster_rcnn":
+        said.append("joint training" if method.joint else "staged training")
+    return ", ".join(said) or "as published"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -36,8 +36,8 @@ COLUMNS = (
     *(f"{name}{part}" for name in SCORES for part in ("", "_low", "_high", "_sd")),
     *("chance", "majority", "paper_accuracy"),
     *("gain", "gain_low", "gain_high", "mcnemar_p", "holm_p"),
-    *("audio", "visual", "best_branch", "over_best", "over_best_low", "over_best_high"),
-    "over_best_worst_seed",
+    *("unpooled", "weights", "audio", "visual", "best_branch"),
+    *("over_best", "over_best_low", "over_best_high", "over_best_worst_seed"),
     *("speaker_min", "speaker_max", "speaker_sd", "ece", "nll", "brier"),
     *("trained", "total", "train_s", "infer_ms", "stand_ins"),
 )
@@ -202,6 +202,8 @@ def _branches(pooled: Pooled) -> Row:
     gain = drawn["av"].minus(drawn[best], accuracy)
     by_seed = [av - other for av, other in zip(each["av"], each[best], strict=True)]
     return {
+        "unpooled": pooled.unpooled,
+        "weights": json.dumps({e: round(w, 2) for e, w in pooled.weights.items()}),
         "audio": float(np.mean(each["audio"])),
         "visual": float(np.mean(each["visual"])),
         "best_branch": best,

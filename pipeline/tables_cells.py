@@ -8,23 +8,30 @@ from pipeline.ablations import BOX_SCORES, GRID, REFERENCES
 from pipeline.published import PAPER_TEST_CLIPS
 from pipeline.report_figures import LABELS
 from pipeline.report_words import CORPORA
-from pipeline.tables import OURS, Row
+from pipeline.tables import OURS, RECALL, SPEAKER, Row
 
 UNKNOWN = "n/a"
 
+LETTERS = 3
+"""Of a speaker's or an emotion's name above a narrow column."""
+
 SCORE_NOTE = (
     "Means over seeds in percent, 95% intervals of that mean (bootstrap by clip within speaker) "
-    "and the standard deviation over seeds. Gains are in points of WA, row minus reference, on the "
+    "and the standard deviation over seeds. Macro F1's interval is that of all seeds' predictions "
+    "taken together. Gains are in points of WA, row minus reference, on the "
     "same clips. p: exact McNemar test of the first seed; Holm's correction counts the rows."
 )
 FUSION_NOTE = (
-    "Accuracy in percent, means over seeds; gains in points on the same clips. A system that "
+    "Accuracy in percent, means over seeds; gains in points on the same clips. The fused answer "
+    "weighs the fused network, audio and visual branch (in this order) by what they are worth on "
+    "training clips held out; `Network alone` is the fused network without that. A system that "
     "learns one network for sound and image has no branches to compare with."
 )
 COST_NOTE = (
     "Training: seconds a fold in one thread, with the trainings on its inner folds. "
-    "Inference: milliseconds a clip from inputs in memory. The stages before are in neither: PANNs "
-    "embeddings and face detection."
+    "Inference: milliseconds a clip from inputs in memory. PANNs embeddings and the face detector "
+    "of the stages before are in none of the columns, nor is the time of a frozen published trunk, "
+    "whose outputs are computed once."
 )
 SEED_NOTE = (
     "Seeds vary the training of the system. The split, the audio embeddings and each fold's face "
@@ -60,11 +67,15 @@ def systems(rows: Sequence[Row]) -> Table:
 
 def fusion(rows: Sequence[Row]) -> Table:
     """Fused systems beside the branches that they fuse."""
-    head = ["System", "Fused", "Audio", "Visual", "Gain over the better", "Worst seed"]
+    head = [
+        *("System", "Fused", "Network alone", "Audio", "Visual", "Weights"),
+        *("Gain over the better", "Worst seed"),
+    ]
     body = [
         [
             str(row["system"]),
-            *(share(row, name) for name in ("accuracy", "audio", "visual")),
+            *(share(row, name) for name in ("accuracy", "unpooled", "audio", "visual")),
+            _weights(row),
             points(row, "over_best"),
             f"{100 * number(row, 'over_best_worst_seed'):+.1f}",
         ]
@@ -72,6 +83,20 @@ def fusion(rows: Sequence[Row]) -> Table:
         if row.get("best_branch")
     ]
     return Table(head, body)
+
+
+def short(column: str) -> str:
+    """An emotion's first letters, a speaker's last: numbered speakers differ there."""
+    if column.startswith(SPEAKER):
+        return column.removeprefix(SPEAKER)[-LETTERS:]
+    return column.removeprefix(RECALL)[:LETTERS]
+
+
+def shares(rows: Sequence[Row], prefix: str) -> Table:
+    """Accuracy by speaker or recall by emotion, in percent; `prefix` is that of the columns."""
+    columns = [key for key in rows[0] if key.startswith(prefix)]
+    body = [[str(row["system"]), *(share(row, key) for key in columns)] for row in rows]
+    return Table(["System", *(key.removeprefix(prefix) for key in columns)], body)
 
 
 def costs(rows: Sequence[Row]) -> Table:
@@ -215,6 +240,12 @@ def _system(row: Row, marks: Mapping[str, int]) -> list[str]:
         points(row, "gain"),
         *(probability(row, name) for name in ("mcnemar_p", "holm_p")),
     ]
+
+
+def _weights(row: Row) -> str:
+    """Of the experts, as av / audio / visual."""
+    weights = json.loads(str(row.get("weights") or "{}"))
+    return " / ".join(f"{weight:.2f}" for weight in weights.values())
 
 
 def _counted(count: object, what: str) -> str:

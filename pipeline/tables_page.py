@@ -35,9 +35,6 @@ WIDEST = 12
 
 GREEK = ("\N{GREEK SMALL LETTER ALPHA}", "\N{GREEK SMALL LETTER BETA}")
 
-LETTERS = 3
-"""Of a speaker's or an emotion's name above a column."""
-
 
 @dataclass(frozen=True, slots=True)
 class Heading:
@@ -166,7 +163,7 @@ def _shares(done: Mapping[str, Sequence[Row]]) -> Content:
             columns = [key for key in rows[0] if key.startswith(prefix) and _known(rows, key)]
             if 1 < len(columns) <= WIDEST:
                 shares = np.array([[_value(row, key) for key in columns] for row in rows])
-                labels = [key.removeprefix(prefix)[:LETTERS] for key in columns]
+                labels = [cells.short(key) for key in columns]
                 chart = charts.heat_map(f"{words} {name}", systems, labels, shares)
                 maps.append((f"{words}, {name}", chart))
     return {"maps": maps, "spreads": [(name, _spreads(rows)) for name, rows in done.items()]}
@@ -206,7 +203,7 @@ def _grids(rows: Sequence[Row]) -> list[tuple[str, Any]]:
     drawn = []
     for name, title, figure_of in (
         ("accuracy", "Accuracy", charts.in_percent),
-        ("nll", "NLL in nats, less is better", "{:.2f}".format),
+        ("nll", "NLL in nats, less is better", "{:.3f}".format),
     ):
         found = {row["variant"]: _value(row, name) for row in rows}
         values = np.array([[found[f"alpha {a:g}, beta {b:g}"] for b in GRID] for a in GRID])

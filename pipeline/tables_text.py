@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline import tables_cells as cells
 from pipeline.ablations import BOXES, GRID_STUDY, STUDIES
 from pipeline.atomic import atomic_write
-from pipeline.tables import Row
+from pipeline.tables import RECALL, SPEAKER, Row
 from pipeline.tables_cells import Table
 
 
@@ -73,6 +73,8 @@ def _protocol(rows: Sequence[Row]) -> list[str]:
     if fused.body:
         lines += ["### Fused against the better branch", "", *markdown(fused)]
         lines += [cells.FUSION_NOTE, ""]
+    for prefix, title in ((SPEAKER, "Accuracy by speaker"), (RECALL, "Recall by emotion")):
+        lines += [f"### {title}", "", *markdown(cells.shares(done, prefix))]
     return [*lines, "### Cost", "", *markdown(cells.costs(done)), cells.COST_NOTE, ""]
 
 

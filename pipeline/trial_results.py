@@ -34,6 +34,8 @@ class Pooled:
         train_s: mean seconds to train and calibrate for one fold, in one thread.
         infer_ms: mean milliseconds a clip from inputs in memory to logits.
         stand_ins: what stands in for published parts, a sentence each.
+        unpooled: accuracy of the headline branch's network alone, mean over seeds.
+        weights: of the headline branch's experts, mean over seeds; empty without calibration.
     """
 
     seeds: Mapping[int, Mapping[str, Predictions]]
@@ -42,6 +44,8 @@ class Pooled:
     train_s: float
     infer_ms: float
     stand_ins: tuple[str, ...]
+    unpooled: float
+    weights: Mapping[str, float]
 
     @property
     def headline(self) -> str:
@@ -82,6 +86,7 @@ def read_pooled(folders: Mapping[int, Path]) -> Pooled:
     first = next(iter(seeds.values()))
     for branch in first:
         require_aligned({str(s): one[branch] for s, one in seeds.items()}, "seeds of a trial")
+    main = headline(first)
     facts = [json.loads((f / FACTS).read_text(encoding="utf-8")) for f in folders.values()]
     return Pooled(
         seeds,
@@ -90,6 +95,8 @@ def read_pooled(folders: Mapping[int, Path]) -> Pooled:
         fmean(fact["train_s"] for fact in facts),
         fmean(fact["infer_ms"] for fact in facts),
         tuple(facts[0]["stand_ins"]),
+        fmean(fact["before_pooling"][main]["accuracy"] for fact in facts),
+        {expert: fmean(fact["pool"][expert] for fact in facts) for expert in facts[0]["pool"]},
     )
 
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import yaml
+
 from models.audio import AudioParams
 from models.baselines.params import BaselineParams
 from models.bench import Bench, require_products
@@ -11,12 +13,16 @@ from models.fusion import FusionParams, LossParams
 from models.systems import Settings
 from models.visual import VisualParams
 from pipeline.clips import read_clips
+from pipeline.errors import CorpusError
 from pipeline.inner_folds import CalibrateParams
-from pipeline.params import load_section
+from pipeline.params import PARAMS_FILE, load_section, read_params
 from pipeline.splits import SplitParams
 
 DATA, RESULTS = Path("data"), Path("results")
 """As in `dvc.yaml`."""
+
+PRODUCERS = ("demo", "extract", "resample", "annotate", "embed")
+"""Stages whose products all trials read."""
 
 
 def load_bench() -> Bench:
@@ -24,9 +30,10 @@ def load_bench() -> Bench:
 
     Raises:
         ParamsError: a value is refused.
-        CorpusError: no clips are indexed yet.
+        CorpusError: no clips are indexed yet, or the products are not those of `params.yaml`.
     """
     require_products(DATA, ("clips.csv",))
+    _require_current(Path("dvc.lock"))
     settings = Settings(
         load_section("audio", AudioParams),
         load_section("visual", VisualParams),
@@ -42,3 +49,19 @@ def load_bench() -> Bench:
         load_section("detector", DetectorParams),
         RESULTS / "tables",
     )
+
+
+def _require_current(lock: Path) -> None:
+    """Refuse products of another corpus or other settings than `params.yaml` names now."""
+    if not lock.is_file():
+        return  # made without DVC
+    params = read_params()
+    stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
+    for stage in PRODUCERS:
+        made_with = stages.get(stage, {}).get("params", {}).get(str(PARAMS_FILE), {})
+        for section, values in made_with.items():
+            if section not in ("system", "split") and params.get(section) != values:
+                raise CorpusError(
+                    f"data: `{stage}` last ran with another section `{section}` than params.yaml "
+                    "now has; run `dvc repro` first"
+                )

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 import yaml
 
+from pipeline.errors import ParamsError
 from stages.entry import configure_logging, with_boundary
 
 STAGES = {
@@ -53,7 +54,10 @@ def _add_stage(name: str, summary: str) -> None:
 
 def _usual_paths(stage: str) -> list[str]:
     """Arguments of a stage's command in `dvc.yaml`: `python -m stages.<name> <paths>`."""
-    content = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
+    try:
+        content = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ParamsError("dvc.yaml: no such file; run from the project's folder") from error
     command: str = content["stages"][stage]["cmd"]
     return command.split()[3:]
 

@@ -13,7 +13,7 @@ from models.detector import DetectorParams
 from pipeline.clips import read_clips
 from pipeline.inner_folds import CalibrateParams, all_inner_folds
 from pipeline.params import load_section
-from pipeline.progress import closing
+from pipeline.progress import closing, figure
 from pipeline.splits import SplitParams, make_folds
 from stages.entry import run
 
@@ -42,7 +42,7 @@ def main(voc: Path, clips: Path, truth: Path, results: Path, face_features: Path
         "detect",
         f"{len(folds)} folds, {len(inner)} inner folds, {metrics['frames']} test frames, "
         f"{metrics['frames_without_detection']} without a detection, "
-        f"mean IoU {metrics['mean_iou']:.3f}, AP90 {metrics['ap90']:.3f}",
+        f"mean IoU {figure(metrics['mean_iou'])}, AP90 {figure(metrics['ap90'])}",
         started,
     )
 

@@ -95,6 +95,7 @@ def apply_preset(
         changes["corpus"]["root"] = str(root)
     elif changes["corpus"]["root"] is None:
         raise ParamsError(f"preset {name}: say where the corpus lies: --root DIR")
+    read_params(path)  # refuses what is no YAML
     params = yaml.load(path.read_text(encoding="utf-8"))
     changed = _merge(params, changes, str(source))
     _align_comments(params)

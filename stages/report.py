@@ -2,7 +2,7 @@
 
 Reads the clips, what annotation, detector and fusion measured, and the stored frames; writes
 `results/report.html` and `results/overview.png`. Params: `system`, `corpus`, `split`, `embed`,
-`detector`.
+`detector`, `audio`, `visual`, `fusion`.
 """
 
 import time

@@ -98,7 +98,8 @@ def test_a_corpus_of_one_modality_runs_its_systems(project, modalities, system, 
     kept = (project / "params.yaml").read_text()
     try:
         set_params(project, {"corpus": {"modalities": modalities}})
-        assert "needs" in dvc(project, "repro", code=255)
+        output = dvc(project, "repro", code=255)
+        assert "needs" in output and stages_run(output) == ["extract"]
         set_params(project, {"system": system})
         dvc(project, "repro")
     finally:

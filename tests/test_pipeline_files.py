@@ -1,15 +1,18 @@
 """dvc.yaml, params.yaml and the presets against the code that they speak of."""
 
 import ast
+import csv
 import re
 import shutil
 
 import pytest
 import yaml
 from import_closure import PACKAGES, ROOT, closure, imported_modules
+from typer.testing import CliRunner
 
 from pipeline.errors import ParamsError
 from stages.cli import STAGES as COMMANDS
+from stages.cli import app
 from stages.presets import SECTIONS, apply_preset, check_params
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
@@ -113,3 +116,26 @@ def test_every_section_is_known(project):
     path.write_text(path.read_text() + "fusoin: {}\n")
     with pytest.raises(ParamsError, match="fusoin: unknown section"):
         check_params()
+
+
+def test_a_preset_refuses_params_that_are_no_yaml(project):
+    (project / "params.yaml").write_text("loss: {alpha: 1")
+    with pytest.raises(ParamsError, match="not valid YAML"):
+        apply_preset("demo", None)
+
+
+def test_a_stage_called_elsewhere_names_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ParamsError, match="run from the project's folder"):
+        CliRunner().invoke(app, ["extract"], catch_exceptions=False)
+
+
+def test_folds_csv_deals_the_demo_corpus():
+    """Without it `split.protocol=folds` would have nothing to run on."""
+    folds = {
+        row["clip_id"]: row["fold"]
+        for row in csv.DictReader((ROOT / "folds.csv").read_text().splitlines())
+    }
+    assert len(folds) == 112 and len(set(folds.values())) == 3
+    by_fold = {fold: {i[3:-2] for i in folds if folds[i] == fold} for fold in folds.values()}
+    assert all(len(letters) == 7 for letters in by_fold.values())

@@ -175,9 +175,9 @@ class FaceCrops:
         return np.full((1, 1, 3), GREY, np.uint8)
 
     def _box(self, clip_id: str, index: int) -> voc.Box | None:
-        annotation = voc.read(self._folder / "Annotations" / f"{frame_name(clip_id, index)}.xml")
-        faces = [item for item in annotation.objects if item.name == voc.FACE and item.primary]
-        return max((face.box for face in faces), key=lambda box: box.area, default=None)
+        path = self._folder / "Annotations" / f"{frame_name(clip_id, index)}.xml"
+        face = voc.read(path).speaker_face
+        return face.box if face else None
 
 
 def _pictures(

@@ -106,7 +106,8 @@ def test_trials_are_trained_once_whatever_asks_for_them(tmp_path, counted):
     pooled = read_pooled({0: finished.folders[first], 1: finished.folders[other]})
     assert len(pooled.main) == 4 and pooled.trained == pooled.total > 0
     facts = json.loads((finished.folders[first] / FACTS).read_text())
-    assert facts["pools"]["paper"]["audio"]["audio"] > 0 and facts["infer_ms"] > 0
+    assert facts["pool"]["audio"] > 0 and facts["infer_ms"] > 0
+    assert set(pooled.weights) == {"audio"} and 0 <= pooled.unpooled <= 1
 
 
 def test_a_changed_product_is_trained_anew(tmp_path, counted):

@@ -10,13 +10,15 @@ import numpy as np
 
 from pipeline.clips import EMOTIONS, ClipRecord, Reject, frame_name, write_clips, write_quarantine
 from pipeline.predictions import Predictions, write_predictions
-from pipeline.report_data import Facts, Sources
+from pipeline.report_data import Facts, Method, Sources
 from pipeline.splits import SplitParams
 
 KINDS = EMOTIONS[:7]
 SPEAKERS = ("DC", "JE", "JK", "KL")
 TAKES = 4
 WIDTH, HEIGHT = 320, 256
+
+METHOD = Method(True, True, "resnet18_light", "kl", voting=True, joint=False)
 
 
 @dataclass
@@ -67,7 +69,7 @@ def make_run(root: Path, system: str = "av_faster_rcnn", corpus: str = "demo") -
     split = SplitParams(
         protocol="paper", test_per_emotion=10, text_groups=5, folds_csv=Path("folds.csv"), seed=0
     )
-    return FakeRun(root, sources, Facts(system, corpus, split, "untrained", "untrained"))
+    return FakeRun(root, sources, Facts(system, corpus, split, "untrained", "untrained", METHOD))
 
 
 def _branches(records, system, generator):

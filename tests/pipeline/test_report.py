@@ -183,7 +183,11 @@ def test_stage_writes_page_and_picture(tmp_path, fake, monkeypatch, capsys):
     params = {
         "system": fake.facts.system, "corpus": {"name": "demo"},
         "split": fake.facts.split.model_dump(mode="json"),
-        "embed": {"weights": "untrained"}, "detector": {"weights": "untrained"},
+        "embed": {"weights": "untrained"}, "audio": {"handcrafted": True},
+        "detector": {
+            "weights": "untrained", "backbone": "resnet50", "box_loss": "kl", "voting": False
+        },
+        "visual": {"speech_weighting": False}, "fusion": {"joint": False},
     }  # fmt: skip
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     monkeypatch.chdir(tmp_path)
@@ -193,7 +197,9 @@ def test_stage_writes_page_and_picture(tmp_path, fake, monkeypatch, capsys):
         source.predictions, source.history, source.metrics, out, overview,
     )  # fmt: skip
     assert capsys.readouterr().out.startswith("report: 112 test clips")
-    assert "stroke-dasharray" in out.read_text(encoding="utf-8")
+    page = out.read_text(encoding="utf-8")
+    assert "stroke-dasharray" in page
+    assert "resnet50 detector, KL box loss, NMS alone, all frames alike, staged training" in page
     width, height = struct.unpack(">II", overview.read_bytes()[16:24])
     assert width > 2 * height > 800
 

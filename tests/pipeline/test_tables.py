@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from fake_run import METHOD
 
 from pipeline import ablations, tables
 from pipeline.ablations import BoxScores, box_rows, study_rows
@@ -37,7 +38,7 @@ CLIPS = 28
 TRUTH = np.arange(CLIPS) % len(KINDS)
 DEMO = Origin("demo", "untrained")
 SPLIT = SplitParams(protocol="paper", test_per_emotion=4, text_groups=2, folds_csv="x", seed=0)
-FACTS_OF_RUN = Facts(OURS, "demo", SPLIT, "untrained", "untrained")
+FACTS_OF_RUN = Facts(OURS, "demo", SPLIT, "untrained", "untrained", METHOD)
 
 
 def guesses(predicted, fold="paper"):
@@ -56,7 +57,8 @@ def wrong_on(clips):
 
 
 def pooled(*seeds, stand_ins=()):
-    return Pooled(dict(enumerate(seeds)), 10_000, 90_000, 1.5, 0.25, stand_ins)
+    seeds = dict(enumerate(seeds))
+    return Pooled(seeds, 10_000, 90_000, 1.5, 0.25, stand_ins, 0.5, {"av": 0.25, "audio": 1.0})
 
 
 @pytest.fixture
@@ -167,10 +169,15 @@ def test_pooled_trials_are_read_back(tmp_path):
         folder = tmp_path / str(seed)
         folder.mkdir()
         write_predictions(folder / PREDICTIONS, {"audio": wrong_on([seed])})
-        facts = {"trained": 1, "total": 2, "train_s": seed, "infer_ms": 1.0, "stand_ins": ["X."]}
+        facts = {
+            **{"trained": 1, "total": 2, "train_s": seed, "infer_ms": 1.0, "stand_ins": ["X."]},
+            "before_pooling": {"audio": {"accuracy": seed}},
+            "pool": {"audio": 1.0 + seed},
+        }
         (folder / FACTS).write_text(json.dumps(facts))
     found = read_pooled({seed: tmp_path / str(seed) for seed in (0, 1)})
     assert (found.train_s, found.stand_ins, found.headline) == (0.5, ("X.",), "audio")
+    assert (found.unpooled, found.weights) == (0.5, {"audio": 1.5})
     assert {*found.main.fold} == {"paper#0", "paper#1"}
 
 
@@ -197,7 +204,7 @@ def test_markdown_tables_are_rectangular_and_open_with_the_notice(rows):
                 cells = cells if before.startswith("|") else line.count("|")
                 assert line.count("|") == cells
     text = "\n".join(tables_text(rows, []))
-    assert "94.6 [" in text and "| 63.1 |" in text
+    assert "| 0.25 / 1.00 |" in text and "94.6 [" in text and "| 63.1 |" in text
     assert "1. av_dnn, av_cnn: X for Y." in text and "| av_cnn (1) |" in text
     assert "visual_cnn is absent: system visual_cnn needs video" in text
 

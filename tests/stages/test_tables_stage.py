@@ -1,3 +1,4 @@
+import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from pipeline import cache
 from pipeline.clips import ClipRecord, write_clips
 from pipeline.errors import CorpusError, ParamsError
 from stages.cli import app
+from stages.tables import main
 
 AUDIO = "audio_wavegram_logmel"
 
@@ -54,6 +56,13 @@ def avemo(*arguments):
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
+
+
+def test_products_of_other_settings_are_refused(project):
+    lock = {"stages": {"extract": {"params": {"params.yaml": {"corpus": {"name": "savee"}}}}}}
+    (project / "dvc.lock").write_text(json.dumps(lock))
+    with pytest.raises(CorpusError, match="`extract` last ran with another section `corpus`"):
+        main([AUDIO], [], 1)
 
 
 def test_tables_and_ablations_fill_one_page(project):
