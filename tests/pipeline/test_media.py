@@ -1,3 +1,4 @@
+import signal
 import subprocess
 
 import numpy as np
@@ -7,7 +8,7 @@ from tiny_media import cut, make_sound, make_video
 
 from pipeline.clips import Clip
 from pipeline.errors import MediaError
-from pipeline.ffmpeg import find_ffmpeg
+from pipeline.ffmpeg import find_ffmpeg, run_ffmpeg
 from pipeline.media import ExtractJob, ExtractParams, extract_clip, read_record
 
 PARAMS = ExtractParams(
@@ -137,3 +138,16 @@ def test_a_clip_trimmed_without_recoding_is_whole(tmp_path):
     command = [find_ffmpeg().executable, "-nostdin", "-v", "error", "-ss", "1.4", "-i", str(long)]
     subprocess.run([*command, "-c", "copy", str(trimmed)], check=True)
     assert extract(tmp_path / "out", trimmed).duration_s == pytest.approx(0.6, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("signal_number", "error"), [(signal.SIGSEGV, MediaError), (signal.SIGTERM, OSError)]
+)
+def test_a_recording_that_crashes_ffmpeg_is_bad_but_an_ended_ffmpeg_is_not(
+    tmp_path, monkeypatch, signal_number, error
+):
+    done = subprocess.CompletedProcess([], -signal_number, "", "")
+    find_ffmpeg()
+    monkeypatch.setattr(subprocess, "run", lambda *arguments, **more: done)
+    with pytest.raises(error, match=r"^a\.avi: "):
+        run_ffmpeg([], tmp_path, "a.avi")
