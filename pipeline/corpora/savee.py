@@ -15,6 +15,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.cache import file_digest
 from pipeline.corpora.index import Index, Label, Naming, index_folder, kind_of
 from pipeline.errors import CorpusError
 
@@ -104,21 +105,29 @@ def sentence_id(code: str, number: int) -> str:
 
 
 def compare_with_manifest(root: Path) -> None:
-    """Warn where files differ in number or size from `manifest.tsv`, if the corpus holds one."""
+    """Warn where files are not those of `manifest.tsv`, if the corpus holds one.
+
+    Raises:
+        CorpusError: the manifest lacks a column.
+    """
     manifest = root / MANIFEST
     if not manifest.is_file():
         return
     with manifest.open(newline="", encoding="utf-8") as stream:
-        expected = {
-            row["path"]: int(row["bytes"]) for row in csv.DictReader(stream, delimiter="\t")
-        }
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    try:
+        expected = {row["path"]: row["sha256"] for row in rows}
+    except KeyError as error:
+        raise CorpusError(
+            f"{manifest}: column {error} is missing; expected path, sha256; mend or remove it"
+        ) from error
     missing = [name for name in expected if not (root / name).is_file()]
-    resized = [
+    changed = [
         name
-        for name, size in expected.items()
-        if name not in missing and (root / name).stat().st_size != size
+        for name, digest in expected.items()
+        if name not in missing and file_digest(root / name) != digest
     ]
-    for text, names in (("missing", missing), ("of another size", resized)):
+    for text, names in (("missing", missing), ("of other content", changed)):
         if names:
             logger.warning(
                 "%s: %d of %d files %s, the first is %s; compare your copy with its source",

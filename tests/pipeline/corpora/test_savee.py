@@ -1,4 +1,5 @@
 import collections
+import hashlib
 import logging
 from pathlib import Path
 
@@ -84,10 +85,18 @@ def test_index_joins_picture_sound_and_truth(tmp_path):
 
 
 def test_manifest_differences_are_warnings(tmp_path, caplog):
-    make(tmp_path, ["AudioData/DC/a01.wav"])
+    make(tmp_path, ["AudioData/DC/a01.wav", "AudioData/DC/a03.wav"])
+    same = hashlib.sha256((tmp_path / "AudioData/DC/a03.wav").read_bytes()).hexdigest()
     rows = ["path\tbytes\tsha256", "AudioData/DC/a01.wav\t3\tx", "AudioData/DC/a02.wav\t3\tx"]
+    rows.append(f"AudioData/DC/a03.wav\t0\t{same}")
     (tmp_path / "manifest.tsv").write_text("\n".join(rows))
     with caplog.at_level(logging.WARNING):
-        assert len(index_savee(tmp_path).clips) == 1
-    assert "1 of 2 files missing, the first is AudioData/DC/a02.wav" in caplog.text
-    assert "1 of 2 files of another size" in caplog.text
+        assert len(index_savee(tmp_path).clips) == 2
+    assert "1 of 3 files missing, the first is AudioData/DC/a02.wav" in caplog.text
+    assert "1 of 3 files of other content, the first is AudioData/DC/a01.wav" in caplog.text
+    (tmp_path / "manifest.tsv").write_text("path\tbytes\n")
+    with caplog.at_level(logging.WARNING):
+        index_savee(tmp_path)  # an empty list compares nothing
+    (tmp_path / "manifest.tsv").write_text("path\tbytes\nx\t3")
+    with pytest.raises(CorpusError, match="column 'sha256' is missing"):
+        index_savee(tmp_path)
