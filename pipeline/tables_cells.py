@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pipeline.ablations import BOX_SCORES, GRID, REFERENCES
+from pipeline.progress import figure
 from pipeline.published import PAPER_TEST_CLIPS
 from pipeline.report_figures import LABELS
 from pipeline.report_words import CORPORA
@@ -122,7 +123,7 @@ def variants(rows: Sequence[Row]) -> Table:
         [
             str(row["variant"]),
             *(percent(row, name) for name in ("accuracy", "uar")),
-            nats(row, "nll"),
+            figure(row.get("nll")),
             points(row, "gain"),
             str(row.get("against") or ""),
             *(probability(row, name) for name in ("mcnemar_p", "holm_p")),
@@ -135,7 +136,7 @@ def variants(rows: Sequence[Row]) -> Table:
 
 def grid(rows: Sequence[Row]) -> Table:
     """Mean accuracy and NLL by alpha and beta."""
-    cells = {row["variant"]: f"{share(row, 'accuracy')} / {nats(row, 'nll')}" for row in rows}
+    cells = {row["variant"]: f"{share(row, 'accuracy')} / {figure(row.get('nll'))}" for row in rows}
     body = [
         [f"alpha {alpha:g}", *(cells[f"alpha {alpha:g}, beta {beta:g}"] for beta in GRID)]
         for alpha in GRID
@@ -200,11 +201,6 @@ def percent(row: Row, name: str) -> str:
 def share(row: Row, name: str) -> str:
     """A share in percent."""
     return UNKNOWN if row.get(name) is None else f"{100 * number(row, name):.1f}"
-
-
-def nats(row: Row, name: str) -> str:
-    """A loss with three decimals."""
-    return UNKNOWN if row.get(name) is None else f"{number(row, name):.3f}"
 
 
 def points(row: Row, name: str, decimals: int = 1) -> str:
