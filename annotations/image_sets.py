@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from annotations.objects import FACE
-from pipeline.atomic import atomic_write, replace_folder
+from annotations.voc import FACE
 from pipeline.clips import ClipRecord, frame_name
+from pipeline.files import atomic_write, replace_folder
 from pipeline.splits import Fold
 
 LABELMAP = f"# label:color_rgb:parts:actions\nbackground:0,0,0::\n{FACE}:255,96,0::\n"

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 
 from annotations.faces import detect_faces
-from models.handcrafted import mfcc
-from models.logmel import RATE_HZ
-from models.panns import build
-from models.voting import nms_with_voting
-from pipeline.audio import resample
-from pipeline.corpora.demo_cast import SPEAKERS
-from pipeline.corpora.demo_film import film, pose
-from pipeline.corpora.demo_plan import Knobs, perform
-from pipeline.corpora.demo_score import compose
+from models.audio.front_end import RATE_HZ
+from models.audio.handcrafted import mfcc
+from models.audio.panns import build
+from models.faces.voting import nms_with_voting
+from pipeline.corpora.demo.cast import SPEAKERS
+from pipeline.corpora.demo.film import film, pose
+from pipeline.corpora.demo.plan import Knobs, perform
+from pipeline.corpora.demo.score import compose
+from pipeline.media.sound import resample
 
 REPEATS = 5
 SOUND_S = 4.0

@@ -1,6 +1,6 @@
 """Files of weights: our own as safetensors, foreign pickles without running their code.
 
-Nothing here knows a network: see `models.pretrained` for the published audio networks.
+Nothing here knows a network: see `models.audio.weights` for the published audio networks.
 """
 
 import json
@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from pipeline.atomic import atomic_write
 from pipeline.errors import WeightsError
+from pipeline.files import atomic_write
 
 
 def load_strictly(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

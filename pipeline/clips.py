@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from pipeline.atomic import atomic_write
 from pipeline.errors import CorpusError
+from pipeline.files import write_table
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "calm")
 """Canonical names and order; each corpus maps its own codes to them."""
@@ -77,6 +77,14 @@ class Reject:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Clips sorted by id, and the files that are not usable as one."""
+
+    clips: list[Clip]
+    rejects: list[Reject]
+
+
 def frame_name(clip_id: str, index: int) -> str:
     """File stem of stored frame `index` (0-based; source frame = index * frame_step)."""
     return f"{clip_id}_{index:05d}"
@@ -134,14 +142,3 @@ def write_quarantine(path: Path, rejects: Iterable[Reject]) -> None:
     """Write `data/quarantine.csv`, sorted by clip id."""
     ordered = sorted(rejects, key=lambda reject: (reject.clip_id, reject.file))
     write_table(path, [f.name for f in fields(Reject)], (asdict(r) for r in ordered))
-
-
-def write_table(path: Path, columns: Sequence[str], rows: Iterable[dict[str, object]]) -> None:
-    """Write rows as CSV with a header, atomically and with Unix line ends."""
-    with (
-        atomic_write(path) as part,
-        part.open("w", newline="", encoding="utf-8") as stream,
-    ):
-        writer = csv.DictWriter(stream, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

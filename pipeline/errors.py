@@ -9,7 +9,7 @@
     └── TrainingError     a network cannot be trained as asked
 
 A message is one line and says where, what was got, what was expected, and the remedy.
-Stages catch `AvemoError` at one boundary (`stages.entry`); anything else is a bug and keeps
+Stages catch `AvemoError` at one boundary (`stages.cli.boundary`); anything else is a bug and keeps
 its traceback.
 """
 

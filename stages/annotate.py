@@ -14,17 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from annotations.agreement import describe, measure, read_truth
-from annotations.annotate import AnnotateParams
-from annotations.checksums import write_checksums
-from annotations.corpus import annotate_corpus, count_faces, write_speech
+from annotations.annotate import AnnotateParams, annotate_corpus, count_faces, write_speech
 from annotations.image_sets import write_image_sets, write_labelmap
-from pipeline.atomic import atomic_write
 from pipeline.clips import ClipRecord, read_clips
 from pipeline.errors import CorpusError
+from pipeline.files import atomic_write, write_checksums
 from pipeline.params import load_section
-from pipeline.progress import closing
 from pipeline.splits import Fold, SplitParams, make_folds
-from stages.entry import run
+from pipeline.work.progress import closing
+from stages.cli.boundary import run
 
 log = logging.getLogger(__name__)
 

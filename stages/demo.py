@@ -6,11 +6,11 @@ Inputs: none. Outputs: `data/demo`. Params: `corpus`, `demo`.
 import time
 from pathlib import Path
 
-from pipeline.corpora import CorpusParams
-from pipeline.corpora.demo import DemoParams, build, build_nothing
+from pipeline.corpora.corpus import CorpusParams
+from pipeline.corpora.demo.corpus import DemoParams, build, build_nothing
 from pipeline.params import load_section
-from pipeline.progress import closing
-from stages.entry import run
+from pipeline.work.progress import closing
+from stages.cli.boundary import run
 
 
 def main(out: Path) -> None:

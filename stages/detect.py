@@ -8,14 +8,13 @@ history, metrics), `data/face_features`. Params: `detector`, `split`, `calibrate
 import time
 from pathlib import Path
 
-from models.detect import DetectPaths, detect
-from models.detector import DetectorParams
+from models.faces.detector import DetectorParams
+from models.faces.folds import DetectPaths, detect
 from pipeline.clips import read_clips
-from pipeline.inner_folds import CalibrateParams, all_inner_folds
 from pipeline.params import load_section
-from pipeline.progress import closing, figure
-from pipeline.splits import SplitParams, make_folds
-from stages.entry import run
+from pipeline.splits import CalibrateParams, SplitParams, all_inner_folds, make_folds
+from pipeline.work.progress import closing, figure
+from stages.cli.boundary import run
 
 
 def main(voc: Path, clips: Path, truth: Path, results: Path, face_features: Path) -> None:

@@ -7,12 +7,12 @@ vector by network or feature name; no file for a clip without sound. Params: `em
 import time
 from pathlib import Path
 
-from models.embedding import EmbedParams, embed_clip, make_jobs, write_embeddings
-from pipeline.cache import ClipCache
+from models.audio.embed import EmbedParams, embed_clip, make_jobs, write_embeddings
 from pipeline.clips import read_clips
 from pipeline.params import load_section
-from pipeline.progress import closing
-from stages.entry import run
+from pipeline.work.cache import ClipCache
+from pipeline.work.progress import closing
+from stages.cli.boundary import run
 
 
 def main(audio: Path, clips: Path, embeddings: Path) -> None:

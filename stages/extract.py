@@ -9,15 +9,15 @@ Params: `corpus`, `extract`, and `system`, so that one that the corpus cannot se
 import time
 from pathlib import Path
 
-from pipeline.atomic import publish
 from pipeline.clips import write_clips, write_quarantine
-from pipeline.corpora import CorpusParams, index_corpus
-from pipeline.extraction import extract_corpus, judge, products_in
-from pipeline.media import FRAMES, SOUND, ExtractParams
-from pipeline.modalities import require_modalities
+from pipeline.corpora.corpus import CorpusParams, index_corpus
+from pipeline.files import publish
+from pipeline.media.decode import FRAMES, SOUND, ExtractParams
+from pipeline.media.extract import extract_corpus, judge, products_in
 from pipeline.params import load_section, load_system
-from pipeline.progress import closing
-from stages.entry import run
+from pipeline.systems import require_modalities
+from pipeline.work.progress import closing
+from stages.cli.boundary import run
 
 
 def main(clips_csv: Path, quarantine_csv: Path, frames: Path, sound: Path, truth: Path) -> None:
@@ -26,7 +26,7 @@ def main(clips_csv: Path, quarantine_csv: Path, frames: Path, sound: Path, truth
     corpus = load_section("corpus", CorpusParams)
     params = load_section("extract", ExtractParams)
     index = index_corpus(corpus)
-    extraction = extract_corpus(index, corpus, params)
+    extraction = extract_corpus(index, corpus.modalities, params)
     # first of all, so that it can be read when the stage fails
     write_quarantine(quarantine_csv, extraction.rejects)
     judge(extraction, params.max_bad_fraction)

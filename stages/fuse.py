@@ -10,23 +10,22 @@ import json
 import time
 from pathlib import Path
 
-from models.audio import AudioParams
-from models.baselines.params import BaselineParams
-from models.data import Store
-from models.experiment import before_pooling, gather, mean_pool, run_folds, save_networks
-from models.fusion import FusionParams, LossParams
-from models.systems import Settings
-from models.visual import VisualParams
-from pipeline.calibration import PredictParams
+from models.fusion.branches import AudioParams, VisualParams
+from models.fusion.network import FusionParams, LossParams
+from models.systems.baselines.params import BaselineParams
+from models.systems.evaluate import before_pooling, gather, mean_pool, run_folds, save_networks
+from models.systems.inputs import Store
+from models.systems.makers import Settings
 from pipeline.clips import read_clips
-from pipeline.inner_folds import CalibrateParams
-from pipeline.metrics import summarise, summarise_plainly
+from pipeline.files import write_json
 from pipeline.params import load_section, load_system
-from pipeline.predictions import headline, write_predictions
-from pipeline.progress import closing
-from pipeline.results import write_history, write_json, write_plots
-from pipeline.splits import SplitParams, make_folds
-from stages.entry import run
+from pipeline.scores.calibration import PredictParams
+from pipeline.scores.metrics import summarise, summarise_plainly
+from pipeline.scores.predictions import headline, write_predictions
+from pipeline.scores.results import write_history, write_plots
+from pipeline.splits import CalibrateParams, SplitParams, make_folds
+from pipeline.work.progress import closing
+from stages.cli.boundary import run
 
 
 def main(data: Path, results: Path) -> None:

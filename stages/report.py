@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 from annotations import voc as voc_files
-from pipeline.frames import Corners, FaceOf
-from pipeline.overview import overview_figure
-from pipeline.progress import closing
-from pipeline.report import write_report
-from pipeline.report_data import Facts, Sources, read_run
-from stages.entry import run
+from pipeline.report.frames import Corners, FaceOf
+from pipeline.report.overview import overview_figure
+from pipeline.report.page import write_report
+from pipeline.report.run import Facts, Sources, read_run
+from pipeline.work.progress import closing
+from stages.cli.boundary import run
 
 
 def main(

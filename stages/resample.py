@@ -9,14 +9,14 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from pipeline.atomic import publish
-from pipeline.audio import ResampleJob, ResampleParams, resample_clip
-from pipeline.cache import ClipCache, Job
 from pipeline.clips import read_clips
 from pipeline.errors import CorpusError
+from pipeline.files import publish
+from pipeline.media.sound import ResampleJob, ResampleParams, resample_clip
 from pipeline.params import load_section
-from pipeline.progress import closing
-from stages.entry import run
+from pipeline.work.cache import ClipCache, Job
+from pipeline.work.progress import closing
+from stages.cli.boundary import run
 
 
 def main(sound: Path, clips_csv: Path, out: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from pipeline.ffmpeg import find_ffmpeg
+from pipeline.media.ffmpeg import find_ffmpeg
 
 TONE_HZ = 440
 

@@ -13,7 +13,8 @@ Source: Cao et al. (2014), IEEE Transactions on Affective Computing 5(4).
 import re
 from pathlib import Path
 
-from pipeline.corpora.index import Index, Label, Naming, index_folder, kind_of
+from pipeline.clips import Index
+from pipeline.corpora.index import Label, Naming, index_folder, kind_of
 from pipeline.errors import CorpusError
 
 EMOTION_OF = {

@@ -20,8 +20,8 @@ ids become file names later and are written in `[A-Za-z0-9_-]`.
 import csv
 from pathlib import Path
 
-from pipeline.clips import EMOTIONS, Clip, Reject
-from pipeline.corpora.index import Index, Label, Naming, clean_id, index_folder, kind_of
+from pipeline.clips import EMOTIONS, Clip, Index, Reject
+from pipeline.corpora.index import Label, Naming, clean_id, index_folder, kind_of
 from pipeline.errors import CorpusError
 
 TABLE = "clips.csv"

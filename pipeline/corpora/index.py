@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.clips import Clip, Reject
+from pipeline.clips import Clip, Index, Reject
 from pipeline.errors import CorpusError
 
 SOUND_SUFFIXES = frozenset(
@@ -23,14 +23,6 @@ VIDEO_SUFFIXES = frozenset(
 )
 SKIPPED_FOLDERS = frozenset({"truth", "__MACOSX"})
 """Never recordings: ground truth beside a corpus, and what macOS leaves in archives."""
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """Clips sorted by id, and the files that are not usable as one."""
-
-    clips: list[Clip]
-    rejects: list[Reject]
 
 
 @dataclass(frozen=True, slots=True)

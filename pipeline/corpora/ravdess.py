@@ -5,7 +5,7 @@
 
 Modalities 01 (picture and sound), 02 (picture only) and 03 (sound only) of one performance are one
 clip: its picture comes from 01, else 02; its sound from 03, else 01. The silent track of an 02 file
-is not sound: `pipeline.media` drops a silent track of a video.
+is not sound: `pipeline.media.decode` drops a silent track of a video.
 
 Source: Livingstone and Russo (2018), PLoS ONE 13(5), Table 2.
 """
@@ -13,7 +13,8 @@ Source: Livingstone and Russo (2018), PLoS ONE 13(5), Table 2.
 import re
 from pathlib import Path
 
-from pipeline.corpora.index import Index, Label, Naming, index_folder
+from pipeline.clips import Index
+from pipeline.corpora.index import Label, Naming, index_folder
 from pipeline.errors import CorpusError
 
 EMOTION_OF = {

@@ -15,9 +15,10 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.cache import file_digest
-from pipeline.corpora.index import Index, Label, Naming, index_folder, kind_of
+from pipeline.clips import Index
+from pipeline.corpora.index import Label, Naming, index_folder, kind_of
 from pipeline.errors import CorpusError
+from pipeline.files import file_digest
 
 EMOTION_OF = {
     "a": "anger",

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from annotations.box import Box
-from pipeline.corpora.demo_cast import SPEAKERS
-from pipeline.corpora.demo_face import face_box
-from pipeline.corpora.demo_film import film, pose
-from pipeline.corpora.demo_plan import Knobs, perform
-from pipeline.corpora.demo_score import compose
+from pipeline.corpora.demo.cast import SPEAKERS
+from pipeline.corpora.demo.face import face_box
+from pipeline.corpora.demo.film import film, pose
+from pipeline.corpora.demo.plan import Knobs, perform
+from pipeline.corpora.demo.score import compose
 
 SIZE_PX = (320, 256)
 

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from annotations.box import Box
-from annotations.faces import Detection, choose_speaker, detect_faces
+from annotations.faces import Detection, detect_faces
+from annotations.tracks import choose_speaker
 
 
 def seen(x, y, side, score=1.0):

@@ -1,8 +1,7 @@
 from dataclasses import replace
 
 from pipeline.clips import ClipRecord
-from pipeline.inner_folds import CalibrateParams, inner_folds
-from pipeline.splits import Fold
+from pipeline.splits import CalibrateParams, Fold, inner_folds
 
 SPEAKERS = ("DC", "JE", "JK", "KL")
 RECORDS = [

@@ -8,10 +8,10 @@ import pytest
 
 from annotations import voc
 from pipeline.clips import ClipRecord, frame_name, write_clips
-from pipeline.corpora.demo_cast import SPEAKERS
-from pipeline.corpora.demo_film import film, pose, truth_rows
-from pipeline.corpora.demo_plan import Knobs, perform
-from pipeline.corpora.demo_score import compose
+from pipeline.corpora.demo.cast import SPEAKERS
+from pipeline.corpora.demo.film import film, pose, truth_rows
+from pipeline.corpora.demo.plan import Knobs, perform
+from pipeline.corpora.demo.score import compose
 from pipeline.errors import CorpusError
 from stages.annotate import main
 

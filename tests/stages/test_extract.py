@@ -17,7 +17,7 @@ GOOD = ("DC_a01", "DC_d01", "DC_n01")
 def here(tmp_path, monkeypatch):
     """Work in `tmp_path`, in a thread: starting a process takes longer than the rest."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pipeline.cache.open_executor", ThreadPoolExecutor)
+    monkeypatch.setattr("pipeline.work.cache.open_executor", ThreadPoolExecutor)
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from models.checkpoint import load_safetensors
-from pipeline.audio import resampled_length
 from pipeline.clips import EMOTIONS, emotions_of, read_clips
+from pipeline.media.sound import resampled_length
 from stages import annotate, embed, extract, resample
 
 REALDATA = os.environ.get("AVEMO_REALDATA")

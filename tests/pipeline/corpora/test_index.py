@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.corpora import CorpusParams, index_corpus
+from pipeline.corpora.corpus import CorpusParams, index_corpus
 from pipeline.corpora.index import clean_id
 from pipeline.errors import CorpusError
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.corpora import demo_plan
+from pipeline.corpora.demo import plan as demo_plan
 from pipeline.corpora.savee import EMOTION_OF, index_savee, read_name, sentence_id
 from pipeline.errors import CorpusError
 

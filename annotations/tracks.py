@@ -1,0 +1,85 @@
+"""Faces linked over time, and which of them is the speaker's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from annotations.box import Box
+from annotations.faces import Detection
+
+SAME_FACE_IOU = 0.3
+"""Overlap from which boxes of different frames belong to one face. dlib places boxes on a grid of
+about a twelfth of their width, and a talking head moves by less than half a face between frames."""
+
+SAME_SIZE = 0.5
+"""Smallest side ratio at which a face seen after a cut may be the speaker's again."""
+
+
+@dataclass(slots=True)
+class Track:
+    """One face over time: (frame, index among the frame's detections), and its last box."""
+
+    members: list[tuple[int, int]]
+    last: Box
+    area: float
+
+    def add(self, frame: int, index: int, box: Box) -> None:
+        """Append the face's box of a later frame."""
+        self.members.append((frame, index))
+        self.last = box
+        self.area += box.area
+
+    @property
+    def mean_side(self) -> float:
+        """Side of a square of the track's mean area, in pixels."""
+        return float((self.area / len(self.members)) ** 0.5)
+
+    def overlaps(self, other: "Track") -> bool:
+        """Whether the spans of the two tracks share a frame."""
+        first, last = self.members[0][0], self.members[-1][0]
+        return first <= other.members[-1][0] and other.members[0][0] <= last
+
+
+def choose_speaker(frames: Sequence[Sequence[Detection]]) -> list[int | None]:
+    """Choose the speaker's face in each frame by size and temporal continuity.
+
+    Boxes are linked over time where they overlap, also across frames without a face. The face
+    with the largest area summed over the clip is the speaker's; after a cut or a jump further
+    faces of similar size continue it where no chosen face is present.
+
+    Args:
+        frames: detections of each frame of one clip, in time order.
+
+    Returns:
+        Index of the speaker's face among each frame's detections, None where it is not found.
+    """
+    chosen: list[Track] = []
+    for track in sorted(_link(frames), key=lambda track: (-track.area, track.members)):
+        alone = not any(track.overlaps(other) for other in chosen)
+        if not chosen or (alone and track.mean_side >= SAME_SIZE * chosen[0].mean_side):
+            chosen.append(track)
+    path: list[int | None] = [None] * len(frames)
+    for track in chosen:
+        for frame, index in track.members:
+            path[frame] = index
+    return path
+
+
+def _link(frames: Sequence[Sequence[Detection]]) -> list[Track]:
+    """Tracks of all faces: each frame's best-overlapping pairs are joined first."""
+    tracks: list[Track] = []
+    for frame, detections in enumerate(frames):
+        pairs = sorted(
+            (-track.last.iou(detection.box), t, d)
+            for t, track in enumerate(tracks)
+            for d, detection in enumerate(detections)
+        )
+        free_tracks, free = set(range(len(tracks))), set(range(len(detections)))
+        for negative_iou, t, d in pairs:
+            if -negative_iou >= SAME_FACE_IOU and t in free_tracks and d in free:
+                tracks[t].add(frame, d, detections[d].box)
+                free_tracks.remove(t)
+                free.remove(d)
+        for d in sorted(free):
+            box = detections[d].box
+            tracks.append(Track([(frame, d)], box, box.area))
+    return tracks

@@ -1,0 +1,218 @@
+"""Embed the sound of clips: frozen networks and hand-crafted features, one job each.
+
+A job holds one clip and one network or feature, so that a further network costs only itself; and
+one clip is one forward pass in one thread, so that its embedding does not depend on the others.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import soundfile
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from models.audio.front_end import RATE_HZ
+from models.audio.handcrafted import HANDCRAFTED
+from models.audio.panns import SHORTEST, Panns
+from models.audio.weights import Weights, load_network, resolve
+from models.checkpoint import load_safetensors, save_safetensors
+from pipeline.clips import ClipRecord
+from pipeline.errors import CorpusError, MediaError
+from pipeline.files import replace_folder
+from pipeline.params import Section
+from pipeline.work.cache import Job, Products
+
+_PART = "embedding.safetensors"
+_REMEDY = "run `dvc repro -f resample`"
+
+
+class EmbedParams(Section):
+    """Section `embed`."""
+
+    networks: tuple[Literal["Cnn14", "Wavegram_Cnn14", "Wavegram_Logmel_Cnn14"], ...]
+    weights: str = Field(min_length=1)
+    handcrafted: tuple[Literal["mfcc", "log_mfcc"], ...]
+    seed: int = Field(ge=0)
+
+    @field_validator("networks", "handcrafted")
+    @classmethod
+    def _named_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) != len(names):
+            raise ValueError("each name may stand once")
+        return names
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Networks, then features: the keys of a clip's embeddings."""
+        return (*self.networks, *self.handcrafted)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedTask:
+    """One clip and one network or feature; `weights` is None for a hand-crafted feature."""
+
+    wav: Path
+    name: str
+    weights: Weights | None
+
+
+def make_jobs(records: Sequence[ClipRecord], audio: Path, params: EmbedParams) -> list[Job]:
+    """All work of the stage, network by network, so that a worker holds one at a time.
+
+    Args:
+        records: clips; those without sound are left out.
+        audio: folder of `<clip id>.wav` at 32 kHz.
+        params: section `embed`.
+
+    Raises:
+        WeightsError: weights cannot be had; nothing is asked for where no clip has sound.
+    """
+    sounding = [record for record in records if record.has_audio]
+    if not sounding:
+        return []
+    weights = _resolve_all(params)
+    return [
+        _job(record, audio, name, weights.get(name)) for name in params.names for record in sounding
+    ]
+
+
+def embed_clip(payload: EmbedTask, folder: Path) -> None:
+    """Work of one job: embed one clip with one network or feature.
+
+    Args:
+        payload: what to do.
+        folder: where the result is written.
+
+    Raises:
+        MediaError: the sound is not 32 kHz mono, not finite or shorter than 0.1 s.
+        WeightsError: the network's weights cannot be loaded.
+    """
+    waveform = read_waveform(payload.wav)
+    values = embed_waveform(waveform, payload.name, payload.weights)
+    save_safetensors(folder / _PART, {payload.name: values})
+
+
+def embed_waveform(waveform: NDArray[np.float32], name: str, weights: Weights | None) -> Tensor:
+    """Embed one clip with one network or feature.
+
+    Args:
+        waveform: [T] at 32 kHz, full scale 1.
+        name: a network or hand-crafted feature.
+        weights: of the network; None for a feature.
+
+    Returns:
+        [D]: 2048 for a network, `models.audio.handcrafted.DIMENSION` for a feature.
+
+    Raises:
+        MediaError: the sound is shorter than 0.1 s.
+    """
+    if weights is None:
+        return torch.from_numpy(HANDCRAFTED[name](waveform))
+    with _one_thread():
+        return _network(weights).embed(torch.from_numpy(waveform)[None])[0]
+
+
+def embed_sound(path: Path, params: EmbedParams) -> dict[str, Tensor]:
+    """All embeddings of one recording, as the stage would store them.
+
+    Args:
+        path: a 32 kHz mono wav.
+        params: section `embed`.
+
+    Raises:
+        MediaError: the sound cannot be used.
+        WeightsError: weights cannot be had.
+    """
+    waveform = read_waveform(path)
+    weights = _resolve_all(params)
+    return {name: embed_waveform(waveform, name, weights.get(name)) for name in params.names}
+
+
+def read_waveform(path: Path) -> NDArray[np.float32]:
+    """Read a clip of `data/audio32k`: [T], full scale 1.
+
+    Raises:
+        MediaError: it is damaged, not 32 kHz mono, shorter than 0.1 s, or holds numbers that are
+            not finite.
+    """
+    try:
+        waveform, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise MediaError(
+            f"{path}: cannot be read ({error}); run `dvc repro -f resample`"
+        ) from error
+    if rate_hz != RATE_HZ or waveform.shape[1] != 1:
+        got = f"{rate_hz} Hz, {waveform.shape[1]} channels"
+        raise MediaError(f"{path}: {got}; expected {RATE_HZ} Hz, 1 channel; {_REMEDY}")
+    if len(waveform) < SHORTEST:
+        raise MediaError(
+            f"{path}: {len(waveform)} samples at {RATE_HZ} Hz, expected at least {SHORTEST} "
+            "(0.1 s); leave the recording out or record it again"
+        )
+    if not np.isfinite(waveform).all():
+        raise MediaError(f"{path}: holds samples that are not finite; record or convert it again")
+    samples: NDArray[np.float32] = waveform[:, 0]
+    return samples
+
+
+def write_embeddings(products: Products, out: Path) -> int:
+    """Join the parts of each clip into `out/<clip id>.safetensors`, replacing the whole folder.
+
+    Returns:
+        Number of clips.
+
+    Raises:
+        CorpusError: a clip could not be embedded.
+    """
+    if products.rejects:
+        first = products.rejects[0]
+        raise CorpusError(
+            f"{len(products.rejects)} embeddings failed, first {first.clip_id}: {first.reason}"
+        )
+    tensors: dict[str, dict[str, Tensor]] = {}
+    for job_id, folder in products.folders.items():
+        clip_id = job_id.rpartition("/")[0]
+        tensors.setdefault(clip_id, {}).update(load_safetensors(folder / _PART)[0])
+    with replace_folder(out) as part:
+        for clip_id, values in tensors.items():
+            save_safetensors(part / f"{clip_id}.safetensors", values)
+    return len(tensors)
+
+
+def _resolve_all(params: EmbedParams) -> dict[str, Weights]:
+    return {name: resolve(name, params.weights, params.seed) for name in params.networks}
+
+
+def _job(record: ClipRecord, audio: Path, name: str, weights: Weights | None) -> Job:
+    wav = audio / f"{record.clip_id}.wav"
+    facts = {"name": name, "weights": weights.identity if weights else None}
+    return Job(f"{record.clip_id}/{name}", (wav,), EmbedTask(wav, name, weights), facts)
+
+
+_held: dict[Weights, Panns] = {}
+
+
+def _network(weights: Weights) -> Panns:
+    """The network, kept for the next clip; only one at a time, it takes 330 MB."""
+    network = _held.get(weights)
+    if network is None:
+        _held.clear()  # before the next is built, so that two never lie side by side
+        network = _held[weights] = load_network(weights)
+    return network
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The number of threads changes the order of sums, and so the last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

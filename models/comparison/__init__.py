@@ -1,0 +1,1 @@
+"""Many trials beside each other: systems, ablations and box losses, for tables."""

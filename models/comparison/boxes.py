@@ -1,0 +1,149 @@
+"""The ablation of the box loss and of variance voting: the same frames, four detectors.
+
+Voting acts on the boxes of a trained detector, so that each box loss is trained once a seed.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torchvision.ops import box_iou
+
+from models.comparison.runner import Bench, detector_paths, folds_of, require_products
+from models.faces.detector import Detections, DetectorParams
+from models.faces.folds import DetectPaths, FoldTask, detect, make_tasks
+from models.faces.frames import Frame
+from models.faces.scores import ScoredFrame, box_tensor, read_truth, score_frames
+from models.faces.train import detect_frames
+from models.faces.weights import load_detector
+from pipeline.clips import ClipRecord
+from pipeline.errors import TrainingError
+from pipeline.files import file_digest, write_json
+from pipeline.report.comparison.ablations import BoxScores
+from pipeline.splits import Fold
+from pipeline.work.cache import ClipCache, Job
+
+LOSSES = {"smooth_l1": "smooth L1", "kl": "KL"}
+FOUND = "boxes.json"
+
+
+@dataclass(frozen=True, slots=True)
+class BoxTask:
+    """What a worker needs to score one trained detector a fold, with or without voting."""
+
+    weights: tuple[Path, ...]
+    folds: tuple[FoldTask, ...]
+    frame_step: Mapping[str, int]
+    truth: Path
+    voting: bool
+
+
+def box_study(bench: Bench, protocol: str, seeds: Sequence[int]) -> list[BoxScores]:
+    """Train what is not trained yet, and score each box loss with and without voting.
+
+    Raises:
+        CorpusError: the corpus has no frames or does not allow the protocol.
+        TrainingError: a detector cannot be trained.
+    """
+    require_products(bench.store.data, ("voc",))
+    records = [record for record in bench.store.records if record.has_video]
+    jobs = [
+        _job(bench, (protocol, records), bench.detector.model_copy(update=update), voting)
+        for loss in LOSSES
+        for seed in seeds
+        for update in ({"box_loss": loss, "seed": seed},)
+        for voting in (False, True)
+    ]
+    cache = ClipCache("detect", {}, [Path(__file__)])
+    products = cache.run(jobs, score_boxes, "boxes", "detector")
+    if products.rejects:
+        raise TrainingError(products.rejects[0].reason)
+    return [
+        _scores(loss, voting, {s: products.folders[_name(loss, s, voting)] for s in seeds})
+        for loss in LOSSES
+        for voting in (False, True)
+    ]
+
+
+def score_boxes(task: BoxTask, folder: Path) -> None:
+    """Look at the test frames and write their scores and IoU by clip into `folder`."""
+    torch.set_num_threads(1)
+    frames: list[ScoredFrame] = []
+    iou: dict[str, list[float]] = {}
+    for weights, fold in zip(task.weights, task.folds, strict=True):
+        detector = load_detector(weights)
+        heads = detector.net.roi_heads
+        heads.voting_sigma_t = fold.params.voting_sigma_t if task.voting else None
+        tested = [frame for frame in fold.ask if frame.clip_id in set(fold.fold.test)]
+        for frame, faces in detect_frames(detector, tested, fold.params.batch):
+            scored = _scored(frame, faces, task)
+            frames.append(scored)
+            if (true := scored.references.get("truth")) is not None:
+                found = box_iou(scored.boxes[:1], true[None]).sum().item()
+                iou.setdefault(frame.clip_id, []).append(found)
+    params = task.folds[0].params
+    metrics = score_frames(frames, params.box_loss == "kl", params.classes == "emotion")
+    means = {clip_id: sum(values) / len(values) for clip_id, values in iou.items()}
+    write_json(folder / FOUND, {"metrics": metrics, "iou": means})
+
+
+def _job(
+    bench: Bench, where: tuple[str, list[ClipRecord]], params: DetectorParams, voting: bool
+) -> Job:
+    protocol, records = where
+    paths = detector_paths(bench, protocol)
+    folds = folds_of(bench, protocol)
+    own = _trained(paths, records, folds, params)
+    tasks = make_tasks(paths.voc, records, folds, params)
+    weights = tuple(own.results / f"{fold.name}.safetensors" for fold in folds)
+    steps = {record.clip_id: record.frame_step for record in records}
+    task = BoxTask(weights, tuple(tasks), steps, paths.truth, voting)
+    truth = [paths.truth / f"{clip_id}.csv" for clip_id in steps]
+    facts = {
+        "voting": voting,
+        "sigma_t": params.voting_sigma_t,
+        "frames": [[f.image.stem for f in task.ask] for task in tasks],
+        "boxes": [[(f.label, str(f.box)) for f in task.ask] for task in tasks],
+        "truth": [file_digest(path) for path in truth if path.is_file()],
+        "score_threshold": params.score_threshold,
+    }
+    images = sorted({frame.image for one in tasks for frame in one.ask})
+    return Job(_name(params.box_loss, params.seed, voting), (*weights, *images), task, facts)
+
+
+def _trained(
+    paths: DetectPaths, records: list[ClipRecord], folds: Sequence[Fold], params: DetectorParams
+) -> DetectPaths:
+    """Detectors of one box loss and seed, trained where the cache of `detect` lacks them."""
+    out = paths.results.parent / f"{params.box_loss}-{params.seed}"
+    own = replace(paths, results=out / "detector", face_features=out / "face_features")
+    detect(own, records, folds, (), params)
+    return own
+
+
+def _scored(frame: Frame, faces: Detections, task: BoxTask) -> ScoredFrame:
+    known = {"dlib": frame.box}
+    true = read_truth(task.truth / f"{frame.clip_id}.csv", task.frame_step[frame.clip_id])
+    if frame.index in true:
+        known["truth"] = true[frame.index]
+    label = int(faces.probs[0, 1:].argmax()) + 1 if len(faces.scores) else -1
+    references = {name: None if box is None else box_tensor(box) for name, box in known.items()}
+    sigma = torch.exp(faces.log_var / 2)
+    return ScoredFrame(faces.boxes, faces.scores, sigma, frame.label, label, references)
+
+
+def _name(loss: str, seed: int, voting: bool) -> str:
+    return f"{loss}-{seed}-{'voting' if voting else 'nms'}"
+
+
+def _scores(loss: str, voting: bool, folders: Mapping[int, Path]) -> BoxScores:
+    found = {s: json.loads((f / FOUND).read_text(encoding="utf-8")) for s, f in folders.items()}
+    clips = next(iter(found.values()))["iou"]
+    return BoxScores(
+        f"{LOSSES[loss]}, {'variance voting' if voting else 'NMS alone'}",
+        {"detector.box_loss": loss, "detector.voting": voting},
+        {seed: one["metrics"] for seed, one in found.items()},
+        {clip: sum(one["iou"][clip] for one in found.values()) / len(found) for clip in clips},
+    )

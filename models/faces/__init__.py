@@ -1,0 +1,1 @@
+"""The face detector: Faster R-CNN whose boxes come with a variance, trained on each fold."""

@@ -1,0 +1,238 @@
+"""The face detector: torchvision's Faster R-CNN with a head that knows its own uncertainty."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.transform import resize_boxes
+
+from models.faces.closer_look import crop, jittered_squares, square_around, within
+from pipeline.errors import TrainingError
+from pipeline.params import Section
+
+BackboneName = Literal["resnet50", "mobilenet_v3", "resnet18_light"]
+
+
+class DetectorParams(Section):
+    """Section `detector` of `params.yaml`."""
+
+    classes: Literal["emotion", "face"]
+    backbone: BackboneName
+    weights: str = Field(min_length=1)
+    frozen_stages: int = Field(ge=0, le=5)
+    min_size_px: int = Field(ge=64, le=1600)
+    max_size_px: int = Field(ge=64, le=2666)
+
+    box_loss: Literal["kl", "smooth_l1"]
+    box_weight: float = Field(ge=0)
+    closer_px: int = Field(ge=0, le=512)
+    closer_epochs: int = Field(ge=0)
+    kl_warmup_epochs: int = Field(ge=0)
+    voting: bool
+    voting_sigma_t: float = Field(gt=0)
+
+    proposals: int = Field(ge=1)
+    roi_batch: int = Field(ge=1)
+    score_threshold: float = Field(ge=0, lt=1)
+    nms_iou: float = Field(gt=0, lt=1)
+
+    frames_per_clip_train: int = Field(ge=1)
+    frames_per_clip: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+    batch: int = Field(ge=1)
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    seed: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _nothing_random_is_frozen(self) -> "DetectorParams":
+        if self.weights == "untrained" and self.frozen_stages > 0:
+            raise ValueError("frozen_stages must be 0 where detector.weights is untrained")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """Faces of one image, best first; N = 0 where no score passes `detector.score_threshold`.
+
+    Attributes:
+        boxes: [N, 4] px of the image, half-open corners.
+        log_var: log variance of each corner coordinate [N, 4], log px^2.
+        scores: 1 - p(background) [N].
+        probs: probability of background and each class [N, K+1].
+        features: the head's penultimate layer, pooled from `boxes` [N, D].
+    """
+
+    boxes: Tensor
+    log_var: Tensor
+    scores: Tensor
+    probs: Tensor
+    features: Tensor
+
+
+class Detector(nn.Module):
+    """Faster R-CNN with box variances.
+
+    Images are a list of float tensors [3, H, W] in 0..1, RGB. Targets are a list of one dict an
+    image: `boxes` FloatTensor[N, 4] as (x1, y1, x2, y2) in px of that image, half-open,
+    0 <= x1 < x2 <= W, 0 <= y1 < y2 <= H; `labels` Int64Tensor[N] in 1..K (1 + index in
+    `classes`). An image without a face has boxes [0, 4] and labels [0].
+
+    Args:
+        net: the assembled network; its `roi_heads` are `UncertainRoIHeads`.
+        classes: names of the classes, without the background.
+        box_weight: lambda of Eq. (2).
+        closer_px: side of the crop of a closer look; 0 looks once.
+    """
+
+    def __init__(
+        self, net: FasterRCNN, classes: Sequence[str], box_weight: float, closer_px: int
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.closer_px = closer_px
+        self.classes = tuple(classes)
+        self.loss_weights = {
+            "objectness": 1.0,
+            "proposal": 1.0,
+            "class": 1.0,
+            "box": box_weight,
+            "closer": 1.0,
+        }
+        """Weight of each of `losses` in L_v."""
+
+    @property
+    def embedding_dim(self) -> int:
+        """D, the width of `features`."""
+        return int(self.net.roi_heads.box_predictor.deltas.in_features)
+
+    def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Same as `losses`: training wrappers call the module itself."""
+        return self.losses(images, targets)
+
+    def losses(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Named scalar losses; L_v is their weighted sum.
+
+        Returns:
+            `objectness` and `proposal` of the region proposals, `class` and `box` of the head, and
+            `closer`, see `closer_loss`.
+
+        Raises:
+            TrainingError: the module is in eval mode, where proposals have no loss.
+        """
+        if not self.training:
+            raise TrainingError("detector: losses exist in training mode only; call .train()")
+        found = self.net(images, targets)
+        return {
+            "objectness": found["loss_objectness"],
+            "proposal": found["loss_rpn_box_reg"],
+            "class": found["class"],
+            "box": found["box"],
+            "closer": self.closer_loss(images, targets),
+        }
+
+    def closer_loss(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> Tensor:
+        """Cross-entropy of the classes in a closer look at the first face of each image.
+
+        Returns:
+            Scalar; 0 where no image has a face or `closer_px` is 0.
+        """
+        faced = [i for i, target in enumerate(targets) if len(target["labels"]) > 0]
+        if self.closer_px == 0 or not faced:
+            return images[0].new_zeros(())
+        boxes = torch.stack([targets[i]["boxes"][0] for i in faced])
+        labels = torch.stack([targets[i]["labels"][0] for i in faced])
+        seen = self._embed_crops([images[i] for i in faced], boxes, jittered_squares(boxes))
+        return nn.functional.cross_entropy(self.class_logits(seen), labels)
+
+    @torch.no_grad()
+    def detect(self, images: list[Tensor]) -> list[Detections]:
+        """Find the faces of each image; the module must be in eval mode."""
+        if self.training:
+            raise TrainingError("detector: detections exist in eval mode only; call .eval()")
+        heads = self.net.roi_heads
+        resized, _ = self.net.transform(images)
+        maps = self.net.backbone(resized.tensors)
+        proposals, _ = self.net.rpn(resized, maps)
+        found, _ = heads(maps, proposals, resized.image_sizes)
+        boxes = [rows["boxes"] for rows in found]
+        features = heads.embed(maps, boxes, resized.image_sizes).split([len(b) for b in boxes])
+        first = [
+            _in_image_px(rows, part, size, (image.shape[-2], image.shape[-1]))
+            for rows, part, size, image in zip(
+                found, features, resized.image_sizes, images, strict=True
+            )
+        ]
+        return self._with_closer_look(images, first) if self.closer_px else first
+
+    def face_features(self, images: list[Tensor], boxes: Tensor) -> Tensor:
+        """Differentiable features [B, D] of one face an image, as `detect` gives of the best.
+
+        Args:
+            images: as in the class docstring, B of them.
+            boxes: px, [B, 4].
+        """
+        if self.closer_px:
+            return self._embed_crops(images, boxes, square_around(boxes))
+        return self.features(images, list(boxes.unsqueeze(1)))
+
+    def _with_closer_look(self, images: list[Tensor], first: list[Detections]) -> list[Detections]:
+        """Replace features and class of each image's best face by those of a closer look."""
+        faced = [i for i, faces in enumerate(first) if len(faces.scores) > 0]
+        if not faced:
+            return first
+        boxes = torch.stack([first[i].boxes[0] for i in faced])
+        seen = self.face_features([images[i] for i in faced], boxes)
+        shares = self.class_logits(seen)[:, 1:].softmax(dim=1)
+        for i, features, share in zip(faced, seen, shares, strict=True):
+            first[i].features[0] = features
+            first[i].probs[0, 1:] = first[i].scores[0] * share
+        return first
+
+    def _embed_crops(self, images: list[Tensor], boxes: Tensor, squares: Tensor) -> Tensor:
+        crops = crop(images, squares, self.closer_px)
+        maps = self.net.backbone(self.net.transform.normalize(crops))
+        inside = list(within(boxes, squares, self.closer_px).unsqueeze(1))
+        sizes = [(self.closer_px, self.closer_px)] * len(images)
+        embedding: Tensor = self.net.roi_heads.embed(maps, inside, sizes)
+        return embedding
+
+    def features(self, images: list[Tensor], boxes: list[Tensor]) -> Tensor:
+        """Differentiable RoI features of given boxes.
+
+        Args:
+            images: as in the class docstring, B of them.
+            boxes: px of each image, [N_i, 4].
+
+        Returns:
+            The head's penultimate layer [sum N_i, D], in order.
+        """
+        resized, targets = self.net.transform(images, [{"boxes": b} for b in boxes])
+        maps = self.net.backbone(resized.tensors)
+        within = [target["boxes"] for target in targets]
+        embedding: Tensor = self.net.roi_heads.embed(maps, within, resized.image_sizes)
+        return embedding
+
+    def class_logits(self, features: Tensor) -> Tensor:
+        """Logits of background and classes [N, K+1] from features [N, D]."""
+        logits: Tensor = self.net.roi_heads.box_predictor.class_logits(features)
+        return logits
+
+
+def _in_image_px(
+    rows: dict[str, Tensor], features: Tensor, resized: tuple[int, int], size: tuple[int, int]
+) -> Detections:
+    """Undo the resizing: boxes scale by the ratio of sizes, variances by its square."""
+    height, width = size[0] / resized[0], size[1] / resized[1]
+    log_ratio = torch.log(rows["boxes"].new_tensor([width, height, width, height]))
+    return Detections(
+        resize_boxes(rows["boxes"], resized, size),
+        rows["log_var"] + 2 * log_ratio,
+        rows["scores"],
+        rows["probs"],
+        features,
+    )

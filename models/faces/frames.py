@@ -1,0 +1,133 @@
+"""Frames with their faces, as the detector is trained on and asked about."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from annotations.voc import Box
+from pipeline.errors import MediaError
+
+Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
+"""Images [3, H, W] in 0..1 and their targets; see `models.faces.detector.Detector`."""
+
+FLIP_PROBABILITY = 0.5
+BRIGHTNESS = 0.15
+"""Largest shift of the brightness, of the full range."""
+CONTRAST = 0.2
+"""Largest relative change of the contrast."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A stored frame: its image file, its face (None: no face) and the class index of its clip.
+
+    `label` is 1 + the index of the clip's emotion, or 1 where the detector knows `face` only.
+    """
+
+    clip_id: str
+    index: int
+    image: Path
+    box: Box | None
+    label: int
+
+
+def evenly_spaced(frames: int, count: int) -> list[int]:
+    """At most `count` different indices spread evenly over 0..frames-1, centred in their part."""
+    count = min(frames, count)
+    return [(2 * k + 1) * frames // (2 * count) for k in range(count)]
+
+
+def read_image(path: Path) -> Tensor:
+    """RGB image [3, H, W] float32 in 0..1.
+
+    Raises:
+        MediaError: the file is missing or not an image.
+    """
+    content = np.frombuffer(path.read_bytes() if path.is_file() else b"", np.uint8)
+    pixels = cv2.imdecode(content, cv2.IMREAD_COLOR_RGB) if content.size else None
+    if pixels is None:
+        raise MediaError(f"{path}: not a readable image; run `dvc repro extract`")
+    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+
+
+def target_of(frame: Frame) -> dict[str, Tensor]:
+    """Training target: boxes [N, 4] and labels [N], N = 0 without a face."""
+    if frame.box is None:
+        return {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+    box = frame.box
+    return {
+        "boxes": torch.tensor([[box.x1, box.y1, box.x2, box.y2]], dtype=torch.float32),
+        "labels": torch.tensor([frame.label]),
+    }
+
+
+def augment(image: Tensor, target: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Mirror, brighten and stretch the contrast at random; draws from torch's global generator.
+
+    Args:
+        image: [3, H, W] in 0..1.
+        target: boxes [N, 4] px and labels [N].
+
+    Returns:
+        A new image in 0..1 and its target.
+    """
+    flip, brightness, contrast = torch.rand(3).tolist()
+    if flip < FLIP_PROBABILITY:
+        image, target = mirror(image, target)
+    mean = image.mean()
+    stretched = (image - mean) * (1 + CONTRAST * (2 * contrast - 1))
+    return (stretched + mean + BRIGHTNESS * (2 * brightness - 1)).clamp(0, 1), target
+
+
+def mirror(image: Tensor, target: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Flip left and right; x of a half-open box becomes W - x."""
+    x1, y1, x2, y2 = target["boxes"].unbind(1)
+    width = image.shape[-1]
+    flipped = torch.stack([width - x2, y1, width - x1, y2], dim=1)
+    return image.flip(-1), {**target, "boxes": flipped}
+
+
+class FaceFrames(Dataset[tuple[Tensor, dict[str, Tensor]]]):
+    """Frames as (image, target).
+
+    Args:
+        frames: what to read.
+        change: augmentation applied to each item.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[Frame],
+        change: Callable[[Tensor, dict[str, Tensor]], tuple[Tensor, dict[str, Tensor]]] = augment,
+    ) -> None:
+        self.frames = list(frames)
+        self.change = change
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
+        frame = self.frames[index]
+        return self.change(read_image(frame.image), target_of(frame))
+
+
+def training_batches(frames: Sequence[Frame], batch: int, seed: int) -> DataLoader[Batch]:
+    """Shuffled, augmented batches; the order depends on `seed` alone."""
+    return DataLoader(
+        FaceFrames(frames),  # type: ignore[arg-type]
+        batch_size=batch,
+        shuffle=True,
+        generator=torch.Generator().manual_seed(seed),
+        collate_fn=collate,
+    )
+
+
+def collate(items: Sequence[tuple[Tensor, dict[str, Tensor]]]) -> Batch:
+    """Images differ in size and faces in number: lists, not stacks."""
+    return [image for image, _ in items], [target for _, target in items]

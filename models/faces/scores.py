@@ -1,0 +1,227 @@
+"""How good the detector is on test frames: scores, and each detection as a row of a table."""
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torchmetrics.detection import MeanAveragePrecision
+from torchvision.ops import box_iou
+
+from annotations.voc import Box
+from models.faces.frames import Frame
+from pipeline.errors import CorpusError
+from pipeline.splits import Fold
+
+AP_THRESHOLDS = {"ap50": 0.5, "ap75": 0.75, "ap90": 0.9}
+
+NORMAL_QUANTILES = {"coverage_68": 0.9945, "coverage_95": 1.9600}
+"""Half-widths, in sigma, of the intervals that hold 68% and 95% of a normal distribution."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredFrame:
+    """A test frame and what the detector says of it.
+
+    Attributes:
+        boxes: detections [N, 4] px, best first.
+        scores: theirs [N].
+        sigma: theirs [N, 4] px.
+        label: class index of the frame's clip.
+        found: class index of the best detection, -1 without one.
+        references: true face [4] px by name of the reference, None where it shows no face; a
+            reference that does not know the frame is absent.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    sigma: Tensor
+    label: int
+    found: int
+    references: dict[str, Tensor | None]
+
+
+def score_frames(
+    frames: Sequence[ScoredFrame], learned_sigma: bool, emotions: bool
+) -> dict[str, object]:
+    """The content of `results/detector/metrics.json`.
+
+    Args:
+        frames: test frames of all folds.
+        learned_sigma: whether the sigmas were trained; otherwise they are not scored.
+        emotions: whether the classes are emotions.
+
+    Returns:
+        `ap50`, `ap75`, `ap90`, `mean_iou`, `sigma_nll`, `coverage_68` and `coverage_95` against
+        dlib's boxes, the same against the true boxes under `truth` where they are known, and
+        `emotion_accuracy` of the best box. A frame without detection has IoU 0 and no emotion.
+        What cannot be scored is null.
+    """
+    missed = sum(len(frame.scores) == 0 for frame in frames)
+    right = [frame.found == frame.label for frame in frames]
+    known = any("truth" in frame.references for frame in frames)
+    return {
+        "frames": len(frames),
+        "frames_without_detection": missed,
+        "emotion_accuracy": _mean([float(r) for r in right]) if emotions else None,
+        **against(frames, "dlib", learned_sigma),
+        "truth": against(frames, "truth", learned_sigma) if known else None,
+    }
+
+
+def against(
+    frames: Sequence[ScoredFrame], reference: str, learned_sigma: bool
+) -> dict[str, float | None]:
+    """Boxes and sigmas against one reference, over the frames it knows."""
+    known = [frame for frame in frames if reference in frame.references]
+    pairs = [(f, box) for f in known if (box := f.references[reference]) is not None]
+    seen = [(frame, box) for frame, box in pairs if len(frame.scores) > 0]
+    scores: dict[str, float | None] = {
+        name: average_precision(known, reference, iou) for name, iou in AP_THRESHOLDS.items()
+    }
+    scores["mean_iou"] = _mean([_best_iou(frame, box) for frame, box in pairs])
+    if not learned_sigma or not seen:
+        return {**scores, "sigma_nll": None, **dict.fromkeys(NORMAL_QUANTILES, None)}
+    errors = torch.stack([frame.boxes[0] - box for frame, box in seen])  # [F, 4]
+    return {**scores, **score_sigma(errors, torch.stack([f.sigma[0] for f, _ in seen]))}
+
+
+def score_sigma(errors: Tensor, sigma: Tensor) -> dict[str, float | None]:
+    """Does sigma tell the size of the errors?
+
+    Args:
+        errors: coordinate errors, any shape, px.
+        sigma: stated standard deviations, same shape, px.
+
+    Returns:
+        `sigma_nll`, mean negative log likelihood of the errors under N(0, sigma^2), nat a
+        coordinate; `coverage_68` and `coverage_95`, the shares of errors inside the intervals that
+        should hold 68% and 95%.
+    """
+    z = errors / sigma
+    nll = torch.log(sigma) + z**2 / 2 + math.log(2 * math.pi) / 2
+    inside = {
+        name: (z.abs() <= quantile).float().mean().item()
+        for name, quantile in NORMAL_QUANTILES.items()
+    }
+    return {"sigma_nll": nll.mean().item(), **inside}
+
+
+def average_precision(frames: Sequence[ScoredFrame], reference: str, iou: float) -> float | None:
+    """COCO's average precision at one IoU threshold, faces of any emotion; None without a face."""
+    if all(frame.references[reference] is None for frame in frames):
+        return None
+    metric = MeanAveragePrecision(iou_thresholds=[iou], backend="faster_coco_eval")
+    metric.update(
+        [_labelled(f.boxes, scores=f.scores) for f in frames],
+        [_labelled(_rows(f.references[reference])) for f in frames],
+    )
+    return float(metric.compute()["map"])
+
+
+def _labelled(boxes: Tensor, **more: Tensor) -> dict[str, Tensor]:
+    return {"boxes": boxes, "labels": torch.ones(len(boxes), dtype=torch.int64), **more}
+
+
+def _rows(box: Tensor | None) -> Tensor:
+    return torch.zeros(0, 4) if box is None else box[None]
+
+
+def _best_iou(frame: ScoredFrame, box: Tensor) -> float:
+    if len(frame.scores) == 0:
+        return 0.0
+    return box_iou(frame.boxes[:1], box[None]).item()
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+SIDES = ("x1", "y1", "x2", "y2")
+REFERENCES = ("dlib", "truth")
+DETECTION_COLUMNS = (
+    *("fold", "split", "clip_id", "frame", "rank", "score", "label"),
+    *SIDES,
+    *(f"sigma_{side}" for side in SIDES),
+    *(f"{reference}_{side}" for reference in REFERENCES for side in SIDES),
+)
+"""One row a detection; `rank` 0 is the frame's best; px; a reference that is unknown is empty."""
+
+
+def detection_rows(
+    fold: Fold,
+    classes: Sequence[str],
+    frame: Frame,
+    faces: Mapping[str, Tensor],
+    known: Mapping[str, Box | None],
+) -> Iterator[dict[str, object]]:
+    """Rows of one frame.
+
+    Args:
+        fold: whose detector it is; its test clips are marked.
+        classes: of the detector, without the background.
+        frame: the frame.
+        faces: its rows of `models.faces.folds.all_detections`, best first.
+        known: reference boxes of the frame by name.
+    """
+    references = {
+        f"{name}_{side}": _text(getattr(box, side))
+        for name, box in known.items()
+        if box is not None
+        for side in SIDES
+    }
+    for rank, score in enumerate(faces["scores"].tolist()):
+        box = dict(zip(SIDES, map(_text, faces["boxes"][rank].tolist()), strict=True))
+        sigma = {
+            f"sigma_{side}": _text(value)
+            for side, value in zip(SIDES, faces["sigma"][rank].tolist(), strict=True)
+        }
+        yield {
+            "fold": fold.name,
+            "split": "test" if frame.clip_id in fold.test else "train",
+            "clip_id": frame.clip_id,
+            "frame": frame.index,
+            "rank": rank,
+            "score": f"{score:.4f}",
+            "label": classes[int(faces["label"][rank]) - 1],
+            **box,
+            **sigma,
+            **references,
+        }
+
+
+def read_truth(path: Path, frame_step: int) -> dict[int, Box]:
+    """True face boxes by stored-frame index; empty where the corpus states none.
+
+    Args:
+        path: `data/truth/<clip id>.csv`, numbered by source frame.
+        frame_step: source frames per stored frame.
+
+    Raises:
+        CorpusError: the file is not a table of boxes.
+    """
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as stream:
+        try:
+            return {
+                int(row["frame"]) // frame_step: Box(*(float(row[side]) for side in SIDES))
+                for row in csv.DictReader(stream)
+                if int(row["frame"]) % frame_step == 0
+            }
+        except (KeyError, ValueError) as error:
+            raise CorpusError(
+                f"{path}: not a truth table ({error!r}); expected columns frame,x1,y1,x2,y2"
+            ) from error
+
+
+def box_tensor(box: Box) -> Tensor:
+    """Corners as float32 [4], px."""
+    return torch.tensor([box.x1, box.y1, box.x2, box.y2])
+
+
+def _text(value: float) -> str:
+    return f"{value:.2f}"

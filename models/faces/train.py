@@ -1,0 +1,119 @@
+"""Train the detector on frames, and ask it about frames."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from models.faces.detector import Detections, Detector, DetectorParams
+from models.faces.frames import Batch, Frame, read_image, training_batches
+from models.faces.weights import build_detector
+from models.training import OnEpoch, TrainSettings, fit
+from pipeline.errors import TrainingError
+
+LOSS_NAMES = ("objectness", "proposal", "class", "box", "closer")
+
+CROPS_PER_FRAME = 2
+"""Crops in a batch of the first epochs for each frame in a batch of the others."""
+
+
+def train_detector(
+    frames: Sequence[Frame],
+    classes: Sequence[str],
+    params: DetectorParams,
+    on_epoch: OnEpoch = lambda epoch, means: None,
+) -> Detector:
+    """Train on the given frames for a fixed number of epochs.
+
+    L_v = L_cls + lambda L_bb with lambda = `box_weight`, and the same for the proposals, whose
+    box loss has weight 1. During the first `kl_warmup_epochs` the variances are held at 1.
+
+    Args:
+        frames: training frames; those without a face teach the background.
+        classes: names of the classes, without the background.
+        params: section `detector`.
+        on_epoch: receives the epoch and the means of the named losses.
+
+    Returns:
+        The detector in eval mode. The same seed gives the same weights, on one machine and
+        number of threads; the global generator is left as it was.
+
+    Raises:
+        TrainingError: no frame shows a face, or the loss is not finite.
+    """
+    if all(frame.box is None for frame in frames):
+        raise TrainingError(
+            f"detector: none of the {len(frames)} training frames shows a face; check the "
+            "annotations in data/voc/Annotations"
+        )
+    with torch.random.fork_rng():
+        torch.manual_seed(params.seed)
+        detector = build_detector(params, classes)
+        warmup = _hold_variances(detector, params)
+        warmup(0, {})
+        _learn_faces(detector, frames, params)
+
+        def after_epoch(epoch: int, means: dict[str, float]) -> None:
+            warmup(epoch, means)
+            on_epoch(epoch, means)
+
+        fit(
+            detector,
+            training_batches(frames, params.batch, params.seed),
+            _losses,
+            detector.loss_weights,
+            TrainSettings(params.epochs, params.lr, params.weight_decay),
+            after_epoch,
+        )
+    return detector.eval()
+
+
+class _CloserLoss(nn.Module):
+    """The closer look alone, as a module that training wrappers can call."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> Tensor:
+        return self.detector.closer_loss(images, targets)
+
+
+def _learn_faces(detector: Detector, frames: Sequence[Frame], params: DetectorParams) -> None:
+    """First epochs on crops of faces alone: what tells emotions apart is learned there."""
+    if params.closer_px == 0 or params.closer_epochs == 0:
+        return
+    fit(
+        _CloserLoss(detector),
+        training_batches(frames, CROPS_PER_FRAME * params.batch, params.seed),
+        lambda model, batch: {"closer": model(*batch)},
+        {"closer": 1.0},
+        TrainSettings(params.closer_epochs, params.lr, params.weight_decay),
+    )
+
+
+def detect_frames(
+    detector: Detector, frames: Sequence[Frame], batch: int
+) -> Iterator[tuple[Frame, Detections]]:
+    """Faces of each frame, in order, `batch` frames at a time."""
+    for start in range(0, len(frames), batch):
+        part = frames[start : start + batch]
+        images: list[Tensor] = [read_image(frame.image) for frame in part]
+        yield from zip(part, detector.detect(images), strict=True)
+
+
+def _losses(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    losses: dict[str, Tensor] = model(*batch)
+    return losses
+
+
+def _hold_variances(
+    detector: Detector, params: DetectorParams
+) -> Callable[[int, dict[str, float]], None]:
+    """Switches the box loss from smooth L1 to KL after the warm-up epochs."""
+
+    def after_epoch(epoch: int, means: dict[str, float]) -> None:
+        kl = params.box_loss == "kl" and epoch >= params.kl_warmup_epochs
+        detector.net.roi_heads.learn_variance = kl
+
+    return after_epoch

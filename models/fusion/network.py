@@ -1,0 +1,107 @@
+"""Fusion: both branches and a network over F = [A, V], trained by Eq. (4)."""
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from pipeline.params import Section
+
+
+class FusionParams(Section):
+    """Section `fusion` of `params.yaml`."""
+
+    joint: bool
+    hidden: int = Field(ge=1)
+    dropout: float = Field(ge=0, lt=1)
+    warmup_epochs: int = Field(ge=0)
+    epochs: int = Field(ge=0)
+    batch_size: int = Field(ge=1)
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    joint_epochs: int = Field(ge=1)
+    joint_frames: int = Field(ge=1)
+    joint_lr: float = Field(gt=0)
+    seed: int = Field(ge=0)
+
+
+class LossParams(Section):
+    """Section `loss` of `params.yaml`: L = l_av + alpha l_a + beta l_v, Eq. (4)."""
+
+    alpha: float = Field(ge=0)
+    beta: float = Field(ge=0)
+
+
+class FusionHead(nn.Module):
+    """Logits of the fused system from the branches' features and logits.
+
+    z_av = z_a + z_v + FC(FC([A, V])). The sum is the product of the two experts; the layers over
+    F = [A, V] start at 0 and learn what the product misses. So the fused system starts from what
+    both branches know rather than from noise, which keeps it from falling below the better one when
+    clips are few. Deviation from the paper, which has the FC layers alone.
+
+    Args:
+        width: of F = [A, V].
+        hidden: width of the hidden layer.
+        emotions: K.
+        dropout: share dropped before each layer.
+    """
+
+    def __init__(self, width: int, hidden: int, emotions: int, dropout: float) -> None:
+        super().__init__()
+        self.correct = nn.Sequential(
+            nn.Dropout(dropout),
+            nn.Linear(width, hidden),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, emotions),
+        )
+        last = self.correct[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, audio: tuple[Tensor, Tensor], visual: tuple[Tensor, Tensor]) -> Tensor:
+        """Logits [B, K] from (features, logits) of each branch."""
+        fused = torch.cat([audio[0], visual[0]], dim=1)  # F = [A, V]
+        return audio[1] + visual[1] + self.correct(fused)
+
+
+class FusionNet(nn.Module):
+    """Audio branch, visual branch and head.
+
+    A branch maps a batch of `models.systems.inputs` to (features [B, H], logits [B, K]).
+
+    Args:
+        audio: the audio branch.
+        visual: the visual branch.
+        head: (features, logits) of both -> logits.
+    """
+
+    def __init__(self, audio: nn.Module, visual: nn.Module, head: FusionHead) -> None:
+        super().__init__()
+        self.audio = audio
+        self.visual = visual
+        self.head = head
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Logits [B, K] of `av`, `audio` and `visual`."""
+        audio, visual = self.audio(batch), self.visual(batch)
+        return {"av": self.head(audio, visual), "audio": audio[1], "visual": visual[1]}
+
+
+class SingleNet(nn.Module):
+    """A system of one branch only.
+
+    Args:
+        name: `audio` or `visual`.
+        branch: batch -> (features, logits).
+    """
+
+    def __init__(self, name: str, branch: nn.Module) -> None:
+        super().__init__()
+        self.name = name
+        self.branch = branch
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Logits [B, K] under the branch's name."""
+        return {self.name: self.branch(batch)[1]}

@@ -1,0 +1,229 @@
+"""Train and score a system on every fold of a protocol."""
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.checkpoint import save_safetensors
+from models.fusion.pool import experts, fit_pool, pooled
+from models.losses import log_scores
+from models.systems.inputs import VECTORS, ClipSet, Store
+from models.systems.makers import Recipe, Settings, recipe
+from models.training import History, fit
+from pipeline.clips import ClipRecord
+from pipeline.errors import CorpusError
+from pipeline.files import replace_folder
+from pipeline.scores.metrics import DECIMALS
+from pipeline.scores.predictions import BRANCHES, Floats, Predictions
+from pipeline.splits import Fold, inner_folds
+from pipeline.work.progress import track
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one fold left.
+
+    Attributes:
+        fold: its clips.
+        network: trained on the training clips.
+        pools: by branch the weight of each expert; empty without inner folds.
+        clip_ids: of the clips that were scored, in the order of the probabilities.
+        probabilities: by branch p [N, K] of the test clips, after pooling.
+        as_trained: the same before pooling.
+        history: one row an epoch of each phase.
+    """
+
+    fold: Fold
+    network: nn.Module
+    pools: dict[str, dict[str, float]]
+    clip_ids: tuple[str, ...]
+    probabilities: dict[str, Floats]
+    as_trained: dict[str, Floats]
+    history: list[dict[str, object]]
+
+
+def run_folds(
+    system: str, store: Store, folds: Sequence[Fold], settings: Settings
+) -> list[Outcome]:
+    """Train and score `system` on each fold.
+
+    Raises:
+        CorpusError: the corpus cannot serve the system, or ids do not join.
+    """
+    return [
+        run_fold(system, store, fold, settings) for fold in track(folds, desc=system, unit="fold")
+    ]
+
+
+def run_fold(system: str, store: Store, fold: Fold, settings: Settings) -> Outcome:
+    """Train on the fold's training clips, calibrate on its inner folds, score its test clips."""
+    history = History()
+    network, clip_ids, scores = _train_and_score(system, store, fold, settings, history)
+    inner = inner_folds(store.records, fold, settings.calibrate)
+    if settings.calibrate.folds and not inner:
+        log.warning(
+            "fold %s: no part of its training clips can be held out; its probabilities are not "
+            "calibrated",
+            fold.name,
+        )
+    pools = _fit_pools(system, store, inner, settings)
+    alone = {branch: {branch: 1.0} for branch in scores}
+    probabilities, as_trained = (
+        {branch: pooled(scores, weights[branch]).numpy() for branch in scores}
+        for weights in (pools or alone, alone)
+    )
+    return Outcome(fold, network, pools, clip_ids, probabilities, as_trained, history.rows)
+
+
+def before_pooling(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The same outcomes with what the networks said themselves."""
+    return [replace(outcome, probabilities=outcome.as_trained) for outcome in outcomes]
+
+
+def mean_pool(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Weights of the headline branch's experts, mean over folds; empty without calibration."""
+    branch = next(iter(outcomes[0].pools), "")
+    pools = [outcome.pools[branch] for outcome in outcomes if branch in outcome.pools]
+    names = pools[0] if pools else ()
+    return {e: round(sum(pool[e] for pool in pools) / len(pools), DECIMALS) for e in names}
+
+
+def _train_and_score(
+    system: str, store: Store, fold: Fold, settings: Settings, history: History
+) -> tuple[nn.Module, tuple[str, ...], dict[str, Tensor]]:
+    """A network trained on the fold's training clips; ids and log p [N, K] of its test clips."""
+    made = recipe(system, store, fold, settings)
+    clips = ClipSet(fold.train, store.labels(), made.readers)
+    with _threads(1 if made.readers.keys() <= VECTORS else torch.get_num_threads()):
+        network = train(clips, made, settings, history, fold.name)
+        tested = clips.subset(fold.test)
+        logits = predict(network, tested)
+    return network, tested.ids, {branch: log_scores(one) for branch, one in logits.items()}
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _fit_pools(
+    system: str, store: Store, inner: Sequence[Fold], settings: Settings
+) -> dict[str, dict[str, float]]:
+    """The pool of each branch, fitted on the held-out clips of all inner folds; none without."""
+    if not inner:
+        return {}
+    held = [_train_and_score(system, store, fold, settings, History())[1:] for fold in inner]
+    scores = {branch: torch.cat([one[branch] for _, one in held]) for branch in held[0][1]}
+    labels = store.labels()
+    truth = torch.tensor([labels[clip_id] for ids, _ in held for clip_id in ids])
+    return {
+        branch: fit_pool({e: scores[e] for e in experts(branch, tuple(scores))}, truth)
+        for branch in scores
+    }
+
+
+def train(
+    clips: ClipSet, made: Recipe, settings: Settings, history: History, fold: str
+) -> nn.Module:
+    """A network trained on `clips` by the phases of its recipe, in eval mode."""
+    seed = settings.fusion.seed
+    torch.manual_seed(seed)
+    network = made.assemble(clips)
+    for number, phase in enumerate(made.phases):
+        fit(
+            phase.part(network),
+            clips.only(phase.inputs).shuffled(settings.fusion.batch_size, seed + number),
+            phase.step,
+            phase.weights,
+            phase.settings,
+            history.record(fold=fold, phase=phase.name),
+        )
+    return network.eval()
+
+
+@torch.no_grad()
+def predict(network: nn.Module, clips: ClipSet, batch_size: int = 16) -> dict[str, Tensor]:
+    """Logits [N, K] by branch, in the order of `clips.ids`.
+
+    Raises:
+        CorpusError: batches came in another order.
+    """
+    parts: dict[str, list[Tensor]] = {}
+    rows: list[int] = []
+    for batch in clips.ordered(batch_size):
+        rows += batch["row"].tolist()
+        for branch, logits in network(batch).items():
+            parts.setdefault(branch, []).append(logits)
+    if rows != list(range(len(clips))):
+        raise CorpusError(f"predictions of rows {rows[:3]}, ... for {len(clips)} clips in order")
+    return {branch: torch.cat(logits) for branch, logits in parts.items()}
+
+
+def save_networks(out: Path, system: str, store: Store, outcomes: Sequence[Outcome]) -> None:
+    """Write `<fold>.safetensors` for each fold: parameters, and as metadata what they are."""
+    with replace_folder(out) as part:
+        for outcome in outcomes:
+            facts = {
+                "system": system,
+                "emotions": json.dumps(store.emotions),
+                "pools": json.dumps(outcome.pools),
+            }
+            path = part / f"{outcome.fold.name}.safetensors"
+            save_safetensors(path, outcome.network.state_dict(), facts)
+
+
+def gather(outcomes: Sequence[Outcome], store: Store) -> dict[str, Predictions]:
+    """All folds' test clips as predictions by branch; ids are asserted to match at the join.
+
+    Raises:
+        CorpusError: a fold was scored on other clips than its test clips.
+    """
+    by_id = {record.clip_id: record for record in store.records}
+    branches = outcomes[0].probabilities.keys()
+    for outcome in outcomes:
+        counts = {len(one) for one in outcome.probabilities.values()}
+        if outcome.clip_ids != outcome.fold.test or counts != {len(outcome.fold.test)}:
+            raise CorpusError(
+                f"fold {outcome.fold.name}: {sorted(counts)} predictions of "
+                f"{len(outcome.clip_ids)} clips, not of its {len(outcome.fold.test)} test clips"
+            )
+    records = [by_id[clip_id] for outcome in outcomes for clip_id in outcome.fold.test]
+    folds = tuple(outcome.fold.name for outcome in outcomes for _ in outcome.fold.test)
+    return {
+        branch: _predictions(
+            records, folds, np.concatenate([o.probabilities[branch] for o in outcomes]), store
+        )
+        for branch in BRANCHES
+        if branch in branches
+    }
+
+
+def _predictions(
+    records: Sequence[ClipRecord], folds: tuple[str, ...], probabilities: Floats, store: Store
+) -> Predictions:
+    labels = store.labels()
+    return Predictions(
+        emotions=store.emotions,
+        fold=folds,
+        clip_id=tuple(record.clip_id for record in records),
+        speaker=tuple(record.speaker for record in records),
+        sentence=tuple(record.sentence for record in records),
+        emotion=np.array([labels[record.clip_id] for record in records]),
+        predicted=probabilities.argmax(axis=1),
+        confidence=probabilities.max(axis=1),
+        probabilities=probabilities,
+    )

@@ -1,0 +1,234 @@
+"""What a system is trained on: the products of the stages, joined by clip id.
+
+A batch is a dict of tensors: `label` [B], `row` [B] (of the clips in the set), and per input named
+by the system
+
+| input     | shape        | from                                                             |
+|-----------|--------------|------------------------------------------------------------------|
+| `audio`   | [B, D]       | `data/embeddings`: one network's embedding, MFCC, log-MFCC       |
+| `faces`   | [B, F, D]    | `data/face_features` of the fold                                 |
+| `weights` | [B, F]       | weight of each of those frames, from `data/speech.csv`           |
+"""
+
+import csv
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from models.fusion.branches import frame_weights
+from pipeline.clips import ClipRecord, emotions_of
+from pipeline.errors import CorpusError
+from pipeline.splits import Fold
+
+T = TypeVar("T")
+
+Reader = Callable[[str], Tensor]
+"""Gives one input of a clip, by clip id."""
+
+VECTORS = frozenset({"audio", "faces", "weights"})
+"""Inputs so small that a second thread costs more than it gains."""
+
+HANDCRAFTED = ("mfcc", "log_mfcc")
+"""Keys of the hand-crafted statistics in `data/embeddings`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Where the stages left what `fuse` reads."""
+
+    records: tuple[ClipRecord, ...]
+    data: Path
+    detector: Path
+    shared: dict[Hashable, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def once(self, what: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, made at the first call: all folds share what one has read.
+
+        Args:
+            what: tells it apart from all else that is shared.
+            make: must not depend on a fold.
+        """
+        if what not in self.shared:
+            self.shared[what] = make()
+        found: T = self.shared[what]
+        return found
+
+    @property
+    def voc(self) -> Path:
+        """Frames and their annotations."""
+        return self.data / "voc"
+
+    @property
+    def audio32k(self) -> Path:
+        """Sound, 32 kHz mono."""
+        return self.data / "audio32k"
+
+    @property
+    def embeddings(self) -> Path:
+        """PANNs embeddings and hand-crafted statistics by clip."""
+        return self.data / "embeddings"
+
+    @property
+    def faces(self) -> Path:
+        """Face features by fold."""
+        return self.data / "face_features"
+
+    @property
+    def speech(self) -> Path:
+        """Visual speech activity by frame."""
+        return self.data / "speech.csv"
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """The K emotions of the corpus, in canonical order."""
+        return emotions_of(self.records)
+
+    def labels(self) -> dict[str, int]:
+        """Index of each clip's emotion."""
+        emotions = self.emotions
+        return {r.clip_id: emotions.index(r.emotion) for r in self.records}
+
+
+class ClipSet(Dataset[dict[str, Tensor]]):
+    """Clips of a fold as dicts of tensors.
+
+    Args:
+        ids: clip ids.
+        labels: emotion index by clip id.
+        readers: the inputs by name.
+    """
+
+    def __init__(
+        self, ids: Sequence[str], labels: Mapping[str, int], readers: Mapping[str, Reader]
+    ) -> None:
+        self.ids = tuple(ids)
+        self._labels = labels
+        self._readers = readers
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        clip_id = self.ids[index]
+        inputs = {name: read(clip_id) for name, read in self._readers.items()}
+        label = torch.tensor(self._labels[clip_id])
+        return {**inputs, "label": label, "row": torch.tensor(index)}
+
+    def subset(self, ids: Sequence[str]) -> "ClipSet":
+        """The same inputs for other clips."""
+        return ClipSet(ids, self._labels, self._readers)
+
+    def only(self, inputs: Sequence[str]) -> "ClipSet":
+        """The same clips with the named inputs alone; empty keeps all."""
+        kept = inputs or tuple(self._readers)
+        return ClipSet(self.ids, self._labels, {name: self._readers[name] for name in kept})
+
+    def stack(self, name: str) -> Tensor:
+        """One input of all clips, [N, ...]."""
+        return torch.stack([self._readers[name](clip_id) for clip_id in self.ids])
+
+    def labels(self) -> Tensor:
+        """Emotion indices [N]."""
+        return torch.tensor([self._labels[clip_id] for clip_id in self.ids])
+
+    def shuffled(self, batch_size: int, seed: int) -> DataLoader[dict[str, Tensor]]:
+        """Batches for training, in an order that the seed fixes."""
+        order = torch.Generator().manual_seed(seed)
+        return DataLoader(self, batch_size, shuffle=True, generator=order)
+
+    def ordered(self, batch_size: int) -> DataLoader[dict[str, Tensor]]:
+        """Batches for scoring, in the order of `ids`."""
+        return DataLoader(self, batch_size)
+
+
+def audio_reader(store: Store, network: str, handcrafted: bool) -> tuple[Reader, list[int]]:
+    """Reader of `audio` and the widths of its blocks.
+
+    Args:
+        store: where the embeddings lie.
+        network: key of the PANNs embedding.
+        handcrafted: whether MFCC and log-MFCC statistics join it.
+
+    Raises:
+        CorpusError: a clip has no embedding file, or it lacks a key.
+    """
+    return store.once(
+        ("audio", network, handcrafted), lambda: _read_embeddings(store, network, handcrafted)
+    )
+
+
+def _read_embeddings(store: Store, network: str, handcrafted: bool) -> tuple[Reader, list[int]]:
+    keys = [network, *(HANDCRAFTED if handcrafted else ())]
+    table: dict[str, Tensor] = {}
+    widths: list[int] = []
+    for record in store.records:
+        path = store.embeddings / f"{record.clip_id}.safetensors"
+        if not path.is_file():
+            raise CorpusError(f"{path}: no embedding of this clip; run `dvc repro embed`")
+        tensors = load_file(path)
+        missing = [key for key in keys if key not in tensors]
+        if missing:
+            raise CorpusError(
+                f"{path}: lacks {', '.join(missing)}; add it to embed.networks or "
+                "embed.handcrafted in params.yaml and run `dvc repro`"
+            )
+        table[record.clip_id] = torch.cat([tensors[key] for key in keys])
+        widths = [len(tensors[key]) for key in keys]
+    return table.__getitem__, widths
+
+
+def face_readers(store: Store, fold: Fold, speech_floor: float) -> dict[str, Reader]:
+    """Readers of `faces` and `weights` for the clips of one fold.
+
+    Args:
+        store: where face features and speech activity lie.
+        fold: its detector has not seen its test clips.
+        speech_floor: weight of a silent frame, see `models.fusion.visual.frame_weights`.
+
+    Raises:
+        CorpusError: a clip has no face features, or a frame no speech activity.
+    """
+    tensors = load_file(store.faces / f"{fold.name}.safetensors")
+    speech = store.once("speech", lambda: read_speech(store.speech))
+    longest = max((len(t) for name, t in tensors.items() if name.endswith("/frames")), default=0)
+    faces: dict[str, Tensor] = {}
+    weights: dict[str, Tensor] = {}
+    for clip in (*fold.train, *fold.test):
+        if f"{clip}/features" not in tensors:
+            raise CorpusError(
+                f"{store.faces}/{fold.name}: no face features of {clip}; run `dvc repro`"
+            )
+        spoken = [_speech_of(speech, clip, int(i)) for i in tensors[f"{clip}/frames"]]
+        seen = tensors[f"{clip}/scores"] > 0
+        faces[clip] = _pad(tensors[f"{clip}/features"], longest)
+        weights[clip] = _pad(frame_weights(torch.tensor(spoken), seen, speech_floor), longest)
+    return {"faces": faces.__getitem__, "weights": weights.__getitem__}
+
+
+def read_speech(path: Path) -> dict[tuple[str, int], float]:
+    """Visual speech activity in [0, 1] by clip id and stored-frame index, of `data/speech.csv`."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        return {
+            (row["clip_id"], int(row["frame"])): float(row["speech"])
+            for row in csv.DictReader(stream)
+        }
+
+
+def _speech_of(speech: Mapping[tuple[str, int], float], clip_id: str, frame: int) -> float:
+    try:
+        return speech[clip_id, frame]
+    except KeyError:
+        raise CorpusError(
+            f"data/speech.csv: no row for frame {frame} of {clip_id}; run `dvc repro annotate`"
+        ) from None
+
+
+def _pad(values: Tensor, length: int) -> Tensor:
+    """Zeros after the last frame: [F, ...] -> [length, ...]."""
+    return torch.cat([values, values.new_zeros(length - len(values), *values.shape[1:])])

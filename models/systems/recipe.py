@@ -1,0 +1,150 @@
+"""How a system is made and trained, and the parts that several systems share.
+
+A system is a `Recipe`. Its network maps a batch of `models.systems.inputs` to logits [B, K] by
+branch (`av`, `audio`, `visual`); its phases train parts of the network one after the other.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+
+from torch import Tensor, nn
+
+from models.fusion.branches import (
+    AudioNet,
+    AudioParams,
+    Standardize,
+    VisualNet,
+    VisualParams,
+    pool_frames,
+)
+from models.fusion.network import FusionHead, FusionNet, FusionParams, LossParams
+from models.losses import emotion_bce
+from models.systems.baselines.params import BaselineParams
+from models.systems.inputs import ClipSet, Reader
+from models.training import Step, TrainSettings
+from pipeline.splits import CalibrateParams
+
+LOSS_NAMES = {"av": "l_av", "audio": "l_a", "visual": "l_v"}
+"""Name of each branch's loss, as in Eq. (4)."""
+
+BEST_AUDIO = "Wavegram_Logmel_Cnn14"
+"""The PANNs network behind audio-visual rows, the paper's best."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The sections of `params.yaml` that decide how a system is trained and calibrated."""
+
+    audio: AudioParams
+    visual: VisualParams
+    fusion: FusionParams
+    loss: LossParams
+    baselines: BaselineParams
+    calibrate: CalibrateParams
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One stretch of training: a part of the network, its named losses and their weights.
+
+    `inputs` names the inputs that the part reads; the others are not loaded. Empty: all.
+    """
+
+    name: str
+    part: Callable[[nn.Module], nn.Module]
+    step: Step
+    weights: Mapping[str, float]
+    settings: TrainSettings
+    inputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a system is made for one fold.
+
+    `assemble` gets the training clips and nothing else, so that no statistic is taken of test
+    clips.
+    """
+
+    readers: Mapping[str, Reader]
+    assemble: Callable[[ClipSet], nn.Module]
+    phases: tuple[Phase, ...]
+
+
+def emotion_step(branches: tuple[str, ...]) -> Step:
+    """Losses of a whole network, one for each of its branches."""
+
+    def step(network: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        logits = network(batch)
+        return {LOSS_NAMES[b]: emotion_bce(logits[b], batch["label"]) for b in branches}
+
+    return step
+
+
+def branch_step(name: str) -> Step:
+    """Loss of one branch, called alone."""
+
+    def step(branch: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {LOSS_NAMES[name]: emotion_bce(branch(batch)[1], batch["label"])}
+
+    return step
+
+
+def audio_phase(part: str, params: AudioParams) -> Phase:
+    """Train the audio branch alone; `part` is the network's attribute that holds it."""
+    return _branch_phase("audio", part, params, ("audio",))
+
+
+def visual_phase(part: str, params: VisualParams) -> Phase:
+    """Train the branch over face features alone; `part` is the network's attribute."""
+    return _branch_phase("visual", part, params, ("faces", "weights"))
+
+
+def _branch_phase(
+    name: str, part: str, params: AudioParams | VisualParams, inputs: tuple[str, ...]
+) -> Phase:
+    settings = TrainSettings(params.epochs, params.lr, params.weight_decay)
+    step, weights = branch_step(name), {LOSS_NAMES[name]: 1.0}
+    return Phase(name, attrgetter(part), step, weights, settings, inputs)
+
+
+def fusion_phases(params: FusionParams, loss: LossParams) -> tuple[Phase, ...]:
+    """Warm-up on L_av alone, then L = l_av + alpha l_a + beta l_v, Eq. (4)."""
+    warmup, step = warmup_phase(params), emotion_step(("av", "audio", "visual"))
+    weights = {"l_av": 1.0, "l_a": loss.alpha, "l_v": loss.beta}
+    settings = TrainSettings(params.epochs, params.lr, params.weight_decay)
+    joint = Phase("joint", whole, step, weights, settings)
+    return tuple(phase for phase in (warmup, joint) if phase.settings.epochs > 0)
+
+
+def warmup_phase(params: FusionParams) -> Phase:
+    """The first epochs of fusion, on L_av alone."""
+    settings = TrainSettings(params.warmup_epochs, params.lr, params.weight_decay)
+    weights = {"l_av": 1.0, "l_a": 0.0, "l_v": 0.0}
+    return Phase("warmup", whole, emotion_step(("av", "audio", "visual")), weights, settings)
+
+
+def audio_branch(clips: ClipSet, widths: list[int], emotions: int, params: AudioParams) -> AudioNet:
+    """An audio network with the statistics of `clips`."""
+    standardize = Standardize.fit(clips.stack("audio"), widths)
+    return AudioNet(standardize, params.hidden, emotions, params.dropout)
+
+
+def visual_branch(clips: ClipSet, emotions: int, params: VisualParams) -> VisualNet:
+    """A visual network with the statistics of `clips`."""
+    pooled = pool_frames(clips.stack("faces"), clips.stack("weights"))
+    return VisualNet(Standardize.fit(pooled), params.hidden, emotions, params.dropout)
+
+
+def fusion_net(
+    audio: nn.Module, visual: nn.Module, emotions: int, params: FusionParams
+) -> FusionNet:
+    """Both branches under a fresh head."""
+    width = int(audio.feature_width) + int(visual.feature_width)  # type: ignore[arg-type]
+    return FusionNet(audio, visual, FusionHead(width, params.hidden, emotions, params.dropout))
+
+
+def whole(network: nn.Module) -> nn.Module:
+    """The part of a network that is all of it."""
+    return network

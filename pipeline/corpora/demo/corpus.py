@@ -1,0 +1,128 @@
+"""The embedded demo corpus: procedural talking heads with emotional prosody, in SAVEE's layout.
+
+    AudioData/DC/a01.wav          the voice, as synthesised
+    AudioVisualClip/DC/a01.avi    motion JPEG and the same sound
+    truth/DC_a01.csv              face box, mouth opening and speech of every frame
+
+A clip depends on the seed, its speaker, emotion and take, and on nothing else: more takes or
+speakers change no other clip. Nothing here says anything about people.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Self
+
+import soundfile
+from pydantic import Field, model_validator
+
+from pipeline.corpora.demo.cast import SPEAKERS
+from pipeline.corpora.demo.film import TRUTH_COLUMNS, encode, film, pose, truth_rows
+from pipeline.corpora.demo.plan import CODES, Knobs, Performance, perform
+from pipeline.corpora.demo.score import compose
+from pipeline.corpora.demo.voice import synthesise
+from pipeline.errors import MediaError
+from pipeline.files import publish, replace_folder, write_table
+from pipeline.params import Section
+from pipeline.work.cache import ClipCache, Job, Products
+
+
+class DemoParams(Section):
+    """Section `demo` of `params.yaml`."""
+
+    speakers: Annotated[int, Field(ge=1, le=len(SPEAKERS))]
+    takes: Annotated[int, Field(ge=1)]
+    fps: Annotated[int, Field(ge=5, le=60)]
+    width_px: Annotated[int, Field(ge=160, le=1920, multiple_of=2)]
+    height_px: Annotated[int, Field(ge=160, le=1080, multiple_of=2)]
+    min_s: Annotated[float, Field(ge=0.5)]
+    max_s: Annotated[float, Field(le=30.0)]
+    rate_hz: Annotated[int, Field(ge=16000, le=96000)]
+    ambiguity: Annotated[float, Field(ge=0.0, le=1.0)]
+    seed: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_s > self.max_s:
+            raise ValueError(f"min_s {self.min_s} is above max_s {self.max_s}")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One clip to make."""
+
+    play: Performance
+    params: DemoParams
+
+
+def orders(params: DemoParams) -> list[Order]:
+    """All clips of a corpus: every speaker shows every emotion `takes` times."""
+    knobs = Knobs(params.seed, params.ambiguity)
+    return [
+        Order(perform(speaker, emotion, take, knobs), params)
+        for speaker in SPEAKERS[: params.speakers]
+        for emotion in CODES
+        for take in range(1, params.takes + 1)
+    ]
+
+
+def build(out: Path, params: DemoParams) -> Products:
+    """Make the corpus in `out`, clip by clip through the clip cache.
+
+    Args:
+        out: folder to replace.
+        params: section `demo`.
+
+    Raises:
+        MediaError: a clip could not be encoded.
+    """
+    settings = params.model_dump(exclude={"speakers", "takes"})
+    jobs = [Job(clip_id(order.play), (), order) for order in orders(params)]
+    products = ClipCache("demo", settings).run(jobs, make_clip, desc="demo")
+    if products.rejects:
+        raise MediaError(products.rejects[0].reason)
+    publish(out, _files(products))
+    return products
+
+
+def build_nothing(out: Path, corpus: str) -> None:
+    """Stand in for the corpus where another one is used: a folder with a note."""
+    with replace_folder(out) as part:
+        (part / "README.txt").write_text(
+            f"The demo corpus was not made: params.yaml says corpus.name: {corpus}.\n"
+            "It is made where corpus.name is demo.\n",
+            encoding="utf-8",
+        )
+
+
+def clip_id(play: Performance) -> str:
+    """Speaker and file stem, e.g. `DC_sa01`."""
+    return f"{play.speaker.name}_{play.name}"
+
+
+def make_clip(order: Order, folder: Path) -> None:
+    """Write sound, video and truth of one clip into `folder`.
+
+    Raises:
+        MediaError: ffmpeg failed.
+    """
+    play, params = order.play, order.params
+    score = compose(play, (params.min_s, params.max_s), float(params.fps))
+    size_px = (params.width_px, params.height_px)
+    speaker, name = play.speaker.name, play.name
+    sound = folder / "AudioData" / speaker / f"{name}.wav"
+    video = folder / "AudioVisualClip" / speaker / f"{name}.avi"
+    truth = folder / "truth" / f"{speaker}_{name}.csv"
+    for path in (sound, video, truth):
+        path.parent.mkdir(parents=True)
+    soundfile.write(sound, synthesise(play, score, params.rate_hz), params.rate_hz)
+    heads = pose(play, score, size_px)
+    encode(video, sound, film(play, heads, size_px), size_px, params.fps)
+    write_table(truth, TRUTH_COLUMNS, truth_rows(play, score, heads, size_px))
+
+
+def _files(products: Products) -> Iterator[tuple[str, Path]]:
+    for folder in products.folders.values():
+        for path in sorted(folder.rglob("*.*")):
+            yield path.relative_to(folder).as_posix(), path

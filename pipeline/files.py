@@ -1,0 +1,93 @@
+"""Nothing half-written: files and folders appear whole, under their final name, or not at all."""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def publish(out: Path, files: Iterable[tuple[str, Path]]) -> None:
+    """Rebuild the whole folder `out` from copies of finished files.
+
+    Copies, not hard links: a tool that edits a product in place must not reach into the cache.
+
+    Args:
+        out: folder to replace.
+        files: (name relative to `out`, source file).
+    """
+    with replace_folder(out) as part:
+        made: set[Path] = set()
+        for name, source in files:
+            target = part / name
+            if target.parent not in made:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                made.add(target.parent)
+            shutil.copyfile(source, target)
+
+
+@contextmanager
+def replace_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder beside `out` that takes its place when the block succeeds."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        part.chmod(0o755)
+        yield part
+        if out.exists():
+            shutil.rmtree(out)
+        part.replace(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """A temporary file name beside `path` that takes its place when the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}-{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[dict[str, object]]) -> None:
+    """Write rows as CSV with a header, atomically and with Unix line ends."""
+    with (
+        atomic_write(path) as part,
+        part.open("w", newline="", encoding="utf-8") as stream,
+    ):
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_json(path: Path, values: Mapping[str, object]) -> None:
+    """Write a mapping as indented JSON, atomically."""
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_checksums(path: Path, folders: Iterable[Path]) -> None:
+    """Write digest and name, as `<folder>/<file>`, of each file in `folders`, sorted by name.
+
+    Args:
+        path: the list.
+        folders: folders of files that lie beside the list once all is published.
+    """
+    files = [file for folder in folders for file in sorted(folder.iterdir())]
+    lines = [f"{file_digest(file)}  {file.parent.name}/{file.name}\n" for file in files]
+    with atomic_write(path) as part:
+        part.write_text("".join(lines), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""From a recording to frames and sound: ffmpeg, headers, decoding, resampling."""

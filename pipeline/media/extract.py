@@ -1,0 +1,122 @@
+"""From an indexed corpus to its usable clips: jobs for the cache, and who is quarantined."""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.clips import Clip, ClipRecord, Index, Reject
+from pipeline.errors import CorpusError
+from pipeline.media.decode import ExtractJob, ExtractParams, extract_clip, read_record
+from pipeline.media.ffmpeg import find_ffmpeg
+from pipeline.work.cache import ClipCache, Job
+
+SHOWN = 5
+"""Quarantined clips that are named on stderr; the rest stand in `quarantine.csv`."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """Usable clips with their folders of products, those quarantined, and how many were cached."""
+
+    records: list[ClipRecord]
+    folders: dict[str, Path]
+    rejects: list[Reject]
+    cached: int
+
+
+def extract_corpus(index: Index, modalities: str, params: ExtractParams) -> Extraction:
+    """Decode all clips of an index and quarantine those that cannot be used.
+
+    Args:
+        index: from `index_corpus`.
+        modalities: `corpus.modalities`; decides what is decoded and what a clip must have.
+        params: section `extract`.
+    """
+    # the share of bad clips decides about the corpus, not about what a clip yields
+    settings = params.model_dump(exclude={"max_bad_fraction"})
+    cache = ClipCache("extract", {**settings, "ffmpeg": find_ffmpeg().version})
+    jobs = [_job(clip, modalities, params) for clip in index.clips]
+    products = cache.run(jobs, extract_clip, desc="extract")
+    records = [read_record(folder) for folder in products.folders.values()]
+    lacking = list(_lacking(records, index.clips, modalities))
+    out = {reject.clip_id for reject in lacking}
+    kept = sorted((r for r in records if r.clip_id not in out), key=lambda r: r.clip_id)
+    return Extraction(
+        records=kept,
+        folders={record.clip_id: products.folders[record.clip_id] for record in kept},
+        rejects=[*index.rejects, *products.rejects, *lacking],
+        cached=products.cached,
+    )
+
+
+def products_in(folders: Iterable[Path], kind: str) -> Iterator[tuple[str, Path]]:
+    """Name and path of every file in the sub-folder `kind` of the clips' folders."""
+    for folder in folders:
+        for path in sorted((folder / kind).glob("*")):
+            yield path.name, path
+
+
+def judge(extraction: Extraction, max_bad_fraction: float) -> None:
+    """Name the first quarantined clips on stderr, and refuse a corpus that is mostly bad.
+
+    Raises:
+        CorpusError: no clip is left, or more than `max_bad_fraction` (0-1) are quarantined.
+    """
+    rejects = extraction.rejects
+    for reject in rejects[:SHOWN]:
+        logger.warning("quarantined %s: %s", reject.clip_id, reject.reason)
+    if len(rejects) > SHOWN:
+        logger.warning("and %d more, see quarantine.csv", len(rejects) - SHOWN)
+    bad = len({reject.clip_id for reject in rejects} - extraction.folders.keys())
+    total = bad + len(extraction.records)
+    if not extraction.records or bad > max_bad_fraction * total:
+        raise CorpusError(
+            f"extract: {bad} of {total} clips are quarantined, expected at most a share of "
+            f"{max_bad_fraction:g} and one clip left; see data/quarantine.csv; mend the recordings "
+            "or raise extract.max_bad_fraction"
+        )
+
+
+def _job(clip: Clip, modalities: str, params: ExtractParams) -> Job:
+    picture = modalities != "audio"
+    sound = modalities != "video"
+    needs_video = picture or clip.audio is None
+    files = (clip.video if needs_video else None, clip.audio if sound else None)
+    return Job(
+        clip_id=clip.clip_id,
+        sources=tuple(path for path in files if path is not None),
+        payload=ExtractJob(clip, picture, sound, params),
+        facts={
+            "speaker": clip.speaker,
+            "emotion": clip.emotion,
+            "sentence": clip.sentence,
+            "files": [path is not None for path in files],
+            "picture": picture,
+            "sound": sound,
+        },
+    )
+
+
+def _lacking(
+    records: Sequence[ClipRecord], clips: Sequence[Clip], modalities: str
+) -> Iterator[Reject]:
+    """Clips without a modality that the corpus has (`auto`: that any of its clips has)."""
+    auto = modalities == "auto"
+    need_video = modalities in ("av", "video") or (auto and any(r.has_video for r in records))
+    need_audio = modalities in ("av", "audio") or (auto and any(r.has_audio for r in records))
+    files = {clip.clip_id: str(clip.video or clip.audio) for clip in clips}
+    why = "the other clips have it" if auto else f"corpus.modalities is {modalities}"
+    for record in records:
+        file = files[record.clip_id]
+        if need_video and not record.has_video:
+            reason = f"{file}: no video, but {why}; add the video or set corpus.modalities: audio"
+            yield Reject(record.clip_id, file, reason)
+        elif need_audio and not record.has_audio:
+            reason = (
+                f"{file}: no sound (no track, or digital silence), but {why}; add a sound file or "
+                "set corpus.modalities: video"
+            )
+            yield Reject(record.clip_id, file, reason)

@@ -1,0 +1,216 @@
+"""The report's charts: matplotlib to inline SVG, small enough to be read on a phone."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from markupsafe import Markup
+
+from pipeline.report.chart_style import (
+    BRANCH_COLOURS,
+    BRANCH_NAMES,
+    INK,
+    MUTED,
+    WARM,
+    canvas,
+    percent_axis,
+    to_svg,
+)
+from pipeline.scores.calibration import ReliabilityBin, RiskCoverage
+from pipeline.scores.intervals import Interval
+from pipeline.scores.predictions import Floats
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDTH_IN = 3.5
+ROW_IN = 0.3
+DARK = 0.7
+"""Share of a row from which its cell is dark enough for white figures."""
+
+LABELLED_ROWS = 40
+"""More rows than this are drawn sorted and without names."""
+
+
+def comparison(branches: Mapping[str, Interval], marks: Mapping[str, float]) -> Markup:
+    """Accuracy of each branch with its interval, above reference marks such as chance."""
+    rows = len(branches) + len(marks)
+    with canvas(3.9, 0.5 + 0.32 * rows) as figure:
+        axes = figure.add_subplot()
+        for y, (branch, score) in enumerate(branches.items()):
+            colour = BRANCH_COLOURS[branch]
+            axes.barh(y, score.value, height=0.62, color=colour, alpha=0.9)
+            axes.plot([score.low, score.high], [y, y], color=INK, linewidth=1.4)
+            axes.text(score.high + 0.02, y, f"{score.value:.1%}", va="center")
+        for y, value in enumerate(marks.values(), start=len(branches)):
+            axes.barh(y, value, height=0.34, color="#c9cdd2")
+            axes.text(value + 0.02, y, f"{value:.1%}", va="center", color=MUTED)
+        names = [BRANCH_NAMES[branch] for branch in branches]
+        axes.set_yticks(range(rows), [*names, *marks])
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        percent_axis(axes, "x")
+        axes.set_xlim(0, 1.2)
+        said = [f"{BRANCH_NAMES[b]} {s.value:.1%}" for b, s in branches.items()]
+        said += [f"{name} {value:.1%}" for name, value in marks.items()]
+        return to_svg(figure, "comparison", f"Accuracy: {', '.join(said)}.")
+
+
+def rows(name: str, labels: Sequence[str], scores: Mapping[str, Sequence[Interval]]) -> Markup:
+    """A share per row (speaker, emotion): bars with intervals for the first branch, marks beside.
+
+    Args:
+        name: what the shares are, e.g. `recall`; also the chart's id on the page.
+        labels: row names, M of them.
+        scores: branch -> M intervals; the first branch gets the bars.
+    """
+    first, *others = scores
+    named = len(labels) <= LABELLED_ROWS
+    order = list(range(len(labels)))
+    if not named:
+        order.sort(key=lambda i: -scores[first][i].value)
+    with canvas(WIDTH_IN, 0.75 + (ROW_IN if named else 0.06) * len(labels)) as figure:
+        axes = figure.add_subplot()
+        for y, i in enumerate(order):
+            score = scores[first][i]
+            axes.barh(y, score.value, height=0.6, color=BRANCH_COLOURS[first], alpha=0.85)
+            if named:
+                axes.plot([score.low, score.high], [y, y], color=INK, linewidth=1)
+        axes.plot([], [], "s", color=BRANCH_COLOURS[first], label=BRANCH_NAMES[first])
+        for branch, marker in zip(others, "oD", strict=False):
+            values = [scores[branch][i].value for i in order]
+            axes.plot(
+                values, range(len(labels)), marker, color=BRANCH_COLOURS[branch],
+                label=BRANCH_NAMES[branch], markeredgecolor="white", markersize=6 if named else 2,
+            )  # fmt: skip
+        axes.set_yticks(range(len(labels)) if named else [], labels if named else [])
+        axes.set_ylim(len(labels) - 0.4, -0.6)
+        axes.grid(axis="y", visible=False)
+        percent_axis(axes, "x")
+        figure.legend(loc="outside upper left", ncols=3, handlelength=0.8, columnspacing=1)
+        said = ", ".join(f"{labels[i]} {scores[first][i].value:.0%}" for i in order)
+        return to_svg(figure, name, f"{name} of the {BRANCH_NAMES[first]} branch: {said}.")
+
+
+def confusion_matrix(branch: str, counts: Floats, emotions: Sequence[str]) -> Markup:
+    """Counts [K, K], rows true, columns predicted, shaded by the share of the row."""
+    with canvas(WIDTH_IN, WIDTH_IN * 0.9) as figure:
+        axes = figure.add_subplot()
+        draw_confusion(axes, branch, counts, emotions)
+        hits, clips = int(np.trace(counts)), int(counts.sum())
+        alt = f"Confusion matrix, {BRANCH_NAMES[branch]}: {hits} of {clips} clips on the diagonal."
+        return to_svg(figure, f"confusion-{branch}", alt)
+
+
+def draw_confusion(axes: "Axes", branch: str, counts: Floats, emotions: Sequence[str]) -> None:
+    """Draw the matrix of `confusion_matrix` into axes."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    shades = LinearSegmentedColormap.from_list(branch, ["#f7f6f2", BRANCH_COLOURS[branch]])
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    # Rectangles, not an image: the page then needs no bitmap and prints crisply.
+    axes.pcolormesh(shares, cmap=shades, vmin=0, vmax=1, edgecolors="white", linewidth=1.5)
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            colour = "white" if shares[row, column] > DARK else INK
+            said = str(int(count))
+            axes.text(column + 0.5, row + 0.5, said, ha="center", va="center", color=colour)
+    middles = np.arange(len(emotions)) + 0.5
+    axes.set_yticks(middles, emotions)
+    axes.set_xticks(middles, [emotion[:3] for emotion in emotions])
+    axes.set_xlabel("recognised as")
+    axes.set_ylabel("shown")
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    axes.spines[["left", "bottom"]].set_visible(False)
+
+
+def curves(name: str, title: str, series: Mapping[str, Mapping[int, Sequence[float]]]) -> Markup:
+    """Losses by epoch: the mean over folds as a line, their range as a band.
+
+    Args:
+        name: the chart's id on the page.
+        title: what was trained, for the alternative text.
+        series: label -> epoch -> one value a fold.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    colours = (INK, *BRANCH_COLOURS.values(), WARM, MUTED)
+    with canvas(WIDTH_IN, 2.6) as figure:
+        axes = figure.add_subplot(xlabel="epoch", ylabel="loss")
+        for (label, points), colour in zip(series.items(), colours, strict=False):
+            epochs = sorted(points)
+            means = [float(np.mean(points[epoch])) for epoch in epochs]
+            lows, highs = zip(*((min(points[e]), max(points[e])) for e in epochs), strict=True)
+            axes.plot(epochs, means, color=colour, linewidth=1.6, label=label, marker=_dot(epochs))
+            axes.fill_between(epochs, lows, highs, color=colour, alpha=0.12, linewidth=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        figure.legend(loc="outside lower left", ncols=2, handlelength=1.2, columnspacing=1.2)
+        return to_svg(figure, name, f"{title}: {', '.join(series)} by epoch.")
+
+
+def reliability_diagram(branch: str, table: Sequence[ReliabilityBin]) -> Markup:
+    """Accuracy by confidence against the diagonal, with the clips a bin below."""
+    with canvas(WIDTH_IN, 3.1) as figure:
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+        upper.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+        for row in (row for row in table if row.clips):
+            middle, width = (row.low + row.high) / 2, (row.high - row.low) * 0.9
+            upper.bar(middle, row.accuracy, width, color=BRANCH_COLOURS[branch], alpha=0.85)
+            upper.plot([middle - width / 2, middle + width / 2], [row.confidence] * 2, color=WARM)
+            lower.bar(middle, row.clips, width, color="#c9cdd2")
+        upper.plot([], [], color=WARM, label="mean confidence of the bin")
+        figure.legend(loc="outside upper left", handlelength=1.2)
+        upper.set_ylabel("share right")
+        lower.set(xlabel="confidence", ylabel="clips")
+        percent_axis(upper, "y")
+        percent_axis(lower, "x")
+        said = "; ".join(
+            f"at {row.confidence:.0%} confidence {row.accuracy:.0%} right ({row.clips} clips)"
+            for row in table
+            if row.clips
+        )
+        return to_svg(figure, "reliability", f"Reliability diagram: {said}.")
+
+
+def risk_curves(branches: Mapping[str, RiskCoverage]) -> Markup:
+    """Error rate among the clips answered, the most confident first."""
+    with canvas(WIDTH_IN, 3.1) as figure:
+        axes = figure.add_subplot(xlabel="clips answered, most confident first")
+        for branch, curve in branches.items():
+            label = BRANCH_NAMES[branch]
+            axes.plot(curve.coverage, curve.risk, color=BRANCH_COLOURS[branch], label=label)
+        axes.set_ylabel("share of them wrong")
+        percent_axis(axes, "x")
+        percent_axis(axes, "y")
+        axes.set_ylim(0, max(0.25, *(1.1 * curve.risk.max() for curve in branches.values())))
+        figure.legend(loc="outside upper left", ncols=3, handlelength=1.2, columnspacing=1.2)
+        said = ", ".join(f"{BRANCH_NAMES[b]} {c.area:.3f}" for b, c in branches.items())
+        return to_svg(figure, "risk", f"Risk against coverage; area under the curve: {said}.")
+
+
+def sigma_curves(coverages: Mapping[str, tuple[Floats, Floats]]) -> Markup:
+    """How often a box edge lies within the stated sigma, against how often it should.
+
+    Args:
+        coverages: reference box -> stated probabilities, observed shares.
+    """
+    with canvas(WIDTH_IN, 3.1) as figure:
+        axes = figure.add_subplot(xlabel="interval that sigma states", ylabel="holds the edge")
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+        colours = (BRANCH_COLOURS["visual"], WARM)
+        said = []
+        for (name, (nominal, observed)), colour in zip(coverages.items(), colours, strict=False):
+            axes.plot(nominal, observed, color=colour, linewidth=1.8, label=name)
+            held = np.interp((0.68, 0.95), nominal, observed)
+            axes.plot((0.68, 0.95), held, "o", color=colour, markersize=4)
+            said.append(f"against {name} 68% hold {held[0]:.0%}, 95% hold {held[1]:.0%}")
+        figure.legend(loc="outside upper left", ncols=2, handlelength=1.2, columnspacing=1.2)
+        percent_axis(axes, "x")
+        percent_axis(axes, "y")
+        return to_svg(figure, "sigma", f"Coverage of box edges by sigma: {'; '.join(said)}.")
+
+
+def _dot(epochs: Sequence[int]) -> str:
+    """A marker where a line would have no length."""
+    return "o" if len(epochs) == 1 else ""

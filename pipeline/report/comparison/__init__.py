@@ -1,0 +1,1 @@
+"""Tables of many systems: rows, cells, charts, markdown and page of tables and ablations."""

@@ -1,0 +1,125 @@
+"""What trials left, pooled over seeds: a table's row is taken from one `Pooled`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+
+from pipeline.scores.intervals import Score
+from pipeline.scores.metrics import confusion
+from pipeline.scores.predictions import (
+    Predictions,
+    headline,
+    read_predictions,
+    require_aligned,
+)
+
+PREDICTIONS, HISTORY, FACTS = "predictions.csv", "history.csv", "facts.json"
+"""Files of a finished trial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """A system's trials over seeds.
+
+    Attributes:
+        seeds: branches by seed; all cover the same clips.
+        trained: parameters that training changes.
+        total: all parameters of the network.
+        train_s: mean seconds to train and calibrate for one fold, in one thread.
+        infer_ms: mean milliseconds a clip from inputs in memory to logits.
+        stand_ins: what stands in for published parts, a sentence each.
+        unpooled: accuracy of the headline branch's network alone, mean over seeds.
+        weights: of the headline branch's experts, mean over seeds; empty without calibration.
+    """
+
+    seeds: Mapping[int, Mapping[str, Predictions]]
+    trained: int
+    total: int
+    train_s: float
+    infer_ms: float
+    stand_ins: tuple[str, ...]
+    unpooled: float
+    weights: Mapping[str, float]
+
+    @property
+    def headline(self) -> str:
+        """Branch that the system is judged by."""
+        return headline(self.first)
+
+    @property
+    def first(self) -> Mapping[str, Predictions]:
+        """Branches of the first seed."""
+        return next(iter(self.seeds.values()))
+
+    @property
+    def branches(self) -> dict[str, Predictions]:
+        """All seeds' predictions by branch, folds named `<fold>#<seed>`."""
+        return {
+            branch: pool({seed: branches[branch] for seed, branches in self.seeds.items()})
+            for branch in self.first
+        }
+
+    @property
+    def main(self) -> Predictions:
+        """All seeds' predictions of the headline branch."""
+        return self.branches[self.headline]
+
+    def by_seed(self, score: Score, branch: str = "") -> list[float]:
+        """A score of each seed; of the headline branch where none is named."""
+        name = branch or self.headline
+        return [float(score(confusion(one[name]))) for one in self.seeds.values()]
+
+
+def read_pooled(folders: Mapping[int, Path]) -> Pooled:
+    """Read the finished trials of one system, by seed.
+
+    Raises:
+        CorpusError: seeds do not cover the same clips, or a table is damaged.
+    """
+    seeds = {seed: read_predictions(folder / PREDICTIONS) for seed, folder in folders.items()}
+    first = next(iter(seeds.values()))
+    for branch in first:
+        require_aligned({str(s): one[branch] for s, one in seeds.items()}, "seeds of a trial")
+    main = headline(first)
+    facts = [json.loads((f / FACTS).read_text(encoding="utf-8")) for f in folders.values()]
+    return Pooled(
+        seeds,
+        facts[0]["trained"],
+        facts[0]["total"],
+        fmean(fact["train_s"] for fact in facts),
+        fmean(fact["infer_ms"] for fact in facts),
+        tuple(facts[0]["stand_ins"]),
+        fmean(fact["before_pooling"][main]["accuracy"] for fact in facts),
+        {expert: fmean(fact["pool"][expert] for fact in facts) for expert in facts[0]["pool"]},
+    )
+
+
+def pool(seeds: Mapping[int, Predictions]) -> Predictions:
+    """One table of all seeds' predictions.
+
+    A clip recurs once a seed. A bootstrap that draws clips with all of their rows then gives the
+    interval of the mean over seeds.
+    """
+    parts = [
+        replace(one, fold=tuple(f"{fold}#{seed}" for fold in one.fold))
+        for seed, one in seeds.items()
+    ]
+    columns: dict[str, Any] = {
+        name: tuple(value for part in parts for value in getattr(part, name))
+        for name in ("fold", "clip_id", "speaker", "sentence")
+    }
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("emotion", "predicted", "confidence", "probabilities")
+    }
+    return replace(parts[0], **columns, **arrays)
+
+
+def spread(values: Sequence[float]) -> float | None:
+    """Standard deviation of a sample; None of a single value."""
+    return stdev(values) if len(values) > 1 else None

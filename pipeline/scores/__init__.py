@@ -1,0 +1,1 @@
+"""How answers are scored: predictions, metrics, calibration, intervals, paired comparisons."""

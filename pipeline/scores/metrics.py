@@ -1,0 +1,189 @@
+"""How good the predictions are: what `results/metrics.json` holds. Light: NumPy only.
+
+WA (weighted accuracy) is the share of clips that are right, UA (unweighted) the mean recall.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.scores.calibration import abstention, brier, ece, nll, risk_coverage
+from pipeline.scores.comparisons import mcnemar
+from pipeline.scores.intervals import Interval, Resampled, resample, wilson
+from pipeline.scores.predictions import Floats, Predictions, headline, require_aligned
+
+DECIMALS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class EmotionScores:
+    """One emotion against the others; `clips` is how often it is true.
+
+    NaN where a ratio has no clips to be taken over.
+    """
+
+    emotion: str
+    clips: int
+    recall: Interval
+    precision: float
+    f1: float
+
+
+def confusion(predictions: Predictions) -> Floats:
+    """Counts [K, K], rows true, columns predicted."""
+    kinds = len(predictions.emotions)
+    flat = np.bincount(predictions.emotion * kinds + predictions.predicted, minlength=kinds**2)
+    return flat.reshape(kinds, kinds).astype(np.float64)
+
+
+def accuracy(counts: Floats) -> Floats:
+    """WA of confusion counts [..., K, K] -> [...]."""
+    return np.trace(counts, axis1=-2, axis2=-1) / counts.sum(axis=(-2, -1))
+
+
+def uar(counts: Floats) -> Floats:
+    """UA: mean recall over the emotions that occur, of counts [..., K, K] -> [...]."""
+    support = counts.sum(axis=-1)  # [..., K]
+    return _mean_where(_ratio(_hits(counts), support), support > 0)
+
+
+def macro_f1(counts: Floats) -> Floats:
+    """Mean F1 over the emotions that are true or predicted, of counts [..., K, K] -> [...]."""
+    either = counts.sum(axis=-1) + counts.sum(axis=-2)  # [..., K]
+    return _mean_where(_ratio(2 * _hits(counts), either), either > 0)
+
+
+SCORES = {"accuracy": accuracy, "uar": uar, "macro_f1": macro_f1}
+
+
+def per_emotion(predictions: Predictions) -> list[EmotionScores]:
+    """Recall with Wilson's interval, precision and F1 of each emotion, in canonical order."""
+    counts = confusion(predictions)
+    true, claimed, hits = counts.sum(axis=1), counts.sum(axis=0), np.diag(counts)
+    return [
+        EmotionScores(
+            emotion,
+            int(true[k]),
+            wilson(int(hits[k]), int(true[k])),
+            float(hits[k] / claimed[k]) if claimed[k] else float("nan"),
+            float(2 * hits[k] / (true[k] + claimed[k])) if true[k] + claimed[k] else float("nan"),
+        )
+        for k, emotion in enumerate(predictions.emotions)
+    ]
+
+
+def per_speaker(predictions: Predictions) -> dict[str, tuple[int, Interval]]:
+    """Clips and accuracy with Wilson's interval of each speaker, sorted by name."""
+    speakers = np.array(predictions.speaker)
+    table = {}
+    for speaker in sorted(set(predictions.speaker)):
+        right = predictions.correct[speakers == speaker]
+        table[speaker] = (len(right), wilson(int(right.sum()), len(right)))
+    return table
+
+
+def chance(predictions: Predictions) -> float:
+    """Expected accuracy and UA of a uniform guess: 1 / K."""
+    return 1 / len(predictions.emotions)
+
+
+def majority(predictions: Predictions) -> float:
+    """Accuracy of always naming the commonest emotion of the test clips."""
+    return float(np.bincount(predictions.emotion).max() / len(predictions))
+
+
+def summarise(branches: Mapping[str, Predictions], abstain_below: float) -> dict[str, object]:
+    """What goes into `results/metrics.json`: nested numbers, rounded, that DVC can compare.
+
+    The headline branch (av, else the only one) stands at the top; `branches` repeats the scores of
+    each; `versus_<branch>` compares the headline with another branch on the same clips;
+    `abstention` is what is left of the headline where confidences under `predict.abstain_below`
+    are not answered. All other scores count every clip.
+
+    Args:
+        branches: predictions of the same clips.
+        abstain_below: in [0, 1].
+
+    Raises:
+        CorpusError: branches do not cover the same clips.
+    """
+    require_aligned(branches, "predictions")
+    name = headline(branches)
+    main = branches[name]
+    resampled = resample(branches)
+    scores = {branch: _scores(one, resampled[branch]) for branch, one in branches.items()}
+    answered = abstention(main, abstain_below)
+    summary: dict[str, object] = {
+        "clips": len(main),
+        **scores[name],
+        "chance": chance(main),
+        "majority": majority(main),
+        "speakers": {speaker: score.value for speaker, (_, score) in per_speaker(main).items()},
+        "emotions": {
+            row.emotion: {"recall": row.recall.value, "precision": row.precision, "f1": row.f1}
+            for row in per_emotion(main)
+        },
+        "branches": scores,
+        "abstention": {
+            "below": abstain_below,
+            "coverage": answered.coverage,
+            "accuracy": answered.accuracy.value,
+            "accuracy_95": {"low": answered.accuracy.low, "high": answered.accuracy.high},
+        },
+    }
+    for branch, other in branches.items():
+        if branch != name:
+            gain = resampled[name].minus(resampled[branch], accuracy)
+            summary[f"versus_{branch}"] = {
+                "accuracy_gain": gain.value,
+                "accuracy_gain_95": {"low": gain.low, "high": gain.high},
+                "mcnemar_p": mcnemar(main, other),
+            }
+    return _rounded(summary)
+
+
+def summarise_plainly(branches: Mapping[str, Predictions]) -> dict[str, object]:
+    """Accuracy, ECE and NLL of each branch, without intervals."""
+    return _rounded(
+        {
+            branch: {"accuracy": float(one.correct.mean()), "ece": ece(one), "nll": nll(one)}
+            for branch, one in branches.items()
+        }
+    )
+
+
+def _scores(predictions: Predictions, resampled: Resampled) -> dict[str, object]:
+    scores: dict[str, object] = {}
+    for name, score in SCORES.items():
+        interval = resampled.interval(score)
+        scores[name] = interval.value
+        scores[f"{name}_95"] = {"low": interval.low, "high": interval.high}
+    scores |= {"ece": ece(predictions), "nll": nll(predictions), "brier": brier(predictions)}
+    scores["aurc"] = risk_coverage(predictions).area
+    return scores
+
+
+def _rounded(values: Mapping[str, object]) -> dict[str, object]:
+    """Round floats; drop undefined ones, which JSON cannot hold."""
+    result: dict[str, object] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            result[key] = _rounded(value)
+        elif not isinstance(value, float):
+            result[key] = value
+        elif np.isfinite(value):
+            result[key] = round(value, DECIMALS)
+    return result
+
+
+def _hits(counts: Floats) -> Floats:
+    return np.diagonal(counts, axis1=-2, axis2=-1)
+
+
+def _ratio(top: Floats, bottom: Floats) -> Floats:
+    return np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
+
+
+def _mean_where(values: Floats, mask: np.ndarray) -> Floats:
+    return (values * mask).sum(axis=-1) / mask.sum(axis=-1)

@@ -1,0 +1,1 @@
+"""How work is done: the clip cache, worker processes, progress. Nothing here knows a clip."""

@@ -1,0 +1,157 @@
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from models.audio import embed as embedding
+from models.audio.embed import (
+    EmbedParams,
+    EmbedTask,
+    embed_clip,
+    embed_sound,
+    make_jobs,
+    read_waveform,
+    write_embeddings,
+)
+from models.audio.weights import Weights
+from models.checkpoint import load_safetensors
+from pipeline.clips import ClipRecord, Reject
+from pipeline.errors import CorpusError, MediaError, ParamsError
+from pipeline.params import validate
+from pipeline.work.cache import Products
+
+UNTRAINED = Weights("Cnn14", None, 0, "untrained, seed 0")
+PARAMS = EmbedParams(networks=("Cnn14",), weights="untrained", handcrafted=("mfcc",), seed=0)
+
+
+def record(clip_id, samples=16_000):
+    return ClipRecord(clip_id, "s", "anger", "", 0, 0.0, 1, 0, 0, samples, 32_000)
+
+
+def write_wav(path, samples=16_000, seed=0, rate_hz=32_000, channels=1):
+    waveform = 0.1 * np.random.default_rng(seed).standard_normal((samples, channels))
+    soundfile.write(path, waveform.astype(np.float32), rate_hz, subtype="FLOAT")
+    return path
+
+
+def run(jobs, root):
+    folders = {}
+    for number, job in enumerate(jobs):
+        folders[job.clip_id] = root / str(number)
+        folders[job.clip_id].mkdir(parents=True)
+        embed_clip(job.payload, folders[job.clip_id])
+    return Products(folders, [], 0)
+
+
+def test_clips_become_one_file_each_whatever_the_company(tmp_path):
+    for number, clip_id in enumerate(("a b", "ü")):
+        write_wav(tmp_path / f"{clip_id}.wav", 16_000 + number, seed=number)
+    records = [record("a b"), record("ü"), record("mute", samples=0)]
+
+    count = write_embeddings(
+        run(make_jobs(records, tmp_path, PARAMS), tmp_path / "1"), tmp_path / "all"
+    )
+    write_embeddings(
+        run(make_jobs(records[1:], tmp_path, PARAMS), tmp_path / "2"), tmp_path / "one"
+    )
+
+    assert count == 2
+    assert sorted(p.name for p in (tmp_path / "all").iterdir()) == [
+        "a b.safetensors",
+        "ü.safetensors",
+    ]
+    together, alone = (tmp_path / name / "ü.safetensors" for name in ("all", "one"))
+    assert together.read_bytes() == alone.read_bytes()
+    values = load_safetensors(together)[0]
+    assert {name: len(value) for name, value in values.items()} == {"Cnn14": 2048, "mfcc": 100}
+    direct = embed_sound(tmp_path / "ü.wav", PARAMS)
+    assert all(torch.equal(values[name], direct[name]) for name in values)
+
+
+def test_corpus_without_sound_gives_an_empty_folder_and_asks_for_no_weights(tmp_path):
+    absent = PARAMS.model_copy(update={"weights": str(tmp_path / "absent")})
+    jobs = make_jobs([record("mute", samples=0)], tmp_path, absent)
+    assert jobs == []
+    assert write_embeddings(Products({}, [], 0), tmp_path / "out") == 0
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_further_network_or_other_seed_leaves_other_jobs_alone(tmp_path):
+    more = EmbedParams(
+        networks=("Wavegram_Cnn14", "Cnn14"), weights="untrained", handcrafted=("mfcc",), seed=0
+    )
+    facts = {job.clip_id: job.facts for job in make_jobs([record("a")], tmp_path, PARAMS)}
+    with_more = {job.clip_id: job.facts for job in make_jobs([record("a")], tmp_path, more)}
+    reseeded = PARAMS.model_copy(update={"seed": 1})
+    with_seed = {job.clip_id: job.facts for job in make_jobs([record("a")], tmp_path, reseeded)}
+    assert with_more.keys() - facts.keys() == {"a/Wavegram_Cnn14"}
+    assert all(with_more[name] == facts[name] for name in facts)
+    assert [name for name in facts if facts[name] != with_seed[name]] == ["a/Cnn14"]
+
+
+def test_jobs_of_one_network_lie_together(tmp_path):
+    jobs = make_jobs([record("a"), record("b")], tmp_path, PARAMS)
+    assert [job.clip_id for job in jobs] == ["a/Cnn14", "b/Cnn14", "a/mfcc", "b/mfcc"]
+
+
+def test_worker_holds_one_network(tmp_path, monkeypatch):
+    built = []
+    monkeypatch.setattr(embedding, "_held", {})
+    monkeypatch.setattr(embedding, "load_network", lambda weights: built.append(weights) or weights)
+    first, second = UNTRAINED, Weights("Cnn14", None, 1, "untrained, seed 1")
+    for weights in (first, first, second, second):
+        assert embedding._network(weights) == weights
+    assert built == [first, second]
+    assert list(embedding._held) == [second]
+
+
+def test_thread_count_is_put_back(tmp_path):
+    before = torch.get_num_threads()
+    with embedding._one_thread():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("wav", "message"),
+    [
+        ({"rate_hz": 44_100}, "44100 Hz, 1 channels; expected 32000 Hz"),
+        ({"channels": 2}, "2 channels; expected"),
+        ({"samples": 3_199}, "3199 samples at 32000 Hz, expected at least 3200"),
+    ],
+)
+def test_unusable_sound_is_refused(tmp_path, wav, message):
+    path = write_wav(tmp_path / "a.wav", **wav)
+    with pytest.raises(MediaError, match=message):
+        embed_clip(EmbedTask(path, "Cnn14", UNTRAINED), tmp_path)
+
+
+def test_damaged_sound_and_numbers_that_are_not_finite_are_refused(tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"")
+    with pytest.raises(MediaError, match=r"a\.wav: cannot be read"):
+        read_waveform(path)
+    soundfile.write(path, np.full(3_200, np.nan, np.float32), 32_000, subtype="FLOAT")
+    with pytest.raises(MediaError, match="not finite"):
+        read_waveform(path)
+
+
+def test_failed_clip_fails_the_stage_by_name(tmp_path):
+    products = Products({}, [Reject("a/Cnn14", "a.wav", "too short")], 0)
+    with pytest.raises(CorpusError, match="1 embeddings failed, first a/Cnn14: too short"):
+        write_embeddings(products, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"networks": ["Cnn15"]}, r"embed\.networks\.0: got 'Cnn15'"),
+        ({"handcrafted": ["mfcc", "mfcc"]}, r"embed\.handcrafted: .*stand once"),
+        ({"seeds": 1}, r"embed\.seeds: unknown key"),
+        ({"seed": -1}, r"embed\.seed: got -1"),
+    ],
+)
+def test_bad_params_are_named(tmp_path, change, message):
+    values = PARAMS.model_dump() | change
+    with pytest.raises(ParamsError, match=message):
+        validate("embed", values, EmbedParams, tmp_path / "params.yaml")

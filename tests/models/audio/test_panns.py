@@ -1,0 +1,112 @@
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.audio import panns
+from pipeline.errors import WeightsError
+
+KEYS = Path(__file__).with_name("panns_keys.tsv")
+BATCH_TOLERANCE = 1e-5  # of the largest number; sums of a batch run in another order
+
+
+@pytest.fixture(scope="module", params=sorted(panns.NETWORKS))
+def network(request):
+    return panns.build(request.param)
+
+
+def noise(*shape, seed=0):
+    return 0.1 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def published_keys(name):
+    with KEYS.open(encoding="utf-8") as stream:
+        rows = [row for row in csv.DictReader(stream, delimiter="\t") if row["network"] == name]
+    return {row["key"]: (row["shape"], row["dtype"]) for row in rows}
+
+
+def keys_of(state):
+    return {
+        key: (
+            "x".join(map(str, value.shape)) or "scalar",
+            str(value.dtype).removeprefix("torch."),
+        )
+        for key, value in state.items()
+    }
+
+
+def test_parameters_have_the_published_names_shapes_and_types(network):
+    assert keys_of(network.state_dict()) == published_keys(type(network).__name__)
+
+
+def test_published_key_set_loads_strictly_and_changes_the_embedding(network):
+    waveform = noise(1, 16_000)
+    other = panns.build(type(network).__name__, seed=1)
+    before = other.embed(waveform)
+
+    other.load_state_dict(network.state_dict(), strict=True)
+
+    assert not torch.equal(before, network.embed(waveform))
+    assert torch.equal(other.embed(waveform), network.embed(waveform))
+
+
+def test_forward_tags_and_embeds(network):
+    waveform = noise(2, 20_001)
+    with torch.no_grad():
+        output = network(waveform)
+    assert output["clipwise_output"].shape == (2, panns.CLASSES)
+    assert ((output["clipwise_output"] >= 0) & (output["clipwise_output"] <= 1)).all()
+    assert torch.equal(output["embedding"], network.embed(waveform))
+
+
+def test_batch_equals_singles_for_unequal_lengths(network):
+    lengths = (3_200, 9_919, 10_241, 12_801, 13_119, 13_440, 12_802)
+    clips = [noise(length, seed=length) for length in lengths]
+
+    together = panns.embed_clips(network, clips, batch=3)
+
+    alone = torch.cat([network.embed(clip[None]) for clip in clips])
+    assert together.shape == (len(clips), panns.EMBEDDING)
+    torch.testing.assert_close(
+        together, alone, rtol=0, atol=BATCH_TOLERANCE * alone.abs().max().item()
+    )
+
+
+def test_silence_and_the_shortest_clip_embed_finitely(network):
+    for waveform in (torch.zeros(1, 32_000), torch.zeros(1, 3_200), noise(1, 3_200)):
+        assert network.embed(waveform).isfinite().all()
+
+
+def test_embedding_is_the_same_in_training_mode(network):
+    waveform = noise(1, 16_000)
+    expected = network.embed(waveform)
+    try:
+        network.train()
+        assert torch.equal(network.embed(waveform), expected)
+        assert network.training
+    finally:
+        network.eval()
+
+
+def test_embeddings_of_different_clips_differ_in_more_than_scale(network):
+    clips = [noise(16_000, seed=seed) * (seed + 1) for seed in range(3)]
+    clips.append(torch.sin(torch.arange(16_000) * 0.05))
+    embeddings = panns.embed_clips(network, clips)
+    assert (embeddings.std(dim=0) > 0).float().mean() > 0.3
+    assert torch.linalg.matrix_rank(embeddings) == len(clips)
+    assert embeddings.std(dim=0).mean() > 1e-3  # 21 untrained layers must not fade it out
+
+
+def test_unknown_network_is_refused():
+    with pytest.raises(WeightsError, match="'Cnn10': expected one of Cnn14"):
+        panns.build("Cnn10")
+
+
+def test_build_is_seeded_and_leaves_the_global_generator_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first, second = (panns.build("Cnn14", seed) for seed in (3, 3))
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.equal(first.fc1.weight, second.fc1.weight)

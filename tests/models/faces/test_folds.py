@@ -1,0 +1,156 @@
+import csv
+import json
+
+import pytest
+import torch
+from drawn_faces import TINY, write_voc
+from safetensors.torch import load_file
+
+from models.faces.folds import DetectPaths, FoldTask, detect, make_tasks, run_fold
+from models.faces.train import train_detector
+from models.faces.weights import load_detector
+from pipeline.errors import TrainingError, WeightsError
+from pipeline.splits import Fold
+from pipeline.work import cache
+
+FOLD = Fold("paper", ("S0_c00", "S0_c01", "S1_c02"), ("S1_c03",))
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    monkeypatch.setenv("AVEMO_WORKERS", "1")
+
+
+@pytest.fixture
+def in_process(monkeypatch, tmp_path):
+    """The clip cache below `tmp_path`, without worker processes or `dvc.yaml`."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    monkeypatch.setenv("AVEMO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "stage_code", lambda stage: ())
+    monkeypatch.setattr(cache, "open_executor", lambda workers: ThreadPoolExecutor(1))
+
+
+def _paths(root):
+    (root / "truth").mkdir(exist_ok=True)
+    return DetectPaths(root / "voc", root / "truth", root / "results", root / "features")
+
+
+def _rows(path):
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_detect_writes_features_detections_and_scores(tmp_path, in_process):
+    records = write_voc(tmp_path)
+    paths = _paths(tmp_path)
+    (paths.truth / "S1_c03.csv").write_text("frame,x1,y1,x2,y2\n0,10,10,90,90\n2,10,10,90,90\n")
+    metrics = detect(paths, records, [FOLD], (), TINY.model_copy(update={"score_threshold": 0.0}))
+    written = json.loads((paths.results / "metrics.json").read_text())
+    assert written["truth"] == pytest.approx(metrics["truth"], abs=1e-5)
+    assert (metrics["frames"], metrics["frames_without_detection"]) == (2, 0)
+    features = load_file(paths.face_features / "paper.safetensors")
+    assert features["S1_c03/features"].shape == (2, 256)
+    assert features["S1_c03/probs"].sum(dim=1).tolist() == pytest.approx([1, 1])
+    assert features["S1_c03/frames"].tolist() == [0, 2]
+    rows = _rows(paths.results / "detections.csv")
+    assert {row["split"] for row in rows if row["clip_id"] == "S1_c03"} == {"test"}
+    best = next(row for row in rows if row["clip_id"] == "S1_c03")
+    assert float(best["x1"]) == pytest.approx(features["S1_c03/boxes"][0, 0].item(), abs=0.01)
+    assert best["truth_x2"] == "90.00" and best["dlib_x1"]
+    assert _rows(paths.results / "history.csv")[0]["box"]
+    load_detector(paths.results / "paper.safetensors")
+
+
+def test_detect_resumes_by_fold(tmp_path, in_process, monkeypatch):
+    records = write_voc(tmp_path)
+    paths = _paths(tmp_path)
+    detect(paths, records, [FOLD], (), TINY)
+    before = (paths.results / "detections.csv").read_bytes()
+
+    def never(task, folder):
+        raise AssertionError(f"fold {task.fold.name} ran again")
+
+    monkeypatch.setattr("models.faces.folds.run_fold", never)
+    detect(paths, records, [FOLD], (), TINY)
+    assert (paths.results / "detections.csv").read_bytes() == before
+    other = Fold("other", FOLD.train[:2], FOLD.test)
+    with pytest.raises(AssertionError, match="other"):
+        detect(paths, records, [FOLD, other], (), TINY)
+
+
+def test_a_detector_of_an_inner_fold_knows_its_own_clips_alone(tmp_path, in_process):
+    records = write_voc(tmp_path)
+    paths = _paths(tmp_path)
+    inner = Fold("paper.inner0", FOLD.train[:2], FOLD.train[2:])
+    detect(paths, records, [FOLD], [inner], TINY)
+    features = load_file(paths.face_features / "paper.inner0.safetensors")
+    assert {name.partition("/")[0] for name in features} == set(FOLD.train)
+    load_detector(paths.results / "paper.inner0.safetensors")
+    for table in ("detections.csv", "history.csv"):
+        assert {row["fold"] for row in _rows(paths.results / table)} <= {"paper"}
+
+
+def test_detect_without_video_writes_empty_outputs_that_say_so(tmp_path, in_process):
+    paths = _paths(tmp_path)
+    metrics = detect(paths, [], [FOLD], (), TINY)
+    assert metrics["note"] == "none of the 0 clips has video"
+    assert _rows(paths.results / "detections.csv") == []
+    assert list(paths.face_features.iterdir()) == []
+
+
+def test_a_detector_never_sees_a_test_clip(tmp_path):
+    records = write_voc(tmp_path)
+    task = make_tasks(tmp_path / "voc", records, [FOLD], TINY)[0]
+    assert {frame.clip_id for frame in task.train} == set(FOLD.train)
+    assert {frame.clip_id for frame in task.ask} == {record.clip_id for record in records}
+    with pytest.raises(TrainingError, match=r"not its training clips, the first is S1_c03"):
+        FoldTask(FOLD, task.classes, task.ask, task.ask, TINY, 1)
+
+
+def test_training_repeats_with_the_seed_and_leaves_the_generator_alone(tmp_path):
+    frames = make_tasks(tmp_path / "voc", write_voc(tmp_path), [FOLD], TINY)[0].train
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    first = train_detector(frames, ("anger", "happiness"), TINY).state_dict()
+    assert torch.equal(torch.rand(1), expected)
+    second = train_detector(frames, ("anger", "happiness"), TINY).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_variances_rest_during_the_warm_up(tmp_path):
+    frames = make_tasks(tmp_path / "voc", write_voc(tmp_path), [FOLD], TINY)[0].train
+    held = TINY.model_copy(update={"kl_warmup_epochs": 1})
+    detector = train_detector(frames, ("anger", "happiness"), held)
+    assert detector.net.roi_heads.box_predictor.log_var.bias.abs().max() == 0
+    moved = train_detector(frames, ("anger", "happiness"), TINY)
+    assert moved.net.roi_heads.box_predictor.log_var.bias.abs().max() > 0
+
+
+def test_a_frame_without_detection_has_zeros_and_score_zero(tmp_path):
+    records = write_voc(tmp_path)
+    strict = TINY.model_copy(update={"score_threshold": 0.999999})
+    task = make_tasks(tmp_path / "voc", records, [FOLD], strict)[0]
+    run_fold(task, tmp_path)
+    features = load_file(tmp_path / "features.safetensors")
+    assert features["S1_c03/scores"].tolist() == [0, 0]
+    assert features["S1_c03/features"].abs().max() == 0
+
+
+def test_weights_that_have_seen_the_test_clips_are_refused(tmp_path):
+    records = write_voc(tmp_path)
+    run_fold(make_tasks(tmp_path / "voc", records, [FOLD], TINY)[0], tmp_path)
+    own = TINY.model_copy(update={"weights": str(tmp_path / "weights.safetensors")})
+    run_fold(make_tasks(tmp_path / "voc", records, [FOLD], own)[0], tmp_path)  # of the same fold
+    turned = Fold("turned", FOLD.test, FOLD.train)
+    with pytest.raises(WeightsError, match=r"was trained on \d+ clips that fold turned tests"):
+        run_fold(make_tasks(tmp_path / "voc", records, [turned], own)[0], tmp_path)
+
+
+def test_training_frames_without_any_face_are_refused(tmp_path):
+    records = write_voc(tmp_path, clips=1, faceless="S0_c00")
+    fold = Fold("paper", ("S0_c00",), ("S1_c03",))
+    frames = make_tasks(tmp_path / "voc", records, [fold], TINY)[0].train
+    with pytest.raises(TrainingError, match="none of the 2 training frames shows a face"):
+        train_detector(frames, ("anger",), TINY)

@@ -1,0 +1,112 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from models.fusion.branches import Standardize, VisualNet, frame_weights, pool_frames
+from models.fusion.network import FusionHead, FusionParams, LossParams
+from models.losses import emotion_bce, log_scores
+from models.systems.inputs import ClipSet
+from models.systems.recipe import emotion_step, fusion_net, fusion_phases
+from models.training import History, fit, weighted_sum
+
+K, CLIPS, FRAMES, D_AUDIO, D_FACE = 3, 4, 5, 12, 6
+
+FUSION = FusionParams(
+    joint=False, hidden=8, dropout=0.0, warmup_epochs=40, epochs=40, batch_size=4, lr=0.02,
+    weight_decay=0.0, joint_epochs=1, joint_frames=2, joint_lr=1e-3, seed=0,
+)  # fmt: skip
+
+
+@pytest.fixture
+def clips():
+    draw = torch.Generator().manual_seed(0)
+    audio = torch.randn(CLIPS, D_AUDIO, generator=draw)
+    faces = torch.randn(CLIPS, FRAMES, D_FACE, generator=draw)
+    names = [f"c{i}" for i in range(CLIPS)]
+    readers = {
+        "audio": dict(zip(names, audio, strict=True)).__getitem__,
+        "faces": dict(zip(names, faces, strict=True)).__getitem__,
+        "weights": {name: torch.ones(FRAMES) for name in names}.__getitem__,
+    }
+    return ClipSet(names, {name: i % K for i, name in enumerate(names)}, readers)
+
+
+@pytest.fixture
+def network(clips):
+    from models.fusion.branches import AudioNet
+
+    torch.manual_seed(0)
+    audio = AudioNet(Standardize.fit(clips.stack("audio")), (8, 8), K, 0.0)
+    pooled = pool_frames(clips.stack("faces"), clips.stack("weights"))
+    visual = VisualNet(Standardize.fit(pooled), 8, K, 0.0)
+    return fusion_net(audio, visual, K, FUSION)
+
+
+def test_bce_of_one_hot_targets_by_hand():
+    logits = torch.tensor([[0.0, 2.0]])
+    by_hand = -(F.logsigmoid(torch.tensor(2.0)) + F.logsigmoid(torch.tensor(0.0))) / 2
+    assert emotion_bce(logits, torch.tensor([1])).item() == pytest.approx(by_hand.item())
+
+
+def test_scores_are_probabilities_in_the_order_of_the_logits():
+    logits = torch.randn(5, K)
+    p = log_scores(logits).exp()
+    assert torch.allclose(p.sum(dim=1), torch.ones(5))
+    assert torch.equal(p.argsort(dim=1), logits.argsort(dim=1))
+
+
+def test_alpha_and_beta_of_zero_leave_the_fused_term(network, clips):
+    batch = next(iter(clips.ordered(CLIPS)))
+    losses = emotion_step(("av", "audio", "visual"))(network, batch)
+    phases = {p.name: p for p in fusion_phases(FUSION, LossParams(alpha=0, beta=0))}
+    assert torch.equal(weighted_sum(losses, phases["joint"].weights), losses["l_av"])
+    assert phases["warmup"].weights == phases["joint"].weights
+    weighted = fusion_phases(FUSION, LossParams(alpha=0.5, beta=2))[-1].weights
+    assert weighted == {"l_av": 1.0, "l_a": 0.5, "l_v": 2.0}
+
+
+def test_the_head_starts_as_the_sum_of_the_branches():
+    head = FusionHead(4, 8, K, dropout=0.0)
+    audio, visual = (torch.randn(2, 2), torch.randn(2, K)), (torch.randn(2, 2), torch.randn(2, K))
+    assert torch.equal(head(audio, visual), audio[1] + visual[1])
+
+
+def test_fusion_overfits_four_clips(network, clips):
+    history = History()
+    for phase in fusion_phases(FUSION, LossParams(alpha=1, beta=1)):
+        fit(
+            phase.part(network), clips.shuffled(4, 0), phase.step, phase.weights, phase.settings,
+            history.record(phase=phase.name),
+        )  # fmt: skip
+    logits = network(next(iter(clips.ordered(CLIPS))))
+    for branch in ("av", "audio", "visual"):
+        assert logits[branch].argmax(dim=1).tolist() == clips.labels().tolist()
+    assert [row["phase"] for row in history.rows] == ["warmup"] * 40 + ["joint"] * 40
+
+
+def test_a_batch_of_clips_equals_single_clips(network, clips):
+    network.eval()
+    together = network(next(iter(clips.ordered(CLIPS))))["av"]
+    alone = torch.cat([network(batch)["av"] for batch in clips.ordered(1)])
+    assert torch.allclose(together, alone, atol=1e-6)
+
+
+def test_frames_without_weight_do_not_count():
+    faces = torch.tensor([[[1.0], [5.0], [100.0]]])
+    assert pool_frames(faces, torch.tensor([[1.0, 3.0, 0.0]])).item() == pytest.approx(4.0)
+    assert pool_frames(faces, torch.zeros(1, 3)).item() == 0.0
+
+
+def test_a_floor_of_one_turns_speech_weighting_off():
+    speech, seen = torch.tensor([0.0, 0.5, 1.0]), torch.tensor([True, True, False])
+    assert frame_weights(speech, seen, 1.0).tolist() == [1.0, 1.0, 0.0]
+    assert frame_weights(speech, seen, 0.2).tolist() == pytest.approx([0.2, 0.6, 0.0])
+
+
+def test_standardize_gives_each_block_a_mean_square_norm_of_one():
+    values = torch.randn(50, 7) * torch.arange(1, 8) + 3
+    values[:, 6] = 4.2  # constant: says nothing, must not blow up
+    out = Standardize.fit(values, [5, 2])(values)
+    assert torch.allclose(out.mean(dim=0), torch.zeros(7), atol=1e-5)
+    assert out[:, :5].square().sum(dim=1).mean().item() == pytest.approx(1.0, rel=1e-4)
+    assert out[:, 6].abs().max().item() == 0.0
