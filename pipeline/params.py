@@ -13,21 +13,6 @@ from pipeline.errors import ParamsError
 
 PARAMS_FILE = Path("params.yaml")
 
-SYSTEMS = (
-    "audio_cnn",
-    "audio_wavegram",
-    "audio_wavegram_logmel",
-    "visual_cnn",
-    "visual_cnn_fd",
-    "visual_faster_rcnn",
-    "av_dnn",
-    "av_vaanet",
-    "av_cnn",
-    "av_cnn_fd",
-    "av_faster_rcnn",
-)
-"""The rows of the paper's tables; `av_faster_rcnn` is ours."""
-
 
 class Section(BaseModel):
     """A section of `params.yaml`: unknown keys are refused, values are frozen."""
@@ -76,18 +61,6 @@ def validate(name: str, values: Any, model: type[SectionT], path: Path) -> Secti
         raise ParamsError(
             "; ".join(_explain(path, name, model, e) for e in error.errors())
         ) from None
-
-
-def load_system(path: Path = PARAMS_FILE) -> str:
-    """The system to train and score, one of `SYSTEMS`.
-
-    Raises:
-        ParamsError: an unknown system.
-    """
-    system = read_params(path).get("system")
-    if system not in SYSTEMS:
-        raise ParamsError(f"{path}: system: got {system!r}, expected one of {', '.join(SYSTEMS)}")
-    return str(system)
 
 
 def _explain(path: Path, name: str, model: type[Section], error: Any) -> str:

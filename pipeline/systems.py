@@ -1,47 +1,165 @@
-"""Which of sound and video a system needs, and whether a corpus has it."""
+"""Every system that can be trained, in one table: what it is, what it reads, what was published.
+
+`models.systems.makers` makes them; a test holds that it has a maker for each row. A system of one's
+own is one row here, without a published figure, and one maker there.
+
+Source of the figures: Hussain, Wang, Bouaynaya, Fathallah-Shaykh, Mihaylova, *Deep Learning for
+Audio Visual Emotion Recognition*, Tables I and II: accuracy on 70 random clips of SAVEE.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 from pipeline.clips import ClipRecord
-from pipeline.errors import CorpusError
+from pipeline.errors import CorpusError, ParamsError
+from pipeline.params import PARAMS_FILE, read_params
+
+Modality = Literal["audio", "video"]
+
+PAPER_TEST_CLIPS = 70
+"""Behind each published figure."""
+
+BEST_AUDIO = "Wavegram_Logmel_Cnn14"
+"""The PANNs network behind audio-visual rows, the paper's best."""
+
+AUDIO: tuple[Modality, ...] = ("audio",)
+VIDEO: tuple[Modality, ...] = ("video",)
+BOTH: tuple[Modality, ...] = ("audio", "video")
+
+
+@dataclass(frozen=True, slots=True)
+class SystemSpec:
+    """What a system is.
+
+    Attributes:
+        name: its name in `params.yaml`.
+        title: in plain words, for the report.
+        modalities: what a clip must have.
+        reads: products that it reads: names below `data/`, and `face_features` and `detector` of
+            the protocol's folds; `detector`, and `voc` beside face features, only where
+            `fusion.joint` is set.
+        networks: frozen audio networks whose embeddings it reads.
+        paper: published accuracy in [0, 1], None where there is none.
+    """
+
+    name: str
+    title: str
+    modalities: tuple[Modality, ...]
+    reads: tuple[str, ...]
+    networks: tuple[str, ...] = ()
+    paper: float | None = None
+
+    @property
+    def branch(self) -> str:
+        """Its headline branch in predictions, also its colour in charts."""
+        return {AUDIO: "audio", VIDEO: "visual"}.get(self.modalities, "av")
+
+    @property
+    def can_be_joint(self) -> bool:
+        """Whether `fusion.joint` can train the detector in it."""
+        return "detector" in self.reads
+
+
+_EMBEDDINGS = ("embeddings",)
+_FACES = ("face_features", "speech.csv")
+_FILM = ("voc", "audio32k")
+
+_TABLE = (
+    SystemSpec(
+        "audio_cnn",
+        "Cnn14 (log-mel), three fully connected layers",
+        AUDIO, _EMBEDDINGS, ("Cnn14",), 0.593,
+    ),
+    SystemSpec(
+        "audio_wavegram",
+        "Wavegram_Cnn14, three fully connected layers",
+        AUDIO, _EMBEDDINGS, ("Wavegram_Cnn14",), 0.622,
+    ),
+    SystemSpec(
+        "audio_wavegram_logmel",
+        "Wavegram_Logmel_Cnn14, three fully connected layers",
+        AUDIO, _EMBEDDINGS, (BEST_AUDIO,), 0.655,
+    ),
+    SystemSpec(
+        "visual_cnn", "a CNN on whole frames",
+        VIDEO, ("voc",), paper=0.391,
+    ),
+    SystemSpec(
+        "visual_cnn_fd", "a CNN on face crops",
+        VIDEO, ("voc",), paper=0.319,
+    ),
+    SystemSpec(
+        "visual_faster_rcnn", "Faster R-CNN face features",
+        VIDEO, _FACES, paper=0.338,
+    ),
+    SystemSpec(
+        "av_dnn",
+        "raw audio and face crops into an LSTM (Tzirakis et al.)",
+        BOTH, _FILM, paper=0.498,
+    ),
+    SystemSpec(
+        "av_vaanet",
+        "VAANet (Zhao et al.), attention over audio and video snippets",
+        BOTH, _FILM, paper=0.638,
+    ),
+    SystemSpec(
+        "av_cnn",
+        "Wavegram_Logmel_Cnn14 fused with a CNN on whole frames",
+        BOTH, ("voc", *_EMBEDDINGS), (BEST_AUDIO,), 0.593,
+    ),
+    SystemSpec(
+        "av_cnn_fd",
+        "Wavegram_Logmel_Cnn14 fused with a CNN on face crops",
+        BOTH, ("voc", *_EMBEDDINGS), (BEST_AUDIO,), 0.614,
+    ),
+    SystemSpec(
+        "av_faster_rcnn",
+        "Wavegram_Logmel_Cnn14 fused with Faster R-CNN face features",
+        BOTH, ("voc", *_EMBEDDINGS, *_FACES, "detector"), (BEST_AUDIO,), 0.631,
+    ),
+)  # fmt: skip
+
+SYSTEMS: dict[str, SystemSpec] = {spec.name: spec for spec in _TABLE}
+"""By name, in the order of the paper's tables."""
+
+OURS = "av_faster_rcnn"
+"""The default system; the other rows of a table are tested against it."""
+
+
+def load_system(path: Path = PARAMS_FILE) -> str:
+    """Name of the system to train and score, a key of `SYSTEMS`.
+
+    Raises:
+        ParamsError: an unknown system.
+    """
+    system = read_params(path).get("system")
+    if system not in SYSTEMS:
+        raise ParamsError(f"{path}: system: got {system!r}, expected one of {', '.join(SYSTEMS)}")
+    return str(system)
 
 
 def require_modalities(system: str, records: Sequence[ClipRecord]) -> None:
     """Refuse a system that the corpus cannot serve.
 
     Args:
-        system: one of `pipeline.params.SYSTEMS`; its name begins with what it needs.
+        system: a key of `SYSTEMS`.
         records: all usable clips.
 
     Raises:
-        CorpusError: as said.
+        CorpusError: clips lack the sound or the video that the system needs.
     """
+    needed = SYSTEMS[system].modalities
     lacking = {
-        "sound": not all(r.has_audio for r in records) and not system.startswith("visual"),
-        "video": not all(r.has_video for r in records) and not system.startswith("audio"),
+        "audio": not all(r.has_audio for r in records),
+        "video": not all(r.has_video for r in records),
     }
-    for what, lacks in lacking.items():
-        if lacks:
-            other = "visual_*" if what == "sound" else "audio_*"
+    for modality in needed:
+        if lacking[modality]:
+            others = [name for name, spec in SYSTEMS.items() if modality not in spec.modalities]
+            what = {"audio": "sound", "video": "video"}[modality]
             raise CorpusError(
                 f"system {system} needs {what}, and clips of this corpus have none; "
-                f"use one of the {other} systems or set corpus.modalities"
+                f"use one of {', '.join(others)}, or set corpus.modalities"
             )
-
-
-PAPER_ACCURACY = {
-    "audio_cnn": 0.593,
-    "audio_wavegram": 0.622,
-    "audio_wavegram_logmel": 0.655,
-    "visual_cnn": 0.391,
-    "visual_cnn_fd": 0.319,
-    "visual_faster_rcnn": 0.338,
-    "av_dnn": 0.498,
-    "av_vaanet": 0.638,
-    "av_cnn": 0.593,
-    "av_cnn_fd": 0.614,
-    "av_faster_rcnn": 0.631,
-}
-"""By system, in [0, 1]."""
-
-PAPER_TEST_CLIPS = 70

@@ -14,8 +14,8 @@ from pipeline.corpora.corpus import CorpusParams, index_corpus
 from pipeline.files import publish
 from pipeline.media.decode import FRAMES, SOUND, ExtractParams
 from pipeline.media.extract import extract_corpus, judge, products_in
-from pipeline.params import load_section, load_system
-from pipeline.systems import require_modalities
+from pipeline.params import load_section
+from pipeline.systems import load_system, require_modalities
 from pipeline.work.progress import closing
 from stages.cli.boundary import run
 

@@ -18,12 +18,13 @@ from models.systems.inputs import Store
 from models.systems.makers import Settings
 from pipeline.clips import read_clips
 from pipeline.files import write_json
-from pipeline.params import load_section, load_system
+from pipeline.params import load_section
 from pipeline.scores.calibration import PredictParams
 from pipeline.scores.metrics import summarise, summarise_plainly
 from pipeline.scores.predictions import headline, write_predictions
 from pipeline.scores.results import write_history, write_plots
 from pipeline.splits import CalibrateParams, SplitParams, make_folds
+from pipeline.systems import load_system
 from pipeline.work.progress import closing
 from stages.cli.boundary import run
 

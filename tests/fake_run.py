@@ -12,6 +12,7 @@ from pipeline.clips import EMOTIONS, ClipRecord, Reject, frame_name, write_clips
 from pipeline.report.run import Facts, Method, Sources
 from pipeline.scores.predictions import Predictions, write_predictions
 from pipeline.splits import SplitParams
+from pipeline.systems import SYSTEMS
 
 KINDS = EMOTIONS[:7]
 SPEAKERS = ("DC", "JE", "JK", "KL")
@@ -33,7 +34,7 @@ class FakeRun:
 def make_run(root: Path, system: str = "av_faster_rcnn", corpus: str = "demo") -> FakeRun:
     """Write the results of `system` into `root`; an audio system has no frames and no detector."""
     generator = np.random.default_rng(3)
-    visual = not system.startswith("audio")
+    visual = "video" in SYSTEMS[system].modalities
     records = [
         ClipRecord(
             f"{speaker}_{emotion[:2]}{take:02d}", speaker, emotion, "", 12 if visual else 0, 25.0,
@@ -74,7 +75,7 @@ def make_run(root: Path, system: str = "av_faster_rcnn", corpus: str = "demo") -
 
 def _branches(records, system, generator):
     names = {"audio": ["audio"], "visual": ["visual"]}.get(
-        system.split("_")[0], ["av", "audio", "visual"]
+        SYSTEMS[system].branch, ["av", "audio", "visual"]
     )
     strength = {"av": 2.6, "audio": 1.5, "visual": 2.0}
     truth = np.array([KINDS.index(record.emotion) for record in records])

@@ -10,16 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
-from models.comparison.trials import READS, ProtocolStore, Trial, TrialTask, resolve, run_trial
+from models.comparison.trials import ProtocolStore, Trial, TrialTask, resolve, run_trial
 from models.faces.detector import DetectorParams
 from models.faces.folds import DetectPaths, detect
 from models.systems.inputs import Store
 from models.systems.makers import Settings
 from pipeline.errors import CorpusError, ParamsError
 from pipeline.files import file_digest
-from pipeline.params import SYSTEMS
 from pipeline.splits import Fold, SplitParams, all_inner_folds, make_folds
-from pipeline.systems import require_modalities
+from pipeline.systems import SYSTEMS, require_modalities
 from pipeline.work.cache import PROJECT, ClipCache, Job
 
 PROTOCOLS: tuple[str, ...] = get_args(SplitParams.model_fields["protocol"].annotation)
@@ -125,12 +124,12 @@ def _prepare(
     bench: Bench, trials: Sequence[Trial]
 ) -> tuple[dict[Trial, TrialTask], dict[Trial, str]]:
     """Tasks of the trials that can be run, why the others cannot; detectors are trained here."""
-    require_known("system", [trial.system for trial in trials], SYSTEMS)
+    require_known("system", [trial.system for trial in trials], tuple(SYSTEMS))
     settings = {trial: resolve(bench.settings, trial) for trial in trials}
     folds = {name: folds_of(bench, name) for name in dict.fromkeys(t.protocol for t in trials)}
     refused = _refusals(bench.store, trials)
     able = [trial for trial in trials if trial not in refused]
-    names = {name for trial in able for name in READS[trial.system]}
+    names = {name for trial in able for name in _reads(trial.system)}
     if names.intersection(MADE_HERE):
         names.add("voc")
     require_products(bench.store.data, names.difference(MADE_HERE))
@@ -163,7 +162,7 @@ def _store(
     """
     paths = detector_paths(bench, protocol)
     systems = {trial.system for trial in trials if trial.protocol == protocol}
-    if any("face_features" in READS[system] for system in systems):
+    if any("face_features" in _reads(system) for system in systems):
         records = bench.store.records
         inner = all_inner_folds(records, folds, bench.settings.calibrate)
         detect(paths, records, folds, inner, bench.detector)
@@ -176,15 +175,19 @@ def _job(task: TrialTask, digests: Mapping[Path, str]) -> Job:
         "settings": {name: one.model_dump(mode="json") for name, one in settings.items()},
         "folds": [(fold.name, fold.train, fold.test) for fold in task.folds],
         "clips": [str(record) for record in task.store.records],
-        "products": {name: digests[task.store.product(name)] for name in READS[task.system]},
+        "products": {name: digests[task.store.product(name)] for name in _reads(task.system)},
     }
     job = Job(task.system, (), task, facts)
     # One id for one piece of work, whatever table asks for it.
     return replace(job, clip_id=f"{task.system} {ClipCache('fuse', {}).key(job)}")
 
 
+def _reads(system: str) -> tuple[str, ...]:
+    return SYSTEMS[system].reads
+
+
 def _read_by(tasks: Iterable[TrialTask]) -> set[Path]:
-    return {task.store.product(name) for task in tasks for name in READS[task.system]}
+    return {task.store.product(name) for task in tasks for name in _reads(task.system)}
 
 
 def _digest(path: Path) -> str:

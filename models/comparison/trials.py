@@ -5,7 +5,6 @@ many.
 """
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -43,25 +42,6 @@ def describe(network: nn.Module) -> Size:
     return Size(sum(n for n, trains in counts if trains), sum(n for n, _ in counts))
 
 
-FILM, FUSED, FACES = ("voc", "audio32k"), ("voc", "embeddings"), ("face_features", "speech.csv")
-
-READS: Mapping[str, tuple[str, ...]] = {
-    "audio_cnn": ("embeddings",),
-    "audio_wavegram": ("embeddings",),
-    "audio_wavegram_logmel": ("embeddings",),
-    "visual_cnn": ("voc",),
-    "visual_cnn_fd": ("voc",),
-    "visual_faster_rcnn": FACES,
-    "av_dnn": FILM,
-    "av_vaanet": FILM,
-    "av_cnn": FUSED,
-    "av_cnn_fd": FUSED,
-    "av_faster_rcnn": (*FUSED, *FACES, "detector"),
-}
-"""Products that a system reads: names below `data/`, and `face_features` and `detector` of the
-protocol's folds. `av_faster_rcnn` reads `voc` and `detector` where `fusion.joint` is set."""
-
-
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One system under one protocol with one seed.
@@ -87,7 +67,7 @@ class ProtocolStore(Store):
         return self.face_features
 
     def product(self, name: str) -> Path:
-        """Where a product of `READS` lies."""
+        """Where a product of `SystemSpec.reads` lies."""
         own = {"face_features": self.face_features, "detector": self.detector}
         return own.get(name, self.data / name)
 

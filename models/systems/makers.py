@@ -16,7 +16,6 @@ from models.fusion.network import SingleNet
 from models.systems.baselines.recipes import dnn, fused_cnn, vaanet, visual_cnn
 from models.systems.inputs import ClipSet, Reader, Store, audio_reader, face_readers
 from models.systems.recipe import (
-    BEST_AUDIO,
     Recipe,
     Settings,
     audio_branch,
@@ -28,7 +27,7 @@ from models.systems.recipe import (
     warmup_phase,
 )
 from pipeline.splits import Fold
-from pipeline.systems import require_modalities
+from pipeline.systems import BEST_AUDIO, require_modalities
 
 __all__ = ["Recipe", "Settings", "recipe"]
 
@@ -126,4 +125,4 @@ MAKERS: Mapping[str, Maker] = {
     "av_cnn_fd": partial(fused_cnn, "crops"),
     "av_faster_rcnn": _fused,
 }
-"""The rows of both tables, as `pipeline.params.SYSTEMS` orders them."""
+"""The rows of both tables, as `pipeline.systems` orders them."""

@@ -28,9 +28,6 @@ from pipeline.splits import CalibrateParams
 LOSS_NAMES = {"av": "l_av", "audio": "l_a", "visual": "l_v"}
 """Name of each branch's loss, as in Eq. (4)."""
 
-BEST_AUDIO = "Wavegram_Logmel_Cnn14"
-"""The PANNs network behind audio-visual rows, the paper's best."""
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:

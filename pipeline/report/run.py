@@ -9,10 +9,11 @@ from typing import Any
 
 from pipeline.clips import ClipRecord, Reject, frame_name, read_clips
 from pipeline.errors import CorpusError, ParamsError
-from pipeline.params import PARAMS_FILE, load_section, load_system, read_params
+from pipeline.params import PARAMS_FILE, load_section, read_params
 from pipeline.report.frames import Detection, FaceOf, Picture, picture, read_detections
 from pipeline.scores.predictions import Predictions, headline, read_predictions
 from pipeline.splits import SplitParams
+from pipeline.systems import load_system
 
 
 @dataclass(frozen=True, slots=True)

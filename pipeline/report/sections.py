@@ -18,7 +18,7 @@ from pipeline.report.frames import Picture, exemplary, sigma_errors
 from pipeline.report.run import Run
 from pipeline.scores.calibration import abstention, reliability, risk_coverage
 from pipeline.scores.metrics import confusion, per_emotion, per_speaker
-from pipeline.systems import PAPER_ACCURACY
+from pipeline.systems import SYSTEMS
 
 CLIPS_SHOWN = 4
 """Most confident right clips shown, and as many wrong ones."""
@@ -64,11 +64,9 @@ def headline(run: Run) -> Content:
     """Accuracy with its interval beside branches, chance, majority and the paper's figure."""
     metrics = run.metrics
     scores = {name: interval_of(row, "accuracy") for name, row in metrics["branches"].items()}
-    marks = {
-        "the paper, on SAVEE": PAPER_ACCURACY[run.facts.system],
-        "majority class": metrics["majority"],
-        "chance": metrics["chance"],
-    }
+    paper = SYSTEMS[run.facts.system].paper
+    marks = {"the paper, on SAVEE": paper} if paper is not None else {}
+    marks |= {"majority class": metrics["majority"], "chance": metrics["chance"]}
     rows = [
         {
             "branch": name,

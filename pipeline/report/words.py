@@ -3,26 +3,13 @@
 from collections.abc import Sequence
 
 from pipeline.report.run import Facts, Run
+from pipeline.systems import SYSTEMS
 
 DEMO = "demo"
 NAMES_SHOWN = 12
 
-SYSTEMS = {
-    "audio_cnn": "Cnn14 (log-mel), three fully connected layers",
-    "audio_wavegram": "Wavegram_Cnn14, three fully connected layers",
-    "audio_wavegram_logmel": "Wavegram_Logmel_Cnn14, three fully connected layers",
-    "visual_cnn": "a CNN on whole frames",
-    "visual_cnn_fd": "a CNN on face crops",
-    "visual_faster_rcnn": "Faster R-CNN face features",
-    "av_dnn": "raw audio and face crops into an LSTM (Tzirakis et al.)",
-    "av_vaanet": "VAANet (Zhao et al.), attention over audio and video snippets",
-    "av_cnn": "Wavegram_Logmel_Cnn14 fused with a CNN on whole frames",
-    "av_cnn_fd": "Wavegram_Logmel_Cnn14 fused with a CNN on face crops",
-    "av_faster_rcnn": "Wavegram_Logmel_Cnn14 fused with Faster R-CNN face features",
-}
-
-END_TO_END = ("av_dnn", "av_vaanet")
-"""Systems that read sound itself, not embeddings of it."""
+KINDS = {"av": "Audio-visual", "audio": "Audio", "visual": "Visual"}
+"""What a system reads, by its branch."""
 
 CORPORA = {
     DEMO: "the embedded demo corpus (drawn faces, synthetic voices)",
@@ -65,9 +52,7 @@ def subtitle(run: Run) -> str:
     """One sentence: what recognised what, on which clips."""
     corpus = CORPORA.get(run.facts.corpus, run.facts.corpus)
     speakers = len({*run.main.speaker})
-    kind = {"audio": "Audio", "visual": "Visual"}.get(
-        run.facts.system.split("_")[0], "Audio-visual"
-    )
+    kind = KINDS[SYSTEMS[run.facts.system].branch]
     return (
         f"{kind} emotion recognition on {corpus}: {len(run.main.emotions)} emotions, "
         f"{len(run.main)} test clips of {speakers} speaker{'s' if speakers != 1 else ''}."
@@ -99,7 +84,7 @@ def flags(run: Run) -> Sequence[tuple[str, str]]:
     minutes = sum(record.duration_s for record in records) / 60
     counts = {e: sum(record.emotion == e for record in records) for e in run.main.emotions}
     return [
-        ("System", f"{facts.system}: {SYSTEMS[facts.system]}"),
+        ("System", f"{facts.system}: {SYSTEMS[facts.system].title}"),
         ("Method", _method(facts)),
         ("Corpus", CORPORA.get(facts.corpus, facts.corpus)),
         ("Protocol", f"{facts.split.protocol}: {protocol(facts)}"),
@@ -116,7 +101,7 @@ def flags(run: Run) -> Sequence[tuple[str, str]]:
 
 
 def _reads_embeddings(system: str) -> bool:
-    return not system.startswith("visual") and system not in END_TO_END
+    return "embeddings" in SYSTEMS[system].reads
 
 
 def _method(facts: Facts) -> str:
@@ -124,14 +109,14 @@ def _method(facts: Facts) -> str:
     method, said = facts.method, []
     if _reads_embeddings(facts.system):
         said.append(f"{'with' if method.handcrafted else 'without'} hand-crafted features")
-    if facts.system.endswith("faster_rcnn"):
+    if "face_features" in SYSTEMS[facts.system].reads:
         loss = {"kl": "KL", "smooth_l1": "smooth L1"}[method.box_loss]
         said += [
             f"{method.backbone} detector, {loss} box loss",
             "variance voting" if method.voting else "NMS alone",
             "frames weighted by speech" if method.speech_weighting else "all frames alike",
         ]
-    if facts.system == "av_faster_rcnn":
+    if SYSTEMS[facts.system].can_be_joint:
         said.append("joint training" if method.joint else "staged training")
     return ", ".join(said) or "as published"
 

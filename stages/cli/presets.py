@@ -17,9 +17,10 @@ from pipeline.errors import ParamsError
 from pipeline.files import atomic_write
 from pipeline.media.decode import ExtractParams
 from pipeline.media.sound import ResampleParams
-from pipeline.params import PARAMS_FILE, Section, load_section, load_system, read_params
+from pipeline.params import PARAMS_FILE, Section, load_section, read_params
 from pipeline.scores.calibration import PredictParams
 from pipeline.splits import CalibrateParams, SplitParams
+from pipeline.systems import load_system
 
 PRESETS = Path("presets")
 

@@ -10,10 +10,10 @@ import time
 from collections.abc import Sequence
 
 from models.comparison.tables import system_table
-from pipeline.params import SYSTEMS
 from pipeline.report.comparison.files import write_systems
 from pipeline.report.comparison.rows import Origin
 from pipeline.report.run import Facts
+from pipeline.systems import SYSTEMS
 from pipeline.work.progress import closing
 from stages.cli.comparison import RESULTS, load_bench
 
@@ -30,7 +30,7 @@ def main(systems: Sequence[str], protocols: Sequence[str], seeds: int) -> None:
     bench, facts = load_bench(), Facts.read()
     origin = Origin(facts.corpus, facts.audio_weights)
     protocols = protocols or [bench.split.protocol]
-    rows = system_table(bench, systems or SYSTEMS, protocols, range(seeds), origin)
+    rows = system_table(bench, systems or tuple(SYSTEMS), protocols, range(seeds), origin)
     write_systems(RESULTS, rows, facts)
     page = (RESULTS / "tables.html").resolve().as_uri()
     closing("tables", f"{len(rows)} rows, {seeds} seeds, {page}", started)

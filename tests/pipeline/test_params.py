@@ -4,7 +4,8 @@ import pytest
 from pydantic import Field
 
 from pipeline.errors import ParamsError
-from pipeline.params import Section, load_section, load_system
+from pipeline.params import Section, load_section
+from pipeline.systems import load_system
 
 
 class Loss(Section):

@@ -31,7 +31,6 @@ from models.systems.baselines.vaanet import AudioStream, VaaNet, VisualStream
 from models.systems.baselines.visual_cnn import FrameNet
 from models.systems.inputs import ClipSet, Reader, Store, audio_reader
 from models.systems.recipe import (
-    BEST_AUDIO,
     Phase,
     Recipe,
     Settings,
@@ -44,6 +43,7 @@ from models.systems.recipe import (
 )
 from models.training import Step, TrainSettings
 from pipeline.splits import Fold
+from pipeline.systems import BEST_AUDIO
 
 
 class Seen(NamedTuple):

@@ -12,10 +12,10 @@ from pipeline.report.comparison.ablations import (
     REFERENCES,
     STUDIES,
 )
-from pipeline.report.comparison.rows import OURS, RECALL, SPEAKER, Row
+from pipeline.report.comparison.rows import RECALL, SPEAKER, Row
 from pipeline.report.figures import LABELS
 from pipeline.report.words import CORPORA
-from pipeline.systems import PAPER_TEST_CLIPS
+from pipeline.systems import OURS, PAPER_TEST_CLIPS
 from pipeline.work.progress import figure
 
 UNKNOWN = "n/a"

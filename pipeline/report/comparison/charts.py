@@ -16,6 +16,7 @@ from pipeline.report.chart_style import (
 )
 from pipeline.scores.intervals import Interval
 from pipeline.scores.predictions import Floats
+from pipeline.systems import SYSTEMS
 
 SHADES = ("#f7f6f2", BRANCH_COLOURS["av"])
 DARK = 0.6
@@ -33,7 +34,7 @@ def systems(
     Args:
         name: the chart's id on the page.
         scores: by system; the colour tells audio, visual and audio-visual.
-        published: the paper's figure by system.
+        published: the paper's figure by system, where there is one.
         marks: accuracies to compare with by name, e.g. chance.
     """
     with canvas(3.9, 1.1 + 0.3 * len(scores)) as figure:
@@ -41,10 +42,12 @@ def systems(
         for value in marks.values():
             axes.axvline(value, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
         for y, (system, score) in enumerate(scores.items()):
-            colour = BRANCH_COLOURS[system.split("_")[0]]
+            colour = BRANCH_COLOURS[SYSTEMS[system].branch]
             axes.barh(y, score.value, height=0.6, color=colour, alpha=0.9)
             axes.plot([score.low, score.high], [y, y], color=INK, linewidth=1.3)
-            axes.plot(published[system], y, "D", color="white", markeredgecolor=WARM, markersize=5)
+            if system in published:
+                mark = published[system]
+                axes.plot(mark, y, "D", color="white", markeredgecolor=WARM, markersize=5)
             axes.text(1.03, y, f"{100 * score.value:.0f}", va="center")
         axes.plot([], [], "D", color="white", markeredgecolor=WARM, label="the paper, on SAVEE")
         label = ", ".join(f"{mark} {value:.1%}" for mark, value in marks.items())

@@ -13,6 +13,7 @@ from pipeline.report.comparison.page import write_page
 from pipeline.report.comparison.rows import RECALL, SPEAKER, Row, read_rows, write_rows
 from pipeline.report.run import Facts
 from pipeline.report.words import notices
+from pipeline.systems import OURS
 
 
 def write_systems(results: Path, rows: Sequence[Row], facts: Facts) -> None:
@@ -37,7 +38,7 @@ def notices_of(rows: Sequence[Row], facts: Facts) -> list[str]:
     said: dict[str, None] = {}
     for row in rows:
         corpus, weights = str(row["corpus"]), str(row["audio_weights"])
-        own = replace(facts, system=tables.OURS, corpus=corpus, audio_weights=weights)
+        own = replace(facts, system=OURS, corpus=corpus, audio_weights=weights)
         said |= dict.fromkeys(notices(own))
     return list(said)
 

@@ -12,10 +12,11 @@ from pipeline.files import atomic_write
 from pipeline.report.comparison import cells, charts
 from pipeline.report.comparison.ablations import BOXES, GRID, GRID_STUDY
 from pipeline.report.comparison.cells import by, number, study_table, study_titles
-from pipeline.report.comparison.rows import OURS, RECALL, SPEAKER, Row
+from pipeline.report.comparison.rows import RECALL, SPEAKER, Row
 from pipeline.report.page import templates
 from pipeline.report.sections import Absent
 from pipeline.scores.intervals import Interval
+from pipeline.systems import OURS, SYSTEMS
 
 Content = Mapping[str, Any]
 
@@ -106,7 +107,7 @@ def _hero(protocol: str, rows: Sequence[Row]) -> Content:
         "protocol": protocol,
         "words": cells.PROTOCOLS[protocol],
         "system": ours["system"],
-        "colour": str(ours["system"]).split("_")[0],
+        "colour": SYSTEMS[str(ours["system"])].branch,
         "seeds": ours["seeds"],
         "accuracy": _accuracy(ours),
         "tiles": tiles,
@@ -120,7 +121,11 @@ def _accuracy(row: Row) -> Interval:
 
 def _chart(protocol: str, rows: Sequence[Row]) -> Any:
     scores = {str(row["system"]): _accuracy(row) for row in rows}
-    published = {str(row["system"]): number(row, "paper_accuracy") for row in rows}
+    published = {
+        str(row["system"]): number(row, "paper_accuracy")
+        for row in rows
+        if row["paper_accuracy"] is not None
+    }
     marks = {"chance": number(rows[0], "chance"), "majority": number(rows[0], "majority")}
     return charts.systems(f"systems-{protocol}", scores, published, marks)
 

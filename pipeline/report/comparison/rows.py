@@ -20,10 +20,7 @@ from pipeline.scores.comparisons import holm, mcnemar
 from pipeline.scores.intervals import Resampled, resample
 from pipeline.scores.metrics import SCORES, accuracy, chance, majority, per_emotion, per_speaker
 from pipeline.scores.predictions import Predictions, require_aligned
-from pipeline.systems import PAPER_ACCURACY
-
-OURS = "av_faster_rcnn"
-"""The row that the others are tested against."""
+from pipeline.systems import OURS, SYSTEMS
 
 SPEAKER, RECALL = "speaker:", "recall:"
 """Prefixes of the columns of speakers and emotions."""
@@ -176,7 +173,7 @@ def _own(system: str, pooled: Pooled) -> Row:
     return {
         "chance": chance(main),
         "majority": majority(main),
-        "paper_accuracy": PAPER_ACCURACY[system],
+        "paper_accuracy": SYSTEMS[system].paper,
         **_branches(pooled),
         "speaker_min": min(speakers.values()),
         "speaker_max": max(speakers.values()),

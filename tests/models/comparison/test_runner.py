@@ -18,7 +18,7 @@ from models.comparison import boxes as box_study
 from models.comparison import runner as benches
 from models.comparison.runner import Bench, folds_of, run_trials
 from models.comparison.tables import ablation_table, system_table
-from models.comparison.trials import READS, Trial, resolve, run_trial
+from models.comparison.trials import Trial, resolve, run_trial
 from models.fusion.branches import AudioParams, VisualParams
 from models.fusion.network import FusionParams, LossParams
 from models.systems.baselines.params import BaselineParams
@@ -26,7 +26,6 @@ from models.systems.evaluate import run_fold
 from models.systems.inputs import Store
 from models.systems.makers import Settings
 from pipeline.errors import CorpusError, ParamsError
-from pipeline.params import SYSTEMS
 from pipeline.report.comparison.ablations import GRID_STUDY, STUDIES, box_rows
 from pipeline.report.comparison.rows import Origin
 from pipeline.report.comparison.trials import FACTS, read_pooled
@@ -169,10 +168,6 @@ def test_what_the_network_says_itself_is_kept_beside_the_pool(tmp_path):
     (variant, *_) = next(study for study in STUDIES if study.key == GRID_STUDY).variants
     trial = Trial(variant.system, "paper", 0, variant.overrides)
     assert resolve(SETTINGS, trial).calibrate.folds == 0
-
-
-def test_every_system_says_what_it_reads():
-    assert set(READS) == set(SYSTEMS)
 
 
 def test_a_trial_without_sound_and_faces_repeats_itself(tmp_path):

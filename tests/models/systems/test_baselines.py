@@ -27,7 +27,7 @@ from models.systems.baselines.visual_cnn import FrameNet
 from models.systems.inputs import ClipSet
 from models.training import TrainSettings, fit
 from pipeline.errors import WeightsError
-from pipeline.params import SYSTEMS
+from pipeline.systems import SYSTEMS
 
 K, CLIPS, PX = 4, 4, 32
 DEMO = BaselineParams(

@@ -19,7 +19,7 @@ from pipeline.report.comparison.files import (
     write_systems,
 )
 from pipeline.report.comparison.page import render
-from pipeline.report.comparison.rows import OURS, Origin, read_rows, system_rows, write_rows
+from pipeline.report.comparison.rows import Origin, read_rows, system_rows, write_rows
 from pipeline.report.comparison.trials import FACTS, PREDICTIONS, Pooled, pool, read_pooled
 from pipeline.report.run import Facts
 from pipeline.scores.comparisons import holm
@@ -27,6 +27,7 @@ from pipeline.scores.intervals import mean_interval, resample
 from pipeline.scores.metrics import accuracy
 from pipeline.scores.predictions import Predictions, write_predictions
 from pipeline.splits import SplitParams
+from pipeline.systems import OURS, SYSTEMS
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 QUIET = ("--no-sandbox --disable-gpu --disable-background-networking --disable-component-update "
@@ -82,7 +83,7 @@ def all_studies():
     done = []
     about = {"protocol": "paper", "corpus": "demo", "audio_weights": "untrained"}
     for number, one in enumerate(ablations.STUDIES):
-        branch = {variant.name: variant.system.split("_")[0] for variant in one.variants}
+        branch = {variant.name: SYSTEMS[variant.system].branch for variant in one.variants}
         trials = {
             v.name: pooled(*[{branch[v.name]: wrong_on(range((number + i) % 9))}] * 2)
             for i, v in enumerate(one.variants)

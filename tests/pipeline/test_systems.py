@@ -1,0 +1,25 @@
+"""The table of systems and what makes them."""
+
+import pytest
+
+from models.systems.makers import MAKERS
+from pipeline.params import read_params
+from pipeline.systems import OURS, SYSTEMS, SystemSpec
+
+
+def test_every_system_has_a_maker_and_no_maker_is_unused():
+    assert set(MAKERS) == set(SYSTEMS)
+
+
+@pytest.mark.parametrize("spec", SYSTEMS.values(), ids=lambda spec: spec.name)
+def test_what_a_system_reads_fits_its_modalities(spec: SystemSpec):
+    reads = set(spec.reads)
+    assert bool(reads & {"embeddings", "audio32k"}) == ("audio" in spec.modalities)
+    assert bool(reads & {"voc", "face_features"}) == ("video" in spec.modalities)
+    assert bool(spec.networks) == ("embeddings" in reads)
+    expected = "av" if len(spec.modalities) == 2 else {"audio": "audio", "video": "visual"}
+    assert spec.branch == (expected if expected == "av" else expected[spec.modalities[0]])
+
+
+def test_the_default_system_is_ours():
+    assert read_params()["system"] == OURS
