@@ -9,31 +9,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from annotations import voc
 from annotations.box import Box
 from annotations.faces import SOURCE, Detection, detect_faces
+from annotations.params import AnnotateParams
 from annotations.speech import MIN_RATE_HZ, Activity, speech_activity
 from annotations.tracks import choose_speaker
 from annotations.voc import Annotation, FaceObject
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import AnnotationError, CorpusError
 from pipeline.files import publish, write_table
-from pipeline.params import Section
 from pipeline.work.cache import ClipCache, Job
 
 XML_FOLDER = "Annotations"
 FRAMES_CSV = "frames.csv"
 COLUMNS = ("frame", "faces", "x1", "y1", "x2", "y2", "mouth_motion", "speech")
-
-
-class AnnotateParams(Section):
-    """Section `annotate` of `params.yaml`."""
-
-    upsample: int = Field(ge=0, le=2)
-    min_score: float = Field(ge=-1, le=3)
-    speech_smoothing_s: float = Field(gt=0, le=2)
 
 
 @dataclass(frozen=True, slots=True)

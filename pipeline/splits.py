@@ -205,29 +205,30 @@ def _check(fold: Fold, records: Sequence[ClipRecord]) -> None:
 # ---------------------------------------------------------------- inner folds
 
 
-class CalibrateParams(Section):
-    """Section `calibrate` of `params.yaml`."""
+class InnerFoldParams(Section):
+    """Section `inner_folds` of `params.yaml`: parts of the training clips to calibrate on."""
 
-    folds: int = Field(ge=0)
+    count: int = Field(ge=0)
     seed: int = Field(ge=0)
 
 
 def inner_folds(
-    records: Sequence[ClipRecord], fold: Fold, params: CalibrateParams
+    records: Sequence[ClipRecord], fold: Fold, params: InnerFoldParams
 ) -> tuple[Fold, ...]:
     """Folds within the training clips of `fold`, named `<fold>.inner0`, `<fold>.inner1`, ...
 
     They mirror the protocol: where the fold's test speakers do not train, whole speakers are held
-    out, one of `calibrate.folds` + 1 groups at a time; otherwise clips are dealt evenly by emotion
-    into `calibrate.folds` parts, two at least. Clips whose emotion is nowhere else in training are
-    not held out, since nothing could learn it. Sentences are not parted, under `loso_text` neither:
-    that would leave a third of the clips to train on, and calibrate another network.
+    out, one of `inner_folds.count` + 1 groups at a time; otherwise clips are dealt evenly by
+    emotion into `inner_folds.count` parts, two at least. Clips whose emotion is nowhere else in
+    training are not held out, since nothing could learn it. Sentences are not parted, under
+    `loso_text` neither: that would leave a third of the clips to train on, and calibrate another
+    network.
 
     Returns:
-        `calibrate.folds` of them at most; none where there are not two parts, as with a single
+        `inner_folds.count` of them at most; none where there are not two parts, as with a single
         training speaker.
     """
-    if params.folds == 0:
+    if params.count == 0:
         return ()
     by_id = {record.clip_id: record for record in records}
     train = [by_id[i] for i in fold.train]
@@ -235,7 +236,7 @@ def inner_folds(
     parts = _by_speaker(train, params) if unseen else _by_emotion(train, params)
     if len(parts) < 2:
         return ()
-    splits = [_split(train, set(held)) for held in parts[: params.folds]]
+    splits = [_split(train, set(held)) for held in parts[: params.count]]
     return tuple(
         Fold(f"{fold.name}.inner{number}", rest, held)
         for number, (rest, held) in enumerate(split for split in splits if split[1])
@@ -243,7 +244,7 @@ def inner_folds(
 
 
 def all_inner_folds(
-    records: Sequence[ClipRecord], folds: Sequence[Fold], params: CalibrateParams
+    records: Sequence[ClipRecord], folds: Sequence[Fold], params: InnerFoldParams
 ) -> tuple[Fold, ...]:
     """The inner folds of all folds of a protocol."""
     return tuple(one for fold in folds for one in inner_folds(records, fold, params))
@@ -257,15 +258,15 @@ def _split(train: Sequence[ClipRecord], held: set[str]) -> tuple[tuple[str, ...]
     return tuple(sorted(r.clip_id for r in rest)), tuple(sorted(test))
 
 
-def _by_speaker(train: Sequence[ClipRecord], params: CalibrateParams) -> list[list[str]]:
+def _by_speaker(train: Sequence[ClipRecord], params: InnerFoldParams) -> list[list[str]]:
     speakers = sorted({record.speaker for record in train})
-    count = min(len(speakers), params.folds + 1)
+    count = min(len(speakers), params.count + 1)
     group = {speaker: number % count for number, speaker in enumerate(speakers)}
     return [[r.clip_id for r in train if group[r.speaker] == number] for number in range(count)]
 
 
-def _by_emotion(train: Sequence[ClipRecord], params: CalibrateParams) -> list[list[str]]:
+def _by_emotion(train: Sequence[ClipRecord], params: InnerFoldParams) -> list[list[str]]:
     generator = random.Random(params.seed)
     ordered = sorted(train, key=lambda r: (r.emotion, generator.random()))
-    count = max(2, params.folds)
+    count = max(2, params.count)
     return [[r.clip_id for r in ordered[k::count]] for k in range(count)]

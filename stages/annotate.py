@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from annotations.agreement import describe, measure, read_truth
-from annotations.annotate import AnnotateParams, annotate_corpus, count_faces, write_speech
+from annotations.annotate import annotate_corpus, count_faces, write_speech
 from annotations.image_sets import write_image_sets, write_labelmap
+from annotations.params import AnnotateParams
 from pipeline.clips import ClipRecord, read_clips
 from pipeline.errors import CorpusError
 from pipeline.files import atomic_write, write_checksums

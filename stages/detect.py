@@ -2,17 +2,17 @@
 
 It never sees a test clip; further detectors leave out the clips of each inner fold. Inputs:
 `data/voc`, `data/clips.csv`, `data/truth`. Outputs: `results/detector` (weights, detections,
-history, metrics), `data/face_features`. Params: `detector`, `split`, `calibrate`.
+history, metrics), `data/face_features`. Params: `detector`, `split`, `inner_folds`.
 """
 
 import time
 from pathlib import Path
 
-from models.faces.detector import DetectorParams
 from models.faces.folds import DetectPaths, detect
+from models.faces.params import DetectorParams
 from pipeline.clips import read_clips
 from pipeline.params import load_section
-from pipeline.splits import CalibrateParams, SplitParams, all_inner_folds, make_folds
+from pipeline.splits import InnerFoldParams, SplitParams, all_inner_folds, make_folds
 from pipeline.work.progress import closing, figure
 from stages.cli.boundary import run
 
@@ -31,7 +31,7 @@ def main(voc: Path, clips: Path, truth: Path, results: Path, face_features: Path
     params = load_section("detector", DetectorParams)
     records = read_clips(clips)
     folds = make_folds(records, load_section("split", SplitParams))
-    inner = all_inner_folds(records, folds, load_section("calibrate", CalibrateParams))
+    inner = all_inner_folds(records, folds, load_section("inner_folds", InnerFoldParams))
     paths = DetectPaths(voc, truth, results, face_features)
     metrics = detect(paths, records, folds, inner, params)
     if metrics["frames"] == 0:

@@ -7,7 +7,8 @@ vector by network or feature name; no file for a clip without sound. Params: `em
 import time
 from pathlib import Path
 
-from models.audio.embed import EmbedParams, embed_clip, make_jobs, write_embeddings
+from models.audio.embed import embed_clip, make_jobs, write_embeddings
+from models.audio.params import EmbedParams
 from pipeline.clips import read_clips
 from pipeline.params import load_section
 from pipeline.work.cache import ClipCache

@@ -12,8 +12,9 @@ from pathlib import Path
 from pipeline.clips import write_clips, write_quarantine
 from pipeline.corpora.corpus import CorpusParams, index_corpus
 from pipeline.files import publish
-from pipeline.media.decode import FRAMES, SOUND, ExtractParams
+from pipeline.media.decode import FRAMES, SOUND
 from pipeline.media.extract import extract_corpus, judge, products_in
+from pipeline.media.params import ExtractParams
 from pipeline.params import load_section
 from pipeline.systems import load_system, require_modalities
 from pipeline.work.progress import closing

@@ -2,7 +2,7 @@
 
 Reads embeddings, face features, speech activity, frames and `data/clips.csv`; writes
 `results/fusion`, `results/predictions.csv`, `results/history.csv`, `results/metrics.json` and the
-tables of the plots. Params: `system`, `split`, `audio`, `visual`, `fusion`, `loss`, `calibrate`,
+tables of the plots. Params: `system`, `split`, `audio`, `visual`, `fusion`, `loss`, `inner_folds`,
 `predict`, `baselines`.
 """
 
@@ -10,12 +10,11 @@ import json
 import time
 from pathlib import Path
 
-from models.fusion.branches import AudioParams, VisualParams
-from models.fusion.network import FusionParams, LossParams
+from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
 from models.systems.evaluate import before_pooling, gather, mean_pool, run_folds, save_networks
 from models.systems.inputs import Store
-from models.systems.makers import Settings
+from models.systems.params import Settings, TrainingParams
 from pipeline.clips import read_clips
 from pipeline.files import write_json
 from pipeline.params import load_section
@@ -23,7 +22,7 @@ from pipeline.scores.calibration import PredictParams
 from pipeline.scores.metrics import summarise, summarise_plainly
 from pipeline.scores.predictions import headline, write_predictions
 from pipeline.scores.results import write_history, write_plots
-from pipeline.splits import CalibrateParams, SplitParams, make_folds
+from pipeline.splits import InnerFoldParams, SplitParams, make_folds
 from pipeline.systems import load_system
 from pipeline.work.progress import closing
 from stages.cli.boundary import run
@@ -36,12 +35,13 @@ def main(data: Path, results: Path) -> None:
     store = Store(tuple(read_clips(data / "clips.csv")), data, results / "detector")
     folds = make_folds(store.records, load_section("split", SplitParams))
     settings = Settings(
+        load_section("training", TrainingParams),
         load_section("audio", AudioParams),
         load_section("visual", VisualParams),
         load_section("fusion", FusionParams),
         load_section("loss", LossParams),
         load_section("baselines", BaselineParams),
-        load_section("calibrate", CalibrateParams),
+        load_section("inner_folds", InnerFoldParams),
     )
     predict = load_section("predict", PredictParams)
     outcomes = run_folds(system, store, folds, settings)

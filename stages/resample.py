@@ -12,7 +12,8 @@ from pathlib import Path
 from pipeline.clips import read_clips
 from pipeline.errors import CorpusError
 from pipeline.files import publish
-from pipeline.media.sound import ResampleJob, ResampleParams, resample_clip
+from pipeline.media.params import ResampleParams
+from pipeline.media.sound import ResampleJob, resample_clip
 from pipeline.params import load_section
 from pipeline.work.cache import ClipCache, Job
 from pipeline.work.progress import closing

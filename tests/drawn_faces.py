@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from annotations.voc import Annotation, Box, FaceObject, write
-from models.faces.detector import DetectorParams
+from models.faces.params import DetectorParams
 from pipeline.clips import ClipRecord, frame_name, write_clips
 
 WIDTH_PX, HEIGHT_PX = 160, 128
@@ -36,6 +36,7 @@ TINY = DetectorParams(
     batch=4,
     lr=1e-3,
     weight_decay=1e-4,
+    threads=1,
     seed=0,
 )
 

@@ -30,7 +30,7 @@ TINY = {
     "audio": {"epochs": 5},
     "visual": {"epochs": 5},
     "fusion": {"warmup_epochs": 2, "epochs": 2, "joint_epochs": 1, "joint_frames": 1},
-    "calibrate": {"folds": 2},
+    "inner_folds": {"count": 2},
 }
 
 

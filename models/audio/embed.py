@@ -8,49 +8,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import soundfile
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
 from torch import Tensor
 
 from models.audio.front_end import RATE_HZ
 from models.audio.handcrafted import HANDCRAFTED
 from models.audio.panns import SHORTEST, Panns
+from models.audio.params import EmbedParams
 from models.audio.weights import Weights, load_network, resolve
 from models.checkpoint import load_safetensors, save_safetensors
 from pipeline.clips import ClipRecord
 from pipeline.errors import CorpusError, MediaError
 from pipeline.files import replace_folder
-from pipeline.params import Section
 from pipeline.work.cache import Job, Products
 
 _PART = "embedding.safetensors"
 _REMEDY = "run `dvc repro -f resample`"
-
-
-class EmbedParams(Section):
-    """Section `embed`."""
-
-    networks: tuple[Literal["Cnn14", "Wavegram_Cnn14", "Wavegram_Logmel_Cnn14"], ...]
-    weights: str = Field(min_length=1)
-    handcrafted: tuple[Literal["mfcc", "log_mfcc"], ...]
-    seed: int = Field(ge=0)
-
-    @field_validator("networks", "handcrafted")
-    @classmethod
-    def _named_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(names)) != len(names):
-            raise ValueError("each name may stand once")
-        return names
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Networks, then features: the keys of a clip's embeddings."""
-        return (*self.networks, *self.handcrafted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ import torch
 from torchvision.ops import box_iou
 
 from models.comparison.runner import Bench, detector_paths, folds_of, require_products
-from models.faces.detector import Detections, DetectorParams
+from models.faces.detector import Detections
 from models.faces.folds import DetectPaths, FoldTask, detect, make_tasks
 from models.faces.frames import Frame
+from models.faces.params import DetectorParams
 from models.faces.scores import ScoredFrame, box_tensor, read_truth, score_frames
 from models.faces.train import detect_frames
 from models.faces.weights import load_detector

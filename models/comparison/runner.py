@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import get_args
 
 from models.comparison.trials import ProtocolStore, Trial, TrialTask, resolve, run_trial
-from models.faces.detector import DetectorParams
 from models.faces.folds import DetectPaths, detect
+from models.faces.params import DetectorParams
 from models.systems.inputs import Store
-from models.systems.makers import Settings
+from models.systems.params import Settings
 from pipeline.errors import CorpusError, ParamsError
 from pipeline.files import file_digest
 from pipeline.splits import Fold, SplitParams, all_inner_folds, make_folds
@@ -164,7 +164,7 @@ def _store(
     systems = {trial.system for trial in trials if trial.protocol == protocol}
     if any("face_features" in _reads(system) for system in systems):
         records = bench.store.records
-        inner = all_inner_folds(records, folds, bench.settings.calibrate)
+        inner = all_inner_folds(records, folds, bench.settings.inner_folds)
         detect(paths, records, folds, inner, bench.detector)
     return ProtocolStore(bench.store.records, bench.store.data, paths.results, paths.face_features)
 

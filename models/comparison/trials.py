@@ -12,10 +12,11 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import nn
 
-from models.systems.baselines.params import stand_ins
+from models.systems.baselines.stand_ins import stand_ins
 from models.systems.evaluate import before_pooling, gather, mean_pool, predict, run_fold
 from models.systems.inputs import ClipSet, Store
-from models.systems.makers import Settings, recipe
+from models.systems.makers import recipe
+from models.systems.params import Settings
 from pipeline.files import write_json
 from pipeline.params import PARAMS_FILE, Section, validate
 from pipeline.report.comparison.trials import FACTS, HISTORY, PREDICTIONS
@@ -88,7 +89,7 @@ def resolve(settings: Settings, trial: Trial) -> Settings:
     Raises:
         ParamsError: an unknown key, or a value out of range.
     """
-    for key, value in (*trial.overrides, ("fusion.seed", trial.seed)):
+    for key, value in (*trial.overrides, ("training.seed", trial.seed)):
         name, _, field = key.partition(".")
         before = cast(Section, getattr(settings, name))
         section = validate(name, {**before.model_dump(), field: value}, type(before), PARAMS_FILE)
@@ -98,7 +99,7 @@ def resolve(settings: Settings, trial: Trial) -> Settings:
 
 def run_trial(task: TrialTask, folder: Path) -> None:
     """Train and score one trial in one thread; write its products into `folder`."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(task.settings.training.threads)
     started = time.monotonic()
     outcomes = [run_fold(task.system, task.store, fold, task.settings) for fold in task.folds]
     train_s = time.monotonic() - started

@@ -29,7 +29,8 @@ from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
-from models.faces.detector import BackboneName, Detector, DetectorParams
+from models.faces.detector import Detector
+from models.faces.params import BackboneName, DetectorParams
 from models.faces.roi_heads import BoxPredictor, CornerCoder, UncertainRoIHeads
 from pipeline.errors import WeightsError
 

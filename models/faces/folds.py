@@ -14,8 +14,9 @@ from torch import Tensor
 from annotations import voc
 from annotations.voc import Box
 from models.checkpoint import save_safetensors
-from models.faces.detector import Detections, Detector, DetectorParams
+from models.faces.detector import Detections, Detector
 from models.faces.frames import Frame, evenly_spaced
+from models.faces.params import DetectorParams
 from models.faces.scores import (
     DETECTION_COLUMNS,
     ScoredFrame,
@@ -32,7 +33,6 @@ from pipeline.errors import TrainingError, WeightsError
 from pipeline.files import publish, replace_folder, write_table
 from pipeline.splits import Fold
 from pipeline.work.cache import ClipCache, Job
-from pipeline.work.executors import worker_count
 
 WEIGHTS, FEATURES, FOUND, HISTORY = (
     "weights.safetensors",
@@ -55,7 +55,6 @@ class FoldTask:
         train: frames to train on, of training clips only.
         ask: frames to detect faces in, of the fold's clips, sorted by clip and frame.
         params: section `detector`.
-        threads: torch threads of the worker; equal for all folds, whatever is cached.
     """
 
     fold: Fold
@@ -63,7 +62,6 @@ class FoldTask:
     train: tuple[Frame, ...]
     ask: tuple[Frame, ...]
     params: DetectorParams
-    threads: int
 
     def __post_init__(self) -> None:
         seen = {frame.clip_id for frame in self.train}
@@ -88,7 +86,7 @@ def run_fold(task: FoldTask, folder: Path) -> None:
             f"detector.weights: {task.params.weights} was trained on {len(leaked)} clips that fold "
             f"{task.fold.name} tests, the first is {leaked[0]}; begin with weights of other clips"
         )
-    torch.set_num_threads(task.threads)
+    torch.set_num_threads(task.params.threads)
     history = History()
     detector = train_detector(
         task.train, task.classes, task.params, history.record(fold=task.fold.name)
@@ -215,7 +213,6 @@ def make_tasks(
     }
     train = _frames(voc_folder, records, labels, params.frames_per_clip_train)
     ask = _frames(voc_folder, records, labels, params.frames_per_clip)
-    threads = max(1, worker_count() // len(folds))
     return [
         FoldTask(
             fold,
@@ -223,7 +220,6 @@ def make_tasks(
             tuple(frame for clip_id in fold.train for frame in train.get(clip_id, ())),
             tuple(frame for i in sorted({*fold.train, *fold.test}) for frame in ask.get(i, ())),
             params,
-            threads,
         )
         for fold in folds
     ]
@@ -270,7 +266,6 @@ def _job(task: FoldTask) -> Job:
         "train": [(frame.image.stem, frame.label) for frame in task.train],
         "ask": [frame.image.stem for frame in task.ask],
         "classes": task.classes,
-        "threads": task.threads,
     }
     return Job(task.fold.name, tuple(sources), task, facts)
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from models.faces.detector import Detections, Detector, DetectorParams
+from models.faces.detector import Detections, Detector
 from models.faces.frames import Batch, Frame, read_image, training_batches
+from models.faces.params import DetectorParams
 from models.faces.weights import build_detector
 from models.training import OnEpoch, TrainSettings, fit
 from pipeline.errors import TrainingError

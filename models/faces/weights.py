@@ -10,7 +10,8 @@ from torchvision.models.detection._utils import overwrite_eps
 
 from models.checkpoint import load_safetensors, save_safetensors
 from models.faces.backbones import Origin, assemble, coco_state, imagenet_state
-from models.faces.detector import Detector, DetectorParams
+from models.faces.detector import Detector
+from models.faces.params import DetectorParams
 from pipeline.errors import WeightsError
 
 CLASS_LAYER = "net.roi_heads.box_predictor.class_logits."

@@ -6,10 +6,7 @@ Each standardises its input by the statistics of training clips, which are store
 from collections.abc import Sequence
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
-
-from pipeline.params import Section
 
 
 class Standardize(nn.Module):
@@ -50,17 +47,6 @@ class Standardize(nn.Module):
         return (values - self.mean) * self.scale
 
 
-class AudioParams(Section):
-    """Section `audio` of `params.yaml`."""
-
-    handcrafted: bool
-    hidden: tuple[int, int]
-    dropout: float = Field(ge=0, lt=1)
-    epochs: int = Field(ge=1)
-    lr: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-
-
 class AudioNet(nn.Module):
     """Embedding [B, D] -> features [B, hidden[1]] and logits [B, K].
 
@@ -93,18 +79,6 @@ class AudioNet(nn.Module):
         """Features [B, hidden[1]] and logits [B, K] of the embeddings `audio` [B, D]."""
         features = self.layers(self.standardize(batch["audio"]))
         return features, self.classify(features)
-
-
-class VisualParams(Section):
-    """Section `visual` of `params.yaml`."""
-
-    speech_weighting: bool
-    speech_floor: float = Field(ge=0, le=1)
-    hidden: int = Field(ge=1)
-    dropout: float = Field(ge=0, lt=1)
-    epochs: int = Field(ge=1)
-    lr: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
 
 
 class VisualNet(nn.Module):

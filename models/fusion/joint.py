@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from annotations import voc
 from models.faces.detector import Detector
 from models.faces.frames import evenly_spaced, read_image
-from models.fusion.network import FusionNet, FusionParams, LossParams
+from models.fusion.network import FusionNet
+from models.fusion.params import FusionParams, LossParams
 from models.losses import emotion_bce
 from models.systems.inputs import Reader, Store
 from models.systems.recipe import Phase, whole

@@ -1,34 +1,7 @@
 """Fusion: both branches and a network over F = [A, V], trained by Eq. (4)."""
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
-
-from pipeline.params import Section
-
-
-class FusionParams(Section):
-    """Section `fusion` of `params.yaml`."""
-
-    joint: bool
-    hidden: int = Field(ge=1)
-    dropout: float = Field(ge=0, lt=1)
-    warmup_epochs: int = Field(ge=0)
-    epochs: int = Field(ge=0)
-    batch_size: int = Field(ge=1)
-    lr: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    joint_epochs: int = Field(ge=1)
-    joint_frames: int = Field(ge=1)
-    joint_lr: float = Field(gt=0)
-    seed: int = Field(ge=0)
-
-
-class LossParams(Section):
-    """Section `loss` of `params.yaml`: L = l_av + alpha l_a + beta l_v, Eq. (4)."""
-
-    alpha: float = Field(ge=0)
-    beta: float = Field(ge=0)
 
 
 class FusionHead(nn.Module):

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from models.checkpoint import save_safetensors
 from models.fusion.pool import experts, fit_pool, pooled
 from models.losses import log_scores
-from models.systems.inputs import VECTORS, ClipSet, Store
-from models.systems.makers import Recipe, Settings, recipe
+from models.systems.inputs import ClipSet, Store
+from models.systems.makers import Recipe, recipe
+from models.systems.params import Settings
 from models.training import History, fit
 from pipeline.clips import ClipRecord
 from pipeline.errors import CorpusError
@@ -68,8 +69,8 @@ def run_fold(system: str, store: Store, fold: Fold, settings: Settings) -> Outco
     """Train on the fold's training clips, calibrate on its inner folds, score its test clips."""
     history = History()
     network, clip_ids, scores = _train_and_score(system, store, fold, settings, history)
-    inner = inner_folds(store.records, fold, settings.calibrate)
-    if settings.calibrate.folds and not inner:
+    inner = inner_folds(store.records, fold, settings.inner_folds)
+    if settings.inner_folds.count and not inner:
         log.warning(
             "fold %s: no part of its training clips can be held out; its probabilities are not "
             "calibrated",
@@ -103,7 +104,7 @@ def _train_and_score(
     """A network trained on the fold's training clips; ids and log p [N, K] of its test clips."""
     made = recipe(system, store, fold, settings)
     clips = ClipSet(fold.train, store.labels(), made.readers)
-    with _threads(1 if made.readers.keys() <= VECTORS else torch.get_num_threads()):
+    with _threads(settings.training.threads):
         network = train(clips, made, settings, history, fold.name)
         tested = clips.subset(fold.test)
         logits = predict(network, tested)
@@ -140,13 +141,13 @@ def train(
     clips: ClipSet, made: Recipe, settings: Settings, history: History, fold: str
 ) -> nn.Module:
     """A network trained on `clips` by the phases of its recipe, in eval mode."""
-    seed = settings.fusion.seed
+    seed = settings.training.seed
     torch.manual_seed(seed)
     network = made.assemble(clips)
     for number, phase in enumerate(made.phases):
         fit(
             phase.part(network),
-            clips.only(phase.inputs).shuffled(settings.fusion.batch_size, seed + number),
+            clips.only(phase.inputs).shuffled(settings.training.batch_size, seed + number),
             phase.step,
             phase.weights,
             phase.settings,

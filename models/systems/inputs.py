@@ -31,9 +31,6 @@ T = TypeVar("T")
 Reader = Callable[[str], Tensor]
 """Gives one input of a clip, by clip id."""
 
-VECTORS = frozenset({"audio", "faces", "weights"})
-"""Inputs so small that a second thread costs more than it gains."""
-
 HANDCRAFTED = ("mfcc", "log_mfcc")
 """Keys of the hand-crafted statistics in `data/embeddings`."""
 

@@ -15,9 +15,9 @@ from models.fusion.joint import JointNet, joint_phase, joint_readers
 from models.fusion.network import SingleNet
 from models.systems.baselines.recipes import dnn, fused_cnn, vaanet, visual_cnn
 from models.systems.inputs import ClipSet, Reader, Store, audio_reader, face_readers
+from models.systems.params import Settings
 from models.systems.recipe import (
     Recipe,
-    Settings,
     audio_branch,
     audio_phase,
     fusion_net,

@@ -10,35 +10,15 @@ from operator import attrgetter
 
 from torch import Tensor, nn
 
-from models.fusion.branches import (
-    AudioNet,
-    AudioParams,
-    Standardize,
-    VisualNet,
-    VisualParams,
-    pool_frames,
-)
-from models.fusion.network import FusionHead, FusionNet, FusionParams, LossParams
+from models.fusion.branches import AudioNet, Standardize, VisualNet, pool_frames
+from models.fusion.network import FusionHead, FusionNet
+from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.losses import emotion_bce
-from models.systems.baselines.params import BaselineParams
 from models.systems.inputs import ClipSet, Reader
 from models.training import Step, TrainSettings
-from pipeline.splits import CalibrateParams
 
 LOSS_NAMES = {"av": "l_av", "audio": "l_a", "visual": "l_v"}
 """Name of each branch's loss, as in Eq. (4)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The sections of `params.yaml` that decide how a system is trained and calibrated."""
-
-    audio: AudioParams
-    visual: VisualParams
-    fusion: FusionParams
-    loss: LossParams
-    baselines: BaselineParams
-    calibrate: CalibrateParams
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,12 @@ from pathlib import Path
 import av
 import numpy as np
 import soundfile
-from pydantic import Field
 
 from pipeline.clips import Clip, ClipRecord
 from pipeline.errors import MediaError
 from pipeline.media.ffmpeg import run_ffmpeg
+from pipeline.media.params import ExtractParams
 from pipeline.media.probe import Tracks, probe
-from pipeline.params import Section
 
 FRAMES = "JPEGImages"
 SOUND = "audio"
@@ -30,16 +29,6 @@ MISSING_SHARE = 0.1
 """A recording that decodes to less than 1 - this share of what its header states is cut short."""
 MISSING_S = 0.2
 """... if also more than this is missing, in seconds: headers round, and sound may end early."""
-
-
-class ExtractParams(Section):
-    """Section `extract` of `params.yaml`."""
-
-    frame_step: int = Field(ge=1)
-    jpeg_quality: int = Field(ge=1, le=31)
-    min_duration_s: float = Field(ge=0.1)
-    silence_dbfs: float = Field(lt=0)
-    max_bad_fraction: float = Field(ge=0, le=1)
 
 
 @dataclass(frozen=True, slots=True)

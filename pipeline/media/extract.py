@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pipeline.clips import Clip, ClipRecord, Index, Reject
 from pipeline.errors import CorpusError
-from pipeline.media.decode import ExtractJob, ExtractParams, extract_clip, read_record
+from pipeline.media.decode import ExtractJob, extract_clip, read_record
 from pipeline.media.ffmpeg import find_ffmpeg
+from pipeline.media.params import ExtractParams
 from pipeline.work.cache import ClipCache, Job
 
 SHOWN = 5

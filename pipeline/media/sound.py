@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,24 +10,15 @@ import soundfile
 import soxr
 
 from pipeline.errors import MediaError
-from pipeline.params import Section
+from pipeline.media.params import Method, Quality, ResampleParams
 
 SAMPLE_RATE_HZ = 32_000
 """The rate that the published audio networks were trained at."""
 
 Signal = npt.NDArray[np.float32]
-Method = Literal["soxr", "resampy"]
-Quality = Literal["high", "fast"]
 
 _SOXR = {"high": "HQ", "fast": "MQ"}
 _RESAMPY = {"high": "kaiser_best", "fast": "kaiser_fast"}
-
-
-class ResampleParams(Section):
-    """Section `resample` of `params.yaml`."""
-
-    method: Method
-    quality: Quality
 
 
 @dataclass(frozen=True, slots=True)

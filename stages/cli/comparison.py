@@ -5,16 +5,15 @@ from pathlib import Path
 import yaml
 
 from models.comparison.runner import Bench, require_products
-from models.faces.detector import DetectorParams
-from models.fusion.branches import AudioParams, VisualParams
-from models.fusion.network import FusionParams, LossParams
+from models.faces.params import DetectorParams
+from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
 from models.systems.inputs import Store
-from models.systems.makers import Settings
+from models.systems.params import Settings, TrainingParams
 from pipeline.clips import read_clips
 from pipeline.errors import CorpusError
 from pipeline.params import PARAMS_FILE, load_section, read_params
-from pipeline.splits import CalibrateParams, SplitParams
+from pipeline.splits import InnerFoldParams, SplitParams
 
 DATA, RESULTS = Path("data"), Path("results")
 """As in `dvc.yaml`."""
@@ -33,12 +32,13 @@ def load_bench() -> Bench:
     require_products(DATA, ("clips.csv",))
     _require_current(Path("dvc.lock"))
     settings = Settings(
+        load_section("training", TrainingParams),
         load_section("audio", AudioParams),
         load_section("visual", VisualParams),
         load_section("fusion", FusionParams),
         load_section("loss", LossParams),
         load_section("baselines", BaselineParams),
-        load_section("calibrate", CalibrateParams),
+        load_section("inner_folds", InnerFoldParams),
     )
     return Bench(
         Store(tuple(read_clips(DATA / "clips.csv")), DATA, RESULTS / "detector"),

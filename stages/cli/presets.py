@@ -5,21 +5,20 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from annotations.annotate import AnnotateParams
-from models.audio.embed import EmbedParams
-from models.faces.detector import DetectorParams
-from models.fusion.branches import AudioParams, VisualParams
-from models.fusion.network import FusionParams, LossParams
+from annotations.params import AnnotateParams
+from models.audio.params import EmbedParams
+from models.faces.params import DetectorParams
+from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
+from models.systems.params import TrainingParams
 from pipeline.corpora.corpus import CorpusParams
-from pipeline.corpora.demo.corpus import DemoParams
+from pipeline.corpora.demo.params import DemoParams
 from pipeline.errors import ParamsError
 from pipeline.files import atomic_write
-from pipeline.media.decode import ExtractParams
-from pipeline.media.sound import ResampleParams
+from pipeline.media.params import ExtractParams, ResampleParams
 from pipeline.params import PARAMS_FILE, Section, load_section, read_params
 from pipeline.scores.calibration import PredictParams
-from pipeline.splits import CalibrateParams, SplitParams
+from pipeline.splits import InnerFoldParams, SplitParams
 from pipeline.systems import load_system
 
 PRESETS = Path("presets")
@@ -36,11 +35,12 @@ SECTIONS: dict[str, type[Section]] = {
     "embed": EmbedParams,
     "split": SplitParams,
     "detector": DetectorParams,
+    "training": TrainingParams,
     "audio": AudioParams,
     "visual": VisualParams,
     "fusion": FusionParams,
     "loss": LossParams,
-    "calibrate": CalibrateParams,
+    "inner_folds": InnerFoldParams,
     "predict": PredictParams,
     "baselines": BaselineParams,
 }

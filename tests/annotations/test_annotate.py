@@ -6,14 +6,9 @@ import pytest
 
 from annotations import voc
 from annotations.agreement import TrueFrame, area_under_roc, describe, measure, read_truth
-from annotations.annotate import (
-    AnnotateParams,
-    ClipFrames,
-    annotate_clip,
-    count_faces,
-    read_summary,
-)
+from annotations.annotate import ClipFrames, annotate_clip, count_faces, read_summary
 from annotations.box import Box
+from annotations.params import AnnotateParams
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import AnnotationError, CorpusError
 

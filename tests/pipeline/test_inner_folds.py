@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from pipeline.clips import ClipRecord
-from pipeline.splits import CalibrateParams, Fold, inner_folds
+from pipeline.splits import Fold, InnerFoldParams, inner_folds
 
 SPEAKERS = ("DC", "JE", "JK", "KL")
 RECORDS = [
@@ -16,7 +16,7 @@ UNSEEN = Fold("DC", tuple(IDS[8:]), tuple(IDS[:8]))
 
 
 def inner(fold, folds):
-    return inner_folds(RECORDS, fold, CalibrateParams(folds=folds, seed=0))
+    return inner_folds(RECORDS, fold, InnerFoldParams(count=folds, seed=0))
 
 
 def test_they_part_the_training_clips_and_leave_test_clips_alone():
@@ -51,12 +51,12 @@ def test_none_is_none_and_one_is_a_half():
 def test_what_nothing_else_teaches_is_not_held_out():
     lonely = replace(RECORDS[1], emotion="surprise")
     records = [lonely, *RECORDS[2:], RECORDS[0]]
-    parts = inner_folds(records, SEEN, CalibrateParams(folds=2, seed=0))
+    parts = inner_folds(records, SEEN, InnerFoldParams(count=2, seed=0))
     assert all(lonely.clip_id not in one.test for one in parts)
     assert any(lonely.clip_id in one.train for one in parts)
     many = inner_folds(
         records[:4],
         Fold("few", tuple(r.clip_id for r in records[:4]), ()),
-        CalibrateParams(folds=9, seed=0),
+        InnerFoldParams(count=9, seed=0),
     )
     assert all(one.test for one in many)

@@ -6,7 +6,8 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.fusion.network import FusionParams, SingleNet
+from models.fusion.network import SingleNet
+from models.fusion.params import FusionParams
 from models.losses import polarities, polarity_consistent_ce
 from models.systems.baselines.inputs import (
     WINDOW_SAMPLES,
@@ -30,10 +31,10 @@ from models.systems.baselines.tzirakis import RawSound, TzirakisNet
 from models.systems.baselines.vaanet import AudioStream, VaaNet, VisualStream
 from models.systems.baselines.visual_cnn import FrameNet
 from models.systems.inputs import ClipSet, Reader, Store, audio_reader
+from models.systems.params import Settings
 from models.systems.recipe import (
     Phase,
     Recipe,
-    Settings,
     audio_branch,
     audio_phase,
     branch_step,

@@ -99,7 +99,7 @@ def _grid() -> tuple[Variant, ...]:
         Variant(
             name(alpha, beta),
             "av_faster_rcnn",
-            (("loss.alpha", alpha), ("loss.beta", beta), ("calibrate.folds", 0)),
+            (("loss.alpha", alpha), ("loss.beta", beta), ("inner_folds.count", 0)),
             "" if alpha == beta == 0 else name(0, 0),
         )
         for alpha in GRID

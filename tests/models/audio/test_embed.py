@@ -5,7 +5,6 @@ import torch
 
 from models.audio import embed as embedding
 from models.audio.embed import (
-    EmbedParams,
     EmbedTask,
     embed_clip,
     embed_sound,
@@ -13,6 +12,7 @@ from models.audio.embed import (
     read_waveform,
     write_embeddings,
 )
+from models.audio.params import EmbedParams
 from models.audio.weights import Weights
 from models.checkpoint import load_safetensors
 from pipeline.clips import ClipRecord, Reject

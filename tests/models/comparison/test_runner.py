@@ -19,28 +19,28 @@ from models.comparison import runner as benches
 from models.comparison.runner import Bench, folds_of, run_trials
 from models.comparison.tables import ablation_table, system_table
 from models.comparison.trials import Trial, resolve, run_trial
-from models.fusion.branches import AudioParams, VisualParams
-from models.fusion.network import FusionParams, LossParams
+from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
 from models.systems.evaluate import run_fold
 from models.systems.inputs import Store
-from models.systems.makers import Settings
+from models.systems.params import Settings, TrainingParams
 from pipeline.errors import CorpusError, ParamsError
 from pipeline.report.comparison.ablations import GRID_STUDY, STUDIES, box_rows
 from pipeline.report.comparison.rows import Origin
 from pipeline.report.comparison.trials import FACTS, read_pooled
-from pipeline.splits import CalibrateParams, SplitParams
+from pipeline.splits import InnerFoldParams, SplitParams
 from pipeline.work import cache
 
 EMOTIONS = {f"c{i}": ("anger", "happiness")[i % 2] for i in range(8)}
 AUDIO, OURS = "audio_wavegram_logmel", "av_faster_rcnn"
 SHARED = {"dropout": 0.1, "epochs": 1, "lr": 0.01, "weight_decay": 0.0}
 SETTINGS = Settings(
+    TrainingParams(seed=0, batch_size=4, threads=1),
     AudioParams(handcrafted=False, hidden=(4, 4), **SHARED),
     VisualParams(speech_weighting=False, speech_floor=0.0, hidden=4, **SHARED),
     FusionParams(
-        joint=False, hidden=4, warmup_epochs=1, batch_size=4, joint_epochs=1, joint_frames=1,
-        joint_lr=0.01, seed=0, **SHARED,
+        joint=False, hidden=4, warmup_epochs=1, joint_epochs=1, joint_frames=1,
+        joint_lr=0.01, **SHARED,
     ),
     LossParams(alpha=1.0, beta=1.0),
     BaselineParams(
@@ -48,9 +48,9 @@ SETTINGS = Settings(
         face_px=32, windows=1, snippets=1, snippet_px=32, segments=1, segment_frames=16, hidden=4,
         dropout=0.1, polarity_penalty=0.5, epochs=1, joint_epochs=1, lr=0.001, weight_decay=0.0,
     ),
-    CalibrateParams(folds=2, seed=0),
+    InnerFoldParams(count=2, seed=0),
 )  # fmt: skip
-PLAIN = replace(SETTINGS, calibrate=CalibrateParams(folds=0, seed=0))
+PLAIN = replace(SETTINGS, inner_folds=InnerFoldParams(count=0, seed=0))
 SPLIT = SplitParams(
     protocol="paper", test_per_emotion=1, text_groups=2, folds_csv=Path("folds.csv"), seed=0
 )
@@ -83,7 +83,7 @@ def counted(monkeypatch):
     done = []
 
     def count(task, folder):
-        done.append((task.system, task.settings.fusion.seed))
+        done.append((task.system, task.settings.training.seed))
         run_trial(task, folder)
 
     monkeypatch.setattr(benches, "run_trial", count)
@@ -152,7 +152,7 @@ def test_ablations_of_a_corpus_without_video(tmp_path):
 
 def test_overrides_are_checked_like_params():
     changed = resolve(SETTINGS, Trial(OURS, "paper", 3, (("loss.alpha", 0.5),)))
-    assert (changed.loss.alpha, changed.fusion.seed, changed.loss.beta) == (0.5, 3, 1.0)
+    assert (changed.loss.alpha, changed.training.seed, changed.loss.beta) == (0.5, 3, 1.0)
     with pytest.raises(ParamsError, match=r"loss\.alhpa: unknown key"):
         resolve(SETTINGS, Trial(OURS, "paper", 0, (("loss.alhpa", 0.5),)))
 
@@ -167,7 +167,7 @@ def test_what_the_network_says_itself_is_kept_beside_the_pool(tmp_path):
     assert (pooled.probabilities["audio"] != pooled.as_trained["audio"]).any()
     (variant, *_) = next(study for study in STUDIES if study.key == GRID_STUDY).variants
     trial = Trial(variant.system, "paper", 0, variant.overrides)
-    assert resolve(SETTINGS, trial).calibrate.folds == 0
+    assert resolve(SETTINGS, trial).inner_folds.count == 0
 
 
 def test_a_trial_without_sound_and_faces_repeats_itself(tmp_path):
@@ -237,7 +237,7 @@ cache.stage_code = lambda stage: ()
 cache.open_executor = lambda workers: ThreadPoolExecutor(1)
 
 def run(task, folder):
-    if task.settings.fusion.seed == 1:
+    if task.settings.training.seed == 1:
         (tests.Path({folder!r}) / "second").touch()
         time.sleep(60)
     tests.run_trial(task, folder)

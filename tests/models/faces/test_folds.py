@@ -105,7 +105,7 @@ def test_a_detector_never_sees_a_test_clip(tmp_path):
     assert {frame.clip_id for frame in task.train} == set(FOLD.train)
     assert {frame.clip_id for frame in task.ask} == {record.clip_id for record in records}
     with pytest.raises(TrainingError, match=r"not its training clips, the first is S1_c03"):
-        FoldTask(FOLD, task.classes, task.ask, task.ask, TINY, 1)
+        FoldTask(FOLD, task.classes, task.ask, task.ask, TINY)
 
 
 def test_training_repeats_with_the_seed_and_leaves_the_generator_alone(tmp_path):

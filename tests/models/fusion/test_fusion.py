@@ -3,7 +3,8 @@ import torch
 from torch.nn import functional as F
 
 from models.fusion.branches import Standardize, VisualNet, frame_weights, pool_frames
-from models.fusion.network import FusionHead, FusionParams, LossParams
+from models.fusion.network import FusionHead
+from models.fusion.params import FusionParams, LossParams
 from models.losses import emotion_bce, log_scores
 from models.systems.inputs import ClipSet
 from models.systems.recipe import emotion_step, fusion_net, fusion_phases
@@ -12,8 +13,8 @@ from models.training import History, fit, weighted_sum
 K, CLIPS, FRAMES, D_AUDIO, D_FACE = 3, 4, 5, 12, 6
 
 FUSION = FusionParams(
-    joint=False, hidden=8, dropout=0.0, warmup_epochs=40, epochs=40, batch_size=4, lr=0.02,
-    weight_decay=0.0, joint_epochs=1, joint_frames=2, joint_lr=1e-3, seed=0,
+    joint=False, hidden=8, dropout=0.0, warmup_epochs=40, epochs=40, lr=0.02,
+    weight_decay=0.0, joint_epochs=1, joint_frames=2, joint_lr=1e-3,
 )  # fmt: skip
 
 

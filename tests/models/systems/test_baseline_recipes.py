@@ -5,15 +5,15 @@ from torchvision.models import resnet18
 from torchvision.models.video import mc3_18
 
 from models.comparison.trials import describe
-from models.fusion.branches import AudioParams, VisualParams
-from models.fusion.network import FusionParams, LossParams
+from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines import trunks
 from models.systems.baselines.params import BaselineParams
 from models.systems.evaluate import predict, train
 from models.systems.inputs import ClipSet
-from models.systems.makers import Settings, recipe
+from models.systems.makers import recipe
+from models.systems.params import Settings, TrainingParams
 from models.training import History
-from pipeline.splits import CalibrateParams, Fold
+from pipeline.splits import Fold, InnerFoldParams
 
 EMOTIONS = {f"c{i}": ("anger", "happiness")[i % 2] for i in range(4)}
 FOLD = Fold("paper", ("c0", "c1", "c2"), ("c3",))
@@ -36,15 +36,16 @@ BRANCHES = {
 def settings(baselines):
     shared = {"dropout": 0.1, "epochs": 1, "lr": 0.01, "weight_decay": 0.0}
     return Settings(
+    TrainingParams(seed=0, batch_size=2, threads=1),
         AudioParams(handcrafted=False, hidden=(4, 4), **shared),
         VisualParams(speech_weighting=False, speech_floor=0.0, hidden=4, **shared),
         FusionParams(
-            joint=False, hidden=4, warmup_epochs=1, batch_size=2, joint_epochs=1, joint_frames=1,
-            joint_lr=0.01, seed=0, **shared,
+            joint=False, hidden=4, warmup_epochs=1, joint_epochs=1, joint_frames=1,
+            joint_lr=0.01, **shared,
         ),
         LossParams(alpha=1.0, beta=1.0),
         baselines,
-        CalibrateParams(folds=0, seed=0),
+        InnerFoldParams(count=0, seed=0),
     )  # fmt: skip
 
 

@@ -6,7 +6,8 @@ from torch.nn import functional as F
 from models.comparison.trials import describe
 from models.fusion.network import SingleNet
 from models.losses import emotion_bce, log_odds, log_scores, polarities, polarity_consistent_ce
-from models.systems.baselines.params import BaselineParams, stand_ins
+from models.systems.baselines.params import BaselineParams
+from models.systems.baselines.stand_ins import stand_ins
 from models.systems.baselines.trunks import (
     Precomputed,
     image_trunk,

@@ -8,8 +8,9 @@ from tiny_media import cut, make_sound, make_video
 
 from pipeline.clips import Clip
 from pipeline.errors import MediaError
-from pipeline.media.decode import ExtractJob, ExtractParams, extract_clip, read_record
+from pipeline.media.decode import ExtractJob, extract_clip, read_record
 from pipeline.media.ffmpeg import find_ffmpeg, run_ffmpeg
+from pipeline.media.params import ExtractParams
 
 PARAMS = ExtractParams(
     frame_step=1, jpeg_quality=2, min_duration_s=0.1, silence_dbfs=-70, max_bad_fraction=0.1

@@ -28,7 +28,7 @@ def project(tmp_path, monkeypatch):
             "split": {"test_per_emotion": 1},
             "audio": {"epochs": 1},
             "fusion": {"epochs": 1},
-            "calibrate": {"folds": 0},
+            "inner_folds": {"count": 0},
         },
     )
     records = [

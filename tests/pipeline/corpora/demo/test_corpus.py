@@ -11,7 +11,8 @@ import soundfile
 from pydantic import ValidationError
 
 from pipeline.corpora.demo import corpus as demo
-from pipeline.corpora.demo.corpus import DemoParams, Order, make_clip, orders
+from pipeline.corpora.demo.corpus import Order, make_clip, orders
+from pipeline.corpora.demo.params import DemoParams
 from pipeline.corpora.demo.plan import CODES, FACE, VOICE, Knobs, perform
 from pipeline.corpora.savee import index_savee
 

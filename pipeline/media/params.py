@@ -1,0 +1,30 @@
+"""Sections `extract` and `resample` of `params.yaml`."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.params import Section
+
+
+class ExtractParams(Section):
+    """Section `extract` of `params.yaml`."""
+
+    frame_step: int = Field(ge=1)
+    jpeg_quality: int = Field(ge=1, le=31)
+    min_duration_s: float = Field(ge=0.1)
+    silence_dbfs: float = Field(lt=0)
+    max_bad_fraction: float = Field(ge=0, le=1)
+
+
+Method = Literal["soxr", "resampy"]
+
+
+Quality = Literal["high", "fast"]
+
+
+class ResampleParams(Section):
+    """Section `resample` of `params.yaml`."""
+
+    method: Method
+    quality: Quality
