@@ -107,10 +107,11 @@ def test_emotion_missing_from_the_test_clips_leaves_uar_to_the_others():
     json.dumps(metrics.summarise({"av": some}, 0.5), allow_nan=False)
 
 
-def test_wilson_of_the_papers_best_row():
-    """63.1% of 70 clips: 51.4 to 73.4, as worked out beforehand."""
-    interval = wilson(0.631 * 70, 70)
-    assert (interval.low, interval.high) == pytest.approx((0.514, 0.734), abs=0.0005)
+def test_wilson_bounds_lie_1_96_standard_errors_of_their_own_away():
+    interval = wilson(44, 70)
+    for bound in (interval.low, interval.high):
+        assert abs(44 / 70 - bound) == pytest.approx(1.959964 * math.sqrt(bound * (1 - bound) / 70))
+    assert (wilson(0, 4).low, wilson(4, 4).high) == (0, 1)
     assert wilson(0, 0).low == 0
     assert math.isnan(wilson(0, 0).value)
 
