@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from sklearn import metrics as reference
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from pipeline.clips import EMOTIONS
 from pipeline.errors import CorpusError
@@ -171,6 +173,18 @@ def test_calibration_by_hand():
     assert curve.area == pytest.approx((1 / 6 + 1 / 4) / 4)
     answered = calibration.abstention(rows, below=0.7)
     assert (answered.answered, answered.coverage, answered.accuracy.value) == (2, 0.5, 1)
+
+
+@pytest.mark.parametrize("bins", [5, 10, 15])
+def test_ece_agrees_with_torchmetrics(random_predictions, bins):
+    """The package needs torch, which `pipeline` does without: a reference, no requirement."""
+    expected = multiclass_calibration_error(
+        torch.from_numpy(random_predictions.probabilities),
+        torch.from_numpy(random_predictions.emotion),
+        num_classes=KINDS,
+        n_bins=bins,
+    )
+    assert calibration.ece(random_predictions, bins) == pytest.approx(float(expected), abs=1e-6)
 
 
 def test_summary_compares_the_fused_branch_with_each_other(random_predictions):
