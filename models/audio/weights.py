@@ -30,7 +30,7 @@ def _remote(name: str, md5: str, size: int | None = None, sha256: str | None = N
 
 # MD5 and size are those of the Zenodo record, as several public projects quote them; the SHA-256
 # of Cnn14 is what several report of their download. For the other two no SHA-256 is known: the
-# first verified download notes it beside the file, and later uses are held to that.
+# first verified download notes it beside the file, and later uses are compared with that.
 PANNS_FILES: Mapping[str, Remote] = {
     "Cnn14": _remote(
         "Cnn14_mAP=0.431.pth",
@@ -112,7 +112,7 @@ def published(network: str) -> Path:
     kept = folder / f"{Path(remote.name).stem}.safetensors"
     note = kept.with_suffix(".json")
     if kept.exists() and note.exists():
-        _hold_to_note(kept, note)
+        _compare_with_note(kept, note)
         return kept
     source = download(remote, folder)
     verify(source, remote)
@@ -137,7 +137,7 @@ def _find(network: str, path: Path) -> Path:
     )
 
 
-def _hold_to_note(kept: Path, note: Path) -> None:
+def _compare_with_note(kept: Path, note: Path) -> None:
     expected = json.loads(note.read_text(encoding="utf-8"))["sha256"]
     if file_digest(kept) != expected:
         raise WeightsError(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import ffmpeg
 import imageio_ffmpeg
-from ffmpeg.nodes import Node
+from ffmpeg.nodes import OutputStream
 
 from pipeline.errors import MediaError
 
@@ -44,7 +44,7 @@ def find_ffmpeg() -> Ffmpeg:
     return Ffmpeg(packaged, _version(packaged))
 
 
-def run_ffmpeg(products: Node, folder: Path, source: str) -> None:
+def run_ffmpeg(products: OutputStream, folder: Path, source: str) -> None:
     """Run ffmpeg in `folder`; any decoding error ends it.
 
     Args:

@@ -61,14 +61,16 @@ SCORES = {"accuracy": accuracy, "uar": uar, "macro_f1": macro_f1}
 def per_emotion(predictions: Predictions) -> list[EmotionScores]:
     """Recall with Wilson's interval, precision and F1 of each emotion, in canonical order."""
     counts = confusion(predictions)
-    true, claimed, hits = counts.sum(axis=1), counts.sum(axis=0), np.diag(counts)
+    true, predicted, hits = counts.sum(axis=1), counts.sum(axis=0), np.diag(counts)
     return [
         EmotionScores(
             emotion,
             int(true[k]),
             wilson(int(hits[k]), int(true[k])),
-            float(hits[k] / claimed[k]) if claimed[k] else float("nan"),
-            float(2 * hits[k] / (true[k] + claimed[k])) if true[k] + claimed[k] else float("nan"),
+            float(hits[k] / predicted[k]) if predicted[k] else float("nan"),
+            float(2 * hits[k] / (true[k] + predicted[k]))
+            if true[k] + predicted[k]
+            else float("nan"),
         )
         for k, emotion in enumerate(predictions.emotions)
     ]
