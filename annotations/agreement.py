@@ -102,13 +102,14 @@ def area_under_roc(pairs: Sequence[tuple[bool, float]]) -> float | None:
 
     Returns:
         0 to 1, None where one of the classes is missing.
-    """
-    from scipy.stats import rankdata
 
-    positives = sum(positive for positive, _ in pairs)
-    negatives = len(pairs) - positives
+    Source: Mann and Whitney (1947): their U over the number of pairs.
+    """
+    from scipy.stats import mannwhitneyu  # takes a second to import
+
+    positives = [score for positive, score in pairs if positive]
+    negatives = [score for positive, score in pairs if not positive]
     if not positives or not negatives:
         return None
-    ranks = rankdata([score for _, score in pairs])
-    rank_sum = sum(rank for rank, (positive, _) in zip(ranks, pairs, strict=True) if positive)
-    return float((rank_sum - positives * (positives + 1) / 2) / (positives * negatives))
+    u = mannwhitneyu(positives, negatives, method="asymptotic").statistic
+    return float(u / (len(positives) * len(negatives)))

@@ -5,6 +5,11 @@ Run with `make bench`. Pipelines scale with processes, so one thread is what a w
 
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +25,7 @@ from pipeline.corpora.demo.film import film, pose
 from pipeline.corpora.demo.plan import Knobs, perform
 from pipeline.corpora.demo.score import compose
 from pipeline.media.sound import resample
+from tests.panns_reference import panns_inference
 
 REPEATS = 5
 SOUND_S = 4.0
@@ -53,6 +59,19 @@ def sound() -> None:
         with torch.inference_mode():
             seconds = median_s(lambda n=network: n.embed(batch))
         row(f"embed, {name}", SOUND_S / seconds, "s of sound a second")
+    with TemporaryDirectory() as folder:
+        published = published_cnn14(Path(folder))
+    seconds = median_s(lambda: published.inference(batch))
+    row("embed, Cnn14 of panns-inference", SOUND_S / seconds, "s of sound a second")
+
+
+def published_cnn14(folder: Path) -> Any:
+    """`panns_inference.AudioTagging` with our untrained weights, on the CPU."""
+    checkpoint = folder / "Cnn14.pth"
+    torch.save({"model": build("Cnn14").state_dict()}, checkpoint)
+    with redirect_stdout(StringIO()):
+        tagging = panns_inference(folder).AudioTagging
+        return tagging(checkpoint_path=str(checkpoint), device="cpu")
 
 
 def faces() -> None:

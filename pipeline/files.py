@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -72,6 +73,19 @@ def write_json(path: Path, values: Mapping[str, object]) -> None:
     """Write a mapping as indented JSON, atomically."""
     with atomic_write(path) as part:
         part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def rounded(values: Mapping[str, object], decimals: int) -> dict[str, object]:
+    """Round the floats of nested mappings; leave out undefined ones, which JSON cannot hold."""
+    result: dict[str, object] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            result[key] = rounded(value, decimals)
+        elif not isinstance(value, float):
+            result[key] = value
+        elif math.isfinite(value):
+            result[key] = round(value, decimals)
+    return result
 
 
 def file_digest(path: Path) -> str:

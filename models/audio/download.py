@@ -1,24 +1,26 @@
 """Fetch a file of known content over HTTP: resumed, verified, and never half-written."""
 
-import hashlib
-import http.client
 import logging
+import sys
 import time
-import urllib.error
-import urllib.request
+from contextlib import ExitStack
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
-from typing import IO
+
+import pooch
+from filelock import FileLock
+from requests import HTTPError, Response
 
 from pipeline.errors import WeightsError
-from pipeline.work.progress import track
 
 LOGGER = logging.getLogger(__name__)
 
 ATTEMPTS = 5
-"""Connections tried before giving up; each goes on where the last one broke off."""
+"""Connections tried before giving up; each resumes where the last one broke off."""
 TIMEOUT_S = 30.0
-CHUNK = 1 << 20
+CHUNK = 1 << 16
+"""Bytes written at a time: what a transfer that breaks off loses at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +59,12 @@ def download(remote: Remote, folder: Path, pause_s: float = 2.0) -> Path:
     if target.exists():
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{remote.name}.part"
-    LOGGER.warning("fetching %s to %s", remote.url, target)
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            _append(remote, part)
-            break
-        except (OSError, http.client.HTTPException) as error:
-            if attempt == ATTEMPTS or not _worth_another(error):
-                raise WeightsError(_by_hand(remote, target, error)) from error
-            time.sleep(pause_s)
-    try:
-        verify(part, remote)
-    except WeightsError:
-        part.unlink()
-        raise
-    part.replace(target)
+    lock = folder / f".{remote.name}.lock"
+    with FileLock(lock):  # another process may be fetching it, and this one waits
+        if not target.exists():
+            LOGGER.warning("fetching %s to %s", remote.url, target)
+            _fetch(remote, target, pause_s)
+    lock.unlink(missing_ok=True)  # whoever makes a new one finds the file in place
     return target
 
 
@@ -91,59 +83,82 @@ def verify(path: Path, remote: Remote) -> None:
         expected = getattr(remote, kind)
         if expected is None:
             continue
-        got = digest(path, kind)
+        got = pooch.file_hash(str(path), kind)
         if got != expected:
             raise WeightsError(
                 f"{path}: {kind} {got}, expected {expected}; delete it and fetch {remote.url} again"
             )
 
 
-def digest(path: Path, kind: str = "sha256") -> str:
-    """Hexadecimal checksum of a file; `md5` guards against damage only."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(
-            stream, lambda: hashlib.new(kind, usedforsecurity=False)
-        ).hexdigest()
+def _fetch(remote: Remote, target: Path, pause_s: float) -> None:
+    part = target.with_name(f"{target.name}.part")
+    for attempt in range(1, ATTEMPTS + 1):
+        have = _size(part)
+        try:
+            _append(remote, part, have)
+            break
+        except OSError as error:  # of the network, or of the disk
+            moved = _size(part) != have
+            if _size(part) == 0:
+                part.unlink(missing_ok=True)
+            if attempt == ATTEMPTS or not (moved or _is_passing(error)):
+                raise WeightsError(_by_hand(remote, target, error)) from error
+            time.sleep(pause_s)
+    try:
+        verify(part, remote)
+    except WeightsError:
+        part.unlink()
+        raise
+    part.replace(target)
 
 
-def _append(remote: Remote, part: Path) -> None:
-    """Append what `part` lacks; returns once the server says it is whole."""
-    have = part.stat().st_size if part.exists() else 0
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _append(remote: Remote, part: Path, have: int) -> None:
+    """Append what `part` lacks to its `have` bytes; returns once the server says it is whole.
+
+    The transfer is pooch's, which does not resume: hence the range, and the hook that starts over
+    where a server does not know ranges.
+    """
     if remote.size is not None and have >= remote.size:
         return
-    headers = {"User-Agent": "avemo"}
+    headers = {"User-Agent": "avemo", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-    request = urllib.request.Request(remote.url, headers=headers)
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-            resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
-            with part.open("ab" if resumed else "wb") as stream:
-                _copy(response, stream)
-    except urllib.error.HTTPError as error:
-        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            raise
-        # all bytes were there already; the checksum decides
+    with part.open("ab") as stream, ExitStack() as opened:
+
+        def received(response: Response, **_: object) -> None:
+            opened.callback(response.close)
+            if response.status_code == HTTPStatus.OK:
+                stream.truncate(0)
+
+        transfer = pooch.HTTPDownloader(
+            progressbar=sys.stderr.isatty(),
+            chunk_size=CHUNK,
+            timeout=TIMEOUT_S,
+            headers=headers,
+            hooks={"response": received},
+        )
+        try:
+            transfer(remote.url, stream, None)
+        except HTTPError as error:
+            if _status(error) != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                raise
+            # all bytes were there already; the checksum decides
 
 
-def _copy(response: http.client.HTTPResponse, stream: IO[bytes]) -> None:
-    expected, got = response.length, 0
-    chunks = iter(lambda: response.read(CHUNK), b"")
-    for chunk in track(chunks, total=-(-(expected or 0) // CHUNK), desc="weights", unit="MB"):
-        stream.write(chunk)
-        got += len(chunk)
-    if expected is not None and got < expected:
-        raise http.client.IncompleteRead(b"", expected - got)
+def _is_passing(error: OSError) -> bool:
+    """Whether the server itself is in trouble: not where it is unknown or refuses the request."""
+    return isinstance(error, HTTPError) and _status(error) >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-def _worth_another(error: Exception) -> bool:
-    """Whether trying again may help: not where the host is unknown or refuses the request."""
-    if isinstance(error, urllib.error.HTTPError):
-        return error.code >= 500
-    return not isinstance(error, urllib.error.URLError)
+def _status(error: HTTPError) -> int:
+    return 0 if error.response is None else error.response.status_code
 
 
-def _by_hand(remote: Remote, target: Path, error: Exception) -> str:
+def _by_hand(remote: Remote, target: Path, error: OSError) -> str:
     return (
         f"{remote.name}: cannot be fetched from {remote.url} ({error}); fetch it elsewhere and "
         f"put it at {target}, or set the weights to `untrained`"

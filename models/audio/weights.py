@@ -6,16 +6,17 @@ names and shapes, and kept as safetensors from then on.
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.audio.download import Remote, digest, download, verify
+from platformdirs import user_cache_path
+
+from models.audio.download import Remote, download, verify
 from models.audio.panns import NETWORKS, Panns, build
 from models.checkpoint import load_strictly, read_state, save_safetensors
 from pipeline.errors import WeightsError
-from pipeline.files import atomic_write
+from pipeline.files import atomic_write, file_digest
 
 UNTRAINED, PUBLISHED = "untrained", "published"
 
@@ -29,7 +30,7 @@ def _remote(name: str, md5: str, size: int | None = None, sha256: str | None = N
 
 # MD5 and size are those of the Zenodo record, as several public projects quote them; the SHA-256
 # of Cnn14 is what several report of their download. For the other two no SHA-256 is known: the
-# first verified download notes it beside the file, and later uses are held to that.
+# first verified download notes it beside the file, and later uses are compared with that.
 PANNS_FILES: Mapping[str, Remote] = {
     "Cnn14": _remote(
         "Cnn14_mAP=0.431.pth",
@@ -62,14 +63,7 @@ class Weights:
 def weights_folder() -> Path:
     """Where published weights are kept: `AVEMO_WEIGHTS`, else the user's cache folder."""
     chosen = os.environ.get("AVEMO_WEIGHTS")
-    if chosen:
-        return Path(chosen)
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else Path.home() / "AppData" / "Local") / "avemo"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "avemo"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "avemo"
+    return Path(chosen) if chosen else user_cache_path("avemo", appauthor=False)
 
 
 def resolve(network: str, weights: str, seed: int) -> Weights:
@@ -93,7 +87,7 @@ def resolve(network: str, weights: str, seed: int) -> Weights:
     else:
         path = _find(network, Path(weights))
         load_strictly(build(network), read_state(path), path)  # refused here, not clip by clip
-    return Weights(network, path, seed, f"sha256 {digest(path)}")
+    return Weights(network, path, seed, f"sha256 {file_digest(path)}")
 
 
 def load_network(weights: Weights) -> Panns:
@@ -118,14 +112,14 @@ def published(network: str) -> Path:
     kept = folder / f"{Path(remote.name).stem}.safetensors"
     note = kept.with_suffix(".json")
     if kept.exists() and note.exists():
-        _hold_to_note(kept, note)
+        _compare_with_note(kept, note)
         return kept
     source = download(remote, folder)
     verify(source, remote)
     state = read_state(source)
     load_strictly(build(network), state, source)
     save_safetensors(kept, state, {"source": remote.url})
-    facts = {"source": remote.url, "pth_sha256": digest(source), "sha256": digest(kept)}
+    facts = {"source": remote.url, "pth_sha256": file_digest(source), "sha256": file_digest(kept)}
     with atomic_write(note) as part:
         part.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return kept
@@ -143,9 +137,9 @@ def _find(network: str, path: Path) -> Path:
     )
 
 
-def _hold_to_note(kept: Path, note: Path) -> None:
+def _compare_with_note(kept: Path, note: Path) -> None:
     expected = json.loads(note.read_text(encoding="utf-8"))["sha256"]
-    if digest(kept) != expected:
+    if file_digest(kept) != expected:
         raise WeightsError(
             f"{kept}: sha256 differs from {note.name}, noted on first use; delete both to convert "
             "the published file again"

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import av
+import ffmpeg
 import numpy as np
 import soundfile
 
@@ -119,24 +120,30 @@ def _decode(
 ) -> None:
     """The one ffmpeg pass; output names are relative to `folder`."""
     picture, sound = streams
-    sources = list(dict.fromkeys(stream.path.resolve() for stream in streams if stream))
-    arguments = [part for path in sources for part in ("-threads", "1", "-i", f"file:{path}")]
+    # one thread: worker processes share the cores; bitexact: no encoder names in the products
+    sources = {
+        stream.path: ffmpeg.input(f"file:{stream.path.resolve()}", threads=1)
+        for stream in streams
+        if stream
+    }
+    products = []
     if picture:
         (folder / FRAMES).mkdir()
-        arguments += ["-map", f"{sources.index(picture.path.resolve())}:v:0"]
+        frames = sources[picture.path]["v:0"]
         if params.frame_step > 1:
-            arguments += ["-vf", f"select=not(mod(n\\,{params.frame_step}))"]
+            frames = frames.filter("select", f"not(mod(n,{params.frame_step}))")
         # passthrough: otherwise frames are repeated to fill the frame rate, 101 for 100
-        arguments += ["-fps_mode", "passthrough", "-q:v", str(params.jpeg_quality)]
-        arguments += ["-threads", "1", "-bitexact", "-start_number", "0"]
-        arguments += [f"{FRAMES}/{clip.clip_id}_%05d.jpg"]
+        options = {"fps_mode": "passthrough", "q:v": params.jpeg_quality, "start_number": 0}
+        name = f"{FRAMES}/{clip.clip_id}_%05d.jpg"
+        products.append(ffmpeg.output(frames, name, threads=1, bitexact=None, **options))
     if sound:
         (folder / SOUND).mkdir()
-        arguments += ["-map", f"{sources.index(sound.path.resolve())}:a:0"]
-        arguments += ["-c:a", sound.tracks.codec, "-map_metadata", "-1", "-bitexact"]
-        arguments += [f"{SOUND}/{clip.clip_id}.wav"]
-    if sources:
-        run_ffmpeg(arguments, folder, " and ".join(str(path) for path in sources))
+        options = {"c:a": sound.tracks.codec, "map_metadata": -1}
+        name = f"{SOUND}/{clip.clip_id}.wav"
+        products.append(ffmpeg.output(sources[sound.path]["a:0"], name, bitexact=None, **options))
+    if products:
+        recordings = " and ".join(str(path.resolve()) for path in sources)
+        run_ffmpeg(ffmpeg.merge_outputs(*products), folder, recordings)
 
 
 def _check_sound(clip: Clip, params: ExtractParams, folder: Path) -> tuple[int, int]:

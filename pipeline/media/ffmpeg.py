@@ -4,12 +4,13 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import ffmpeg
 import imageio_ffmpeg
+from ffmpeg.nodes import OutputStream
 
 from pipeline.errors import MediaError
 
@@ -43,11 +44,11 @@ def find_ffmpeg() -> Ffmpeg:
     return Ffmpeg(packaged, _version(packaged))
 
 
-def run_ffmpeg(arguments: Sequence[str], folder: Path, source: str) -> None:
+def run_ffmpeg(products: OutputStream, folder: Path, source: str) -> None:
     """Run ffmpeg in `folder`; any decoding error ends it.
 
     Args:
-        arguments: what follows the global options.
+        products: outputs to write, from `ffmpeg.output` or `ffmpeg.merge_outputs`.
         folder: working folder, so that output names are relative and hold no user's characters.
         source: the recordings, to name them if it fails.
 
@@ -55,10 +56,10 @@ def run_ffmpeg(arguments: Sequence[str], folder: Path, source: str) -> None:
         MediaError: ffmpeg refuses the recording; the message holds its first complaint.
         OSError: the disk is full, or somebody ended ffmpeg.
     """
-    # one thread: worker processes share the cores; bitexact: no encoder names in the products
     command = [find_ffmpeg().executable, "-nostdin", "-v", "error", "-xerror", "-y"]
+    # not `ffmpeg.run`: it knows no working folder and drops the exit status
     done = subprocess.run(
-        [*command, *arguments], cwd=folder, capture_output=True, check=False, text=True,
+        ffmpeg.compile(products, command), cwd=folder, capture_output=True, check=False, text=True,
         encoding="utf-8", errors="replace",
     )  # fmt: skip
     if done.returncode == 0:

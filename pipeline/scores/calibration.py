@@ -1,4 +1,4 @@
-"""Whether a confidence can be believed: ECE, NLL, Brier, reliability, risk and coverage."""
+"""Whether a confidence is right: ECE, NLL, Brier, reliability, risk and coverage."""
 
 from dataclasses import dataclass
 
@@ -85,6 +85,9 @@ def reliability(predictions: Predictions, bins: int = BINS) -> list[ReliabilityB
 
 def ece(predictions: Predictions, bins: int = BINS) -> float:
     """Expected calibration error: the bins' |accuracy - confidence|, weighted by clips.
+
+    Ours, since the reliability diagram needs the bins, and torchmetrics needs torch; the tests
+    hold it against torchmetrics.
 
     Source: Guo et al. (2017), Eq. (3).
     """

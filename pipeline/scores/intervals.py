@@ -1,9 +1,8 @@
-"""Intervals of scores: Wilson, and a bootstrap by clip within speaker. NumPy only."""
+"""Intervals of scores: Wilson, and a bootstrap by clip within speaker."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from statistics import NormalDist
 
 import numpy as np
 
@@ -30,18 +29,17 @@ class Interval:
     high: float
 
 
-def wilson(successes: float, trials: int, level: float = LEVEL) -> Interval:
+def wilson(successes: int, trials: int, level: float = LEVEL) -> Interval:
     """Wilson's score interval of a proportion; [0, 1] around NaN without trials.
 
     Source: Wilson (1927), JASA 22; Brown, Cai and DasGupta (2001), Eq. (4).
     """
     if trials == 0:
         return Interval(float("nan"), 0.0, 1.0)
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    share = successes / trials
-    centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
-    half = z / (1 + z**2 / trials) * sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
-    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
+    from scipy.stats import binomtest  # takes a second to import
+
+    found = binomtest(successes, trials).proportion_ci(level, method="wilson")
+    return Interval(successes / trials, float(found.low), float(found.high))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ def resample(branches: Mapping[str, Predictions]) -> dict[str, Resampled]:
     """
     cells = {name: _cells(one) for name, one in branches.items()}
     first = next(iter(branches.values()))
-    draws = _draw(first, np.concatenate(list(cells.values()), axis=1))
+    draws = _sums(*_by_clip(first, np.concatenate(list(cells.values()), axis=1)))
     parts = np.split(draws, len(cells), axis=1)
     return {
         name: Resampled(_square(one.sum(axis=0)), _square(part))
@@ -79,22 +77,47 @@ def resample(branches: Mapping[str, Predictions]) -> dict[str, Resampled]:
     }
 
 
-def _draw(predictions: Predictions, cells: Floats) -> Floats:
-    """Sums of the cells [N, C] over resampled clips, [RESAMPLES, C]."""
+def mean_interval(values: Floats, speakers: Sequence[str]) -> tuple[float, float]:
+    """Percentile interval of a mean over clips, drawn with replacement within each speaker.
+
+    Args:
+        values: one per clip, [N].
+        speakers: of each clip, N.
+    """
+    draws = _sums(values[:, None], speakers)[:, 0] / len(values)
+    interval = _percentiles(values.mean(), draws)
+    return interval.low, interval.high
+
+
+def _by_clip(predictions: Predictions, cells: Floats) -> tuple[Floats, list[str]]:
+    """Sums of the rows' cells [N, C] per clip, [clips, C], and each clip's speaker."""
     _, first, clip = np.unique(
         np.array(predictions.clip_id), return_index=True, return_inverse=True
     )
-    by_clip = np.zeros((len(first), cells.shape[1]))
-    np.add.at(by_clip, clip, cells)
-    speakers = np.array(predictions.speaker)[first]
+    sums = np.zeros((len(first), cells.shape[1]))
+    np.add.at(sums, clip, cells)
+    return sums, [predictions.speaker[row] for row in first]
+
+
+def _sums(values: Floats, speakers: Sequence[str]) -> Floats:
+    """Column sums over clips drawn with replacement within each speaker, `RESAMPLES` times.
+
+    Args:
+        values: of each clip, [N, C].
+        speakers: of each clip, N.
+
+    Returns:
+        [RESAMPLES, C].
+    """
     generator = np.random.default_rng(SEED)
-    total = np.zeros((RESAMPLES, cells.shape[1]))
-    for speaker in np.unique(speakers):
-        group = np.flatnonzero(speakers == speaker)
+    total = np.zeros((RESAMPLES, values.shape[1]))
+    names = np.array(speakers)
+    for speaker in np.unique(names):
+        group = np.flatnonzero(names == speaker)
         chances = np.full(len(group), 1 / len(group))
         for start in range(0, RESAMPLES, CHUNK):
             times = generator.multinomial(len(group), chances, size=CHUNK)
-            total[start : start + CHUNK] += times.astype(np.float64) @ by_clip[group]
+            total[start : start + CHUNK] += times.astype(np.float64) @ values[group]
     return total
 
 
@@ -114,20 +137,3 @@ def _square(counts: Floats) -> Floats:
 def _percentiles(value: Floats, draws: Floats) -> Interval:
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(value), float(low), float(high))
-
-
-def mean_interval(values: Floats, speakers: Sequence[str]) -> tuple[float, float]:
-    """95% interval of a mean over clips, drawn with replacement within each speaker.
-
-    Args:
-        values: one a clip, [N].
-        speakers: of each clip, N.
-    """
-    generator = np.random.default_rng(0)
-    names, group = np.unique(np.array(speakers), return_inverse=True)
-    total = np.zeros(2000)
-    for number in range(len(names)):
-        own = values[group == number]
-        total += own[generator.integers(len(own), size=(2000, len(own)))].sum(axis=1)
-    low, high = np.quantile(total / len(values), [0.025, 0.975])
-    return float(low), float(high)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.files import rounded
 from pipeline.scores.calibration import abstention, brier, ece, nll, risk_coverage
 from pipeline.scores.comparisons import mcnemar
 from pipeline.scores.intervals import Interval, Resampled, resample, wilson
@@ -60,14 +61,16 @@ SCORES = {"accuracy": accuracy, "uar": uar, "macro_f1": macro_f1}
 def per_emotion(predictions: Predictions) -> list[EmotionScores]:
     """Recall with Wilson's interval, precision and F1 of each emotion, in canonical order."""
     counts = confusion(predictions)
-    true, claimed, hits = counts.sum(axis=1), counts.sum(axis=0), np.diag(counts)
+    true, predicted, hits = counts.sum(axis=1), counts.sum(axis=0), np.diag(counts)
     return [
         EmotionScores(
             emotion,
             int(true[k]),
             wilson(int(hits[k]), int(true[k])),
-            float(hits[k] / claimed[k]) if claimed[k] else float("nan"),
-            float(2 * hits[k] / (true[k] + claimed[k])) if true[k] + claimed[k] else float("nan"),
+            float(hits[k] / predicted[k]) if predicted[k] else float("nan"),
+            float(2 * hits[k] / (true[k] + predicted[k]))
+            if true[k] + predicted[k]
+            else float("nan"),
         )
         for k, emotion in enumerate(predictions.emotions)
     ]
@@ -140,17 +143,16 @@ def summarise(branches: Mapping[str, Predictions], abstain_below: float) -> dict
                 "accuracy_gain_95": {"low": gain.low, "high": gain.high},
                 "mcnemar_p": mcnemar(main, other),
             }
-    return _rounded(summary)
+    return rounded(summary, DECIMALS)
 
 
 def summarise_plainly(branches: Mapping[str, Predictions]) -> dict[str, object]:
     """Accuracy, ECE and NLL of each branch, without intervals."""
-    return _rounded(
-        {
-            branch: {"accuracy": float(one.correct.mean()), "ece": ece(one), "nll": nll(one)}
-            for branch, one in branches.items()
-        }
-    )
+    scores = {
+        branch: {"accuracy": float(one.correct.mean()), "ece": ece(one), "nll": nll(one)}
+        for branch, one in branches.items()
+    }
+    return rounded(scores, DECIMALS)
 
 
 def _scores(predictions: Predictions, resampled: Resampled) -> dict[str, object]:
@@ -162,19 +164,6 @@ def _scores(predictions: Predictions, resampled: Resampled) -> dict[str, object]
     scores |= {"ece": ece(predictions), "nll": nll(predictions), "brier": brier(predictions)}
     scores["aurc"] = risk_coverage(predictions).area
     return scores
-
-
-def _rounded(values: Mapping[str, object]) -> dict[str, object]:
-    """Round floats; drop undefined ones, which JSON cannot hold."""
-    result: dict[str, object] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            result[key] = _rounded(value)
-        elif not isinstance(value, float):
-            result[key] = value
-        elif np.isfinite(value):
-            result[key] = round(value, DECIMALS)
-    return result
 
 
 def _hits(counts: Floats) -> Floats:

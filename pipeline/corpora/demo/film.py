@@ -1,9 +1,9 @@
 """From a take to its video and to the truth about every frame."""
 
-import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import ffmpeg
 import imageio_ffmpeg
 
 from pipeline.corpora.demo.face import Head, Moment, face_box, face_shapes, mouth_opening
@@ -64,14 +64,23 @@ def encode(
     Raises:
         MediaError: ffmpeg failed.
     """
-    picture = f"-f rawvideo -pix_fmt bgr24 -s {size_px[0]}x{size_px[1]} -r {fps} -i -".split()
-    exact = "-threads 1 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact".split()
-    coding = f"-c:v mjpeg -q:v {JPEG_SCALE} -pix_fmt yuvj420p -c:a pcm_s16le".split()
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *picture, "-i", str(sound)]
-    data = b"".join(frame.tobytes() for frame in frames)
-    result = subprocess.run(
-        [*command, *coding, *exact, str(video)], input=data, capture_output=True, check=False
+    picture = ffmpeg.input(
+        "pipe:", format="rawvideo", pix_fmt="bgr24", s=f"{size_px[0]}x{size_px[1]}", r=fps
     )
-    if result.returncode:
-        reason = result.stderr.decode(errors="replace").strip() or f"exit {result.returncode}"
-        raise MediaError(f"{video.name}: ffmpeg could not encode it ({reason}); is the disk full?")
+    exact = {"threads": 1, "fflags": "+bitexact", "flags:v": "+bitexact", "flags:a": "+bitexact"}
+    coding = {"c:v": "mjpeg", "q:v": JPEG_SCALE, "pix_fmt": "yuvj420p", "c:a": "pcm_s16le"}
+    product = ffmpeg.output(
+        picture, ffmpeg.input(f"file:{sound}"), f"file:{video}", **coding, **exact
+    )
+    try:
+        ffmpeg.run(
+            product,
+            cmd=[imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y"],
+            input=b"".join(frame.tobytes() for frame in frames),
+            quiet=True,
+        )
+    except ffmpeg.Error as error:
+        reason = error.stderr.decode(errors="replace").strip() or "no message of ffmpeg"
+        raise MediaError(
+            f"{video.name}: ffmpeg could not encode it ({reason}); is the disk full?"
+        ) from error

@@ -2,12 +2,13 @@ import os
 import subprocess
 import sys
 
+import pooch
 import pytest
 import torch
 from torch import nn
 
 from models.audio import weights as pretrained
-from models.audio.download import Remote, digest
+from models.audio.download import Remote
 from models.audio.weights import PANNS_FILES, load_network, resolve, weights_folder
 from pipeline.errors import WeightsError
 
@@ -32,7 +33,7 @@ def tiny(monkeypatch, tmp_path):
     folder.mkdir()
     path = folder / "Cnn14_mAP=0.431.pth"
     torch.save({"iteration": 1, "model": build_tiny("", seed=9).state_dict()}, path)
-    remote = Remote("http://127.0.0.1:9/" + path.name, path.name, digest(path, "md5"))
+    remote = Remote("http://127.0.0.1:9/" + path.name, path.name, pooch.file_hash(path, "md5"))
     monkeypatch.setenv("AVEMO_WEIGHTS", str(folder))
     monkeypatch.setattr(pretrained, "PANNS_FILES", {"Cnn14": remote})
     monkeypatch.setattr(pretrained, "build", build_tiny)

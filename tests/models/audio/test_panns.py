@@ -1,14 +1,17 @@
+import copy
 import csv
 from pathlib import Path
 
 import pytest
 import torch
+from panns_reference import layers, panns_inference
 
 from models.audio import panns
 from pipeline.errors import WeightsError
 
 KEYS = Path(__file__).with_name("panns_keys.tsv")
 BATCH_TOLERANCE = 1e-5  # of the largest number; sums of a batch run in another order
+REFERENCE_TOLERANCE = 1e-4  # of the largest number; the Fourier transforms differ in rounding
 
 
 @pytest.fixture(scope="module", params=sorted(panns.NETWORKS))
@@ -18,6 +21,26 @@ def network(request):
 
 def noise(*shape, seed=0):
     return 0.1 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def trained(network):
+    """A copy whose batch norms have statistics and weights such as training leaves."""
+    network = copy.deepcopy(network)
+    generator = torch.Generator().manual_seed(1)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            for values in (module.running_var, module.weight.data):
+                values.uniform_(0.5, 1.5, generator=generator)
+            for values in (module.running_mean, module.bias.data):
+                values.normal_(0, 0.1, generator=generator)
+    return network
+
+
+def assert_agrees(ours, embedding, tags):
+    for got, expected in ((ours["embedding"], embedding), (ours["clipwise_output"], tags)):
+        atol = REFERENCE_TOLERANCE * expected.abs().max().item()
+        torch.testing.assert_close(got, expected, rtol=0, atol=atol)
 
 
 def published_keys(name):
@@ -58,6 +81,22 @@ def test_forward_tags_and_embeds(network):
     assert output["clipwise_output"].shape == (2, panns.CLASSES)
     assert ((output["clipwise_output"] >= 0) & (output["clipwise_output"] <= 1)).all()
     assert torch.equal(output["embedding"], network.embed(waveform))
+
+
+def test_network_is_that_of_the_published_layer_table(trained):
+    waveform = noise(2, 12_801)
+    with torch.no_grad():
+        assert_agrees(trained(waveform), *layers(trained.state_dict(), panns.pad(waveform)))
+
+
+@pytest.mark.parametrize("network", ["Cnn14"], indirect=True)
+def test_cnn14_is_that_of_panns_inference(trained, tmp_path):
+    reference = panns_inference(tmp_path).models.Cnn14(32_000, 1024, 320, 64, 50, 14_000, 527)
+    reference.load_state_dict(trained.state_dict(), strict=True)
+    waveform = noise(2, 32_000)
+    with torch.no_grad():
+        theirs = reference.eval()(waveform)
+        assert_agrees(trained(waveform), theirs["embedding"], theirs["clipwise_output"])
 
 
 def test_batch_equals_singles_for_unequal_lengths(network):

@@ -1,6 +1,7 @@
 import signal
 import subprocess
 
+import ffmpeg
 import numpy as np
 import pytest
 import soundfile
@@ -151,4 +152,4 @@ def test_a_recording_that_crashes_ffmpeg_is_bad_but_an_ended_ffmpeg_is_not(
     find_ffmpeg()
     monkeypatch.setattr(subprocess, "run", lambda *arguments, **more: done)
     with pytest.raises(error, match=r"^a\.avi: "):
-        run_ffmpeg([], tmp_path, "a.avi")
+        run_ffmpeg(ffmpeg.output(ffmpeg.input("a.avi"), "a.wav"), tmp_path, "a.avi")

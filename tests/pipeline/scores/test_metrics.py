@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from sklearn import metrics as reference
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from pipeline.clips import EMOTIONS
 from pipeline.errors import CorpusError
@@ -107,10 +109,11 @@ def test_emotion_missing_from_the_test_clips_leaves_uar_to_the_others():
     json.dumps(metrics.summarise({"av": some}, 0.5), allow_nan=False)
 
 
-def test_wilson_of_the_papers_best_row():
-    """63.1% of 70 clips: 51.4 to 73.4, as worked out beforehand."""
-    interval = wilson(0.631 * 70, 70)
-    assert (interval.low, interval.high) == pytest.approx((0.514, 0.734), abs=0.0005)
+def test_wilson_bounds_lie_1_96_standard_errors_of_their_own_away():
+    interval = wilson(44, 70)
+    for bound in (interval.low, interval.high):
+        assert abs(44 / 70 - bound) == pytest.approx(1.959964 * math.sqrt(bound * (1 - bound) / 70))
+    assert (wilson(0, 4).low, wilson(4, 4).high) == (0, 1)
     assert wilson(0, 0).low == 0
     assert math.isnan(wilson(0, 0).value)
 
@@ -170,6 +173,18 @@ def test_calibration_by_hand():
     assert curve.area == pytest.approx((1 / 6 + 1 / 4) / 4)
     answered = calibration.abstention(rows, below=0.7)
     assert (answered.answered, answered.coverage, answered.accuracy.value) == (2, 0.5, 1)
+
+
+@pytest.mark.parametrize("bins", [5, 10, 15])
+def test_ece_agrees_with_torchmetrics(random_predictions, bins):
+    """The package needs torch, which `pipeline` does without: a reference, no requirement."""
+    expected = multiclass_calibration_error(
+        torch.from_numpy(random_predictions.probabilities),
+        torch.from_numpy(random_predictions.emotion),
+        num_classes=KINDS,
+        n_bins=bins,
+    )
+    assert calibration.ece(random_predictions, bins) == pytest.approx(float(expected), abs=1e-6)
 
 
 def test_summary_compares_the_fused_branch_with_each_other(random_predictions):
