@@ -89,6 +89,21 @@ def summary(
 
 
 @app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="Run to compare with.")] = "HEAD",
+    second: Annotated[str, typer.Argument(help="Run that is compared.")] = "workspace",
+    as_json: Annotated[bool, typer.Option("--json", help="Figures for programs.")] = False,
+) -> None:
+    """Compare two runs on the test clips that they share.
+
+    A run is a Git revision, the name of a DVC experiment, a folder of results, or `workspace`.
+    """
+    from stages.cli.compare import main
+
+    main(first, second, as_json)
+
+
+@app.command()
 def tables(
     systems: Annotated[str, typer.Option(help="Names with commas; without: all.")] = "",
     protocols: Annotated[str, typer.Option(help="Names with commas; without: params.yaml's.")] = "",
