@@ -22,18 +22,24 @@ CORPORA = {
 
 def notices(facts: Facts) -> list[str]:
     """What a reader must know before any figure; the page opens with them."""
-    said = []
-    if facts.corpus == DEMO:
-        said.append(
+    weights = facts.audio_weights if _reads_embeddings(facts.system) else ""
+    return notices_of(facts.corpus, weights)
+
+
+def notices_of(corpus: str, audio_weights: str) -> list[str]:
+    """What a reader must know of a corpus and of the audio networks whose embeddings are read."""
+    notices = []
+    if corpus == DEMO:
+        notices.append(
             "Demo corpus: the faces are drawn and the voices synthesised. These figures prove that "
             "the machinery works. They say nothing about people."
         )
-    if facts.audio_weights == "untrained" and _reads_embeddings(facts.system):
-        said.append(
+    if audio_weights == "untrained":
+        notices.append(
             "The audio network is untrained: its weights are random, so the audio figures are not "
             "those of the published networks."
         )
-    return said
+    return notices
 
 
 def protocol(facts: Facts) -> str:

@@ -110,9 +110,9 @@ def tables(
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each system.")] = 3,
 ) -> None:
     """Train and score every system of the paper's tables; goes on where it was stopped."""
-    from stages.cli.tables import main
+    from stages.cli.tables import tables as run_tables
 
-    main(_names(systems), _names(protocols), seeds)
+    run_tables(_names(systems), _names(protocols), seeds)
 
 
 @app.command()
@@ -121,9 +121,9 @@ def ablations(
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each variant.")] = 3,
 ) -> None:
     """Switch parts of the method off and on; goes on where it was stopped."""
-    from stages.cli.ablations import main
+    from stages.cli.tables import ablations as run_ablations
 
-    main(protocol, seeds)
+    run_ablations(protocol, seeds)
 
 
 def _names(text: str) -> list[str]:

@@ -18,6 +18,9 @@ from pipeline.scores.intervals import Interval
 from pipeline.scores.predictions import Floats
 from pipeline.systems import SYSTEMS
 
+FigureOf = Callable[[float], str]
+"""Writes a value into its cell."""
+
 SHADES = ("#f7f6f2", BRANCH_COLOURS["av"])
 DARK = 0.6
 """Place on the scale from which a cell is dark enough for white figures."""
@@ -72,7 +75,7 @@ def heat_map(
     rows: Sequence[str],
     columns: Sequence[str],
     values: Floats,
-    figure_of: Callable[[float], str] = in_percent,
+    figure_of: FigureOf = in_percent,
 ) -> Markup:
     """Values [R, C] as a grid of shaded cells with their figures.
 
