@@ -20,26 +20,26 @@ CORPORA = {
 }
 
 
-def notices(facts: Facts) -> list[str]:
-    """What a reader must know before any figure; the page opens with them."""
-    weights = facts.audio_weights if _reads_embeddings(facts.system) else ""
-    return notices_of(facts.corpus, weights)
+def notices(system: str, corpus: str, audio_weights: str) -> list[str]:
+    """What a reader must know before any figure; the page opens with them.
 
-
-def notices_of(corpus: str, audio_weights: str) -> list[str]:
-    """What a reader must know of a corpus and of the audio networks whose embeddings are read."""
-    notices = []
+    Args:
+        system: a key of `SYSTEMS`.
+        corpus: `corpus.name`.
+        audio_weights: `embed.weights`.
+    """
+    found = []
     if corpus == DEMO:
-        notices.append(
+        found.append(
             "Demo corpus: the faces are drawn and the voices synthesised. These figures prove that "
             "the machinery works. They say nothing about people."
         )
-    if audio_weights == "untrained":
-        notices.append(
+    if audio_weights == "untrained" and _reads_embeddings(system):
+        found.append(
             "The audio network is untrained: its weights are random, so the audio figures are not "
             "those of the published networks."
         )
-    return notices
+    return found
 
 
 def protocol(facts: Facts) -> str:

@@ -11,6 +11,7 @@ from pipeline.report.chart_style import (
     MUTED,
     WARM,
     canvas,
+    draw_cells,
     percent_axis,
     to_svg,
 )
@@ -20,10 +21,6 @@ from pipeline.systems import SYSTEMS
 
 FigureOf = Callable[[float], str]
 """Writes a value into its cell."""
-
-SHADES = ("#f7f6f2", BRANCH_COLOURS["av"])
-DARK = 0.6
-"""Place on the scale from which a cell is dark enough for white figures."""
 
 
 def systems(
@@ -88,25 +85,13 @@ def heat_map(
         values: shares in [0, 1], unless `figure_of` words others.
         figure_of: writes a value into its cell.
     """
-    from matplotlib.colors import LinearSegmentedColormap
-
     least, most = float(np.nanmin(values)), float(np.nanmax(values))
     scale = np.nan_to_num((values - least) / max(most - least, 1e-9))
-    shades = LinearSegmentedColormap.from_list(name, SHADES)
+    texts = [[figure_of(value) if np.isfinite(value) else "" for value in row] for row in values]
     width = max(3.5, 1.7 + 0.32 * len(columns))
     with canvas(width, 0.5 + 0.28 * len(rows)) as figure:
         axes = figure.add_subplot()
-        axes.pcolormesh(scale, cmap=shades, vmin=0, vmax=1, edgecolors="white", linewidth=1.5)
-        for (row, column), value in np.ndenumerate(values):
-            if np.isfinite(value):
-                colour = "white" if scale[row, column] > DARK else INK
-                said = figure_of(value)
-                axes.text(column + 0.5, row + 0.5, said, ha="center", va="center", color=colour)
-        axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
-        axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
+        draw_cells(axes, BRANCH_COLOURS["av"], scale, texts, (rows, columns))
         axes.xaxis.tick_top()
-        axes.invert_yaxis()
-        axes.grid(visible=False)
-        axes.spines[["left", "bottom"]].set_visible(False)
         alt = f"{name}: from {figure_of(least)} to {figure_of(most)}; a figure in each cell."
         return to_svg(figure, name.replace(" ", "-"), alt)

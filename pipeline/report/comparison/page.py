@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.files import atomic_write
+from pipeline.report import words
 from pipeline.report.comparison import charts, tables
 from pipeline.report.comparison.rows import (
     BOXES,
@@ -25,7 +26,6 @@ from pipeline.report.comparison.rows import (
 from pipeline.report.comparison.studies import GRID, LOSS_GRID, grid_name
 from pipeline.report.page import templates
 from pipeline.report.sections import Absent, Content
-from pipeline.report.words import CORPORA, notices_of
 from pipeline.scores.intervals import Interval
 from pipeline.systems import OURS, SYSTEMS
 
@@ -76,7 +76,9 @@ def notices(rows: Sequence[Row]) -> list[str]:
 
     A table may be older than `params.yaml`, so that each row states its own.
     """
-    found = [notice for row in rows for notice in notices_of(row.corpus, row.audio_weights)]
+    found = [
+        notice for row in rows for notice in words.notices(OURS, row.corpus, row.audio_weights)
+    ]
     return list(dict.fromkeys(found))
 
 
@@ -103,7 +105,7 @@ def render(systems: Sequence[Row], studies: Sequence[Row]) -> str:
     done = {name: tables.done(rows) for name, rows in by(systems, "protocol").items()}
     done = {name: rows for name, rows in done.items() if rows}
     none = Absent("Run make tables.")
-    corpora = sorted({CORPORA.get(row.corpus, row.corpus) for row in every})
+    corpora = sorted({words.CORPORA.get(row.corpus, row.corpus) for row in every})
     page = templates().get_template(PAGE)
     return page.render(
         notices=notices(every),
@@ -196,14 +198,14 @@ def _shares(done: Mapping[str, Sequence[SystemRow]]) -> Content:
             ("Accuracy by speaker", [row.speaker for row in rows], slice(-LETTERS, None)),
             ("Recall by emotion", [row.recall for row in rows], slice(LETTERS)),
         )
-        for words, shares, short in kinds:
+        for title, shares, short in kinds:
             columns = list(dict.fromkeys(key for one in shares for key in one))
             if 1 < len(columns) <= WIDEST:
                 values = np.array([[one.get(key, np.nan) for key in columns] for one in shares])
                 labels = [key[short] for key in columns]
                 names = [row.system for row in rows]
-                chart = charts.heat_map(f"{words} {name}", names, labels, values)
-                maps.append((f"{words}, {name}", chart))
+                chart = charts.heat_map(f"{title} {name}", names, labels, values)
+                maps.append((f"{title}, {name}", chart))
     return {"maps": maps, "spreads": [(name, tables.spreads(rows)) for name, rows in done.items()]}
 
 
