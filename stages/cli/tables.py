@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
@@ -26,7 +27,8 @@ from pipeline.clips import read_clips
 from pipeline.corpora.corpus import CorpusParams
 from pipeline.errors import CorpusError
 from pipeline.params import PARAMS_FILE, load_section, read_params
-from pipeline.report.comparison.page import write_ablations, write_systems
+from pipeline.report.comparison.page import write_comparison
+from pipeline.report.comparison.rows import Row
 from pipeline.splits import InnerFoldParams, SplitParams
 from pipeline.systems import SYSTEMS
 from pipeline.work.progress import closing
@@ -52,7 +54,7 @@ def tables(systems: Sequence[str], protocols: Sequence[str], seeds: int) -> None
     setup = load_setup()
     protocols = protocols or [setup.split.protocol]
     rows = system_table(setup, systems or tuple(SYSTEMS), protocols, range(seeds))
-    _close("tables", len(rows), seeds, write_systems(RESULTS, rows), started)
+    _write("tables", rows, seeds, started)
 
 
 def ablations(protocol: str, seeds: int) -> None:
@@ -65,7 +67,7 @@ def ablations(protocol: str, seeds: int) -> None:
     started = time.monotonic()
     setup = load_setup()
     rows = ablation_table(setup, protocol or setup.split.protocol, range(seeds))
-    _close("ablations", len(rows), seeds, write_ablations(RESULTS, rows), started)
+    _write("ablations", rows, seeds, started)
 
 
 def load_setup() -> Setup:
@@ -118,6 +120,8 @@ def _require_current(lock: Path) -> None:
                 )
 
 
-def _close(name: str, rows: int, seeds: int, page: Path, started: float) -> None:
-    counted = f"{rows} rows, {seeds} seed{'' if seeds == 1 else 's'}"
-    closing(name, f"{counted}, {page.resolve().as_uri()}", started)
+def _write(
+    name: Literal["tables", "ablations"], rows: Sequence[Row], seeds: int, started: float
+) -> None:
+    page = write_comparison(RESULTS, name, rows).resolve().as_uri()
+    closing(name, f"{len(rows)} rows, {seeds} seed{'' if seeds == 1 else 's'}, {page}", started)

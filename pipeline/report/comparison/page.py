@@ -6,7 +6,7 @@ both CSVs, so that either command renews its half.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -19,8 +19,7 @@ from pipeline.report.comparison.rows import (
     SystemRow,
     VariantRow,
     by,
-    read_ablations,
-    read_systems,
+    read_rows,
     write_rows,
 )
 from pipeline.report.comparison.studies import GRID, LOSS_GRID, grid_name
@@ -55,20 +54,20 @@ class Heading(NamedTuple):
     title: str
 
 
-def write_systems(results: Path, rows: Sequence[Row]) -> Path:
-    """Write `tables.csv` and `tables.md` into `results`, renew the page and return its path."""
-    write_rows(results / "tables.csv", rows)
-    rows = read_systems(results / "tables.csv")
-    _write_text(results / "tables.md", tables.systems_text(rows, notices(rows)))
-    return _renew(results)
+TEXTS = {"tables": tables.systems_text, "ablations": tables.ablations_text}
+"""What writes the markdown of each CSV."""
 
 
-def write_ablations(results: Path, rows: Sequence[Row]) -> Path:
-    """Write `ablations.csv` and `ablations.md`, renew the page and return its path."""
-    write_rows(results / "ablations.csv", rows)
-    rows = read_ablations(results / "ablations.csv")
-    _write_text(results / "ablations.md", tables.ablations_text(rows, notices(rows)))
-    return _renew(results)
+def write_comparison(
+    results: Path, name: Literal["tables", "ablations"], rows: Sequence[Row]
+) -> Path:
+    """Write the CSV and the markdown of `name` into `results`, renew the page, return its path."""
+    write_rows(results / f"{name}.csv", rows)
+    systems, studies = (read_rows(results / f"{one}.csv") for one in TEXTS)
+    again = systems if name == "tables" else studies
+    _write_text(results / f"{name}.md", TEXTS[name](again, notices(again)))
+    _write_text(results / PAGE, [render(systems, studies)])
+    return results / PAGE
 
 
 def notices(rows: Sequence[Row]) -> list[str]:
@@ -80,13 +79,6 @@ def notices(rows: Sequence[Row]) -> list[str]:
         notice for row in rows for notice in words.notices(OURS, row.corpus, row.audio_weights)
     ]
     return list(dict.fromkeys(found))
-
-
-def _renew(results: Path) -> Path:
-    systems = read_systems(results / "tables.csv")
-    studies = read_ablations(results / "ablations.csv")
-    _write_text(results / PAGE, [render(systems, studies)])
-    return results / PAGE
 
 
 def _write_text(path: Path, lines: Sequence[str]) -> None:

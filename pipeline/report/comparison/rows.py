@@ -6,7 +6,7 @@ does not have. Scores are in [0, 1], means over seeds.
 """
 
 import csv
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -205,28 +205,12 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     write_table(path, columns, ({c: row.get(c, "") for c in columns} for row in cells))
 
 
-def read_systems(path: Path) -> list[Row]:
-    """Rows of `tables.csv`; none where there is no such file.
+def read_rows(path: Path) -> list[Row]:
+    """Rows as `write_rows` wrote them; none where there is no such file.
 
     Raises:
         CorpusError: the file has no rows, or a row does not fit.
     """
-    return _read(path, lambda cells: SystemRow, Missing)
-
-
-def read_ablations(path: Path) -> list[Row]:
-    """Rows of `ablations.csv`; none where there is no such file.
-
-    Raises:
-        CorpusError: as `read_systems`.
-    """
-    kind = {BOXES: BoxRow}
-    return _read(path, lambda cells: kind.get(cells.get("study", ""), VariantRow), MissingVariant)
-
-
-def _read(
-    path: Path, kind_of: Callable[[Mapping[str, str]], type[Row]], missing: type[Missing]
-) -> list[Row]:
     if not path.is_file():
         return []
     again = "delete it and run `make tables` or `make ablations`"
@@ -236,9 +220,8 @@ def _read(
         raise CorpusError(f"{path}: no rows; {again}")
     rows = []
     for number, cells in enumerate(lines, start=2):
-        kind = missing if cells.get("absent") else kind_of(cells)
         try:
-            rows.append(_row(kind, cells))
+            rows.append(_row(cells))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
@@ -246,6 +229,13 @@ def _read(
                 f"{path}: line {number}: {where}: got {first['input']!r}: {first['msg']}; {again}"
             ) from error
     return rows
+
+
+def _kind(cells: Mapping[str, str]) -> type[Row]:
+    study = cells.get("study")
+    if "absent" in cells:
+        return MissingVariant if study else Missing
+    return BoxRow if study == BOXES else VariantRow if study else SystemRow
 
 
 def _column(name: str, part: str) -> str:
@@ -278,22 +268,20 @@ def _cells(row: Row) -> dict[str, object]:
     }
 
 
-def _row(kind: type[Row], cells: Mapping[str, str]) -> Row:
+def _row(cells: Mapping[str, str]) -> Row:
     full = {column: text for column, text in cells.items() if text}
+    kind = _kind(full)
     values: dict[str, object] = {}
     for name, hint in get_type_hints(kind).items():
         if parts := _parts(hint):
             several = {part: full.get(_column(name, part)) for part in parts}
             values[name] = several if any(several.values()) else None
         elif get_origin(hint) is dict:
-            values[name] = _by_key(full, f"{name}:")
+            keys = (column for column in full if column.startswith(f"{name}:"))
+            values[name] = {key.removeprefix(f"{name}:"): full[key] for key in keys}
         else:
             values[name] = full.get(name, "" if hint is str else None)
     return TypeAdapter[Row](kind).validate_python(values)
-
-
-def _by_key(cells: Mapping[str, str], prefix: str) -> dict[str, str]:
-    return {k.removeprefix(prefix): text for k, text in cells.items() if k.startswith(prefix)}
 
 
 def by(rows: Iterable[Row], column: str) -> dict[str, list[Row]]:

@@ -1,7 +1,7 @@
 """The tables as text: cells that both the markdown and the page show, and the markdown itself."""
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 from pipeline.report.comparison.rows import (
     BOXES,
@@ -133,18 +133,15 @@ def fusion(rows: Sequence[SystemRow]) -> Table:
     return Table(head, body)
 
 
-def by_speaker(rows: Sequence[SystemRow]) -> Table:
-    """Accuracy of each system by speaker, in percent."""
-    names = list(dict.fromkeys(name for row in rows for name in row.speaker))
-    body = [[row.system, *(share(row.speaker.get(name)) for name in names)] for row in rows]
-    return Table(["System", *names], body)
-
-
-def by_emotion(rows: Sequence[SystemRow]) -> Table:
-    """Recall of each system by emotion, in percent."""
-    names = list(dict.fromkeys(name for row in rows for name in row.recall))
-    body = [[row.system, *(share(row.recall.get(name)) for name in names)] for row in rows]
-    return Table(["System", *names], body)
+def shares(rows: Sequence[SystemRow], name: Literal["speaker", "recall"]) -> Table:
+    """Accuracy by speaker or recall by emotion, in percent."""
+    found: list[Mapping[str, float]] = [getattr(row, name) for row in rows]
+    keys = list(dict.fromkeys(key for one in found for key in one))
+    body = [
+        [row.system, *(share(one.get(key)) for key in keys)]
+        for row, one in zip(rows, found, strict=True)
+    ]
+    return Table(["System", *keys], body)
 
 
 def spreads(rows: Sequence[SystemRow]) -> Table:
@@ -301,8 +298,8 @@ def _protocol(rows: Sequence[SystemRow]) -> list[str]:
     if fusion(rows).body:
         lines += ["### Fused against the better branch", "", *_markdown(fusion(rows))]
         lines += [FUSION_NOTE, ""]
-    lines += ["### Accuracy by speaker", "", *_markdown(by_speaker(rows))]
-    lines += ["### Recall by emotion", "", *_markdown(by_emotion(rows))]
+    lines += ["### Accuracy by speaker", "", *_markdown(shares(rows, "speaker"))]
+    lines += ["### Recall by emotion", "", *_markdown(shares(rows, "recall"))]
     return [*lines, "### Cost", "", *_markdown(costs(rows)), COST_NOTE, ""]
 
 

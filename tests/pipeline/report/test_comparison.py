@@ -8,15 +8,14 @@ import pytest
 
 from pipeline.clips import EMOTIONS
 from pipeline.errors import CorpusError
-from pipeline.report.comparison.page import render, write_ablations, write_systems
+from pipeline.report.comparison.page import render, write_comparison
 from pipeline.report.comparison.rows import (
     BOXES,
     BoxRow,
     MissingVariant,
     Setting,
     VariantRow,
-    read_ablations,
-    read_systems,
+    read_rows,
     write_rows,
 )
 from pipeline.report.comparison.scoring import BoxScores, box_rows, study_rows, system_rows
@@ -177,25 +176,22 @@ def test_trials_are_read_back_over_seeds(tmp_path):
 
 
 def test_rows_are_in_the_csv_to_four_decimals(rows, tmp_path):
-    for name, read, written in (
-        ("tables.csv", read_systems, rows),
-        ("ablations.csv", read_ablations, all_studies()),
-    ):
-        path = tmp_path / name
+    for name, written in (("tables", rows), ("ablations", all_studies())):
+        path = tmp_path / f"{name}.csv"
         write_rows(path, written)
-        again = read(path)
+        again = read_rows(path)
         assert list(map(type, again)) == list(map(type, written))
         for one, two in zip(again, written, strict=True):
             assert one.name == two.name if hasattr(two, "name") else one.system == two.system
         first = path.read_bytes()
         write_rows(path, again)
         assert path.read_bytes() == first
-    again = read_systems(tmp_path / "tables.csv")
+    again = read_rows(tmp_path / "tables.csv")
     ours = next(row for row in again if row.system == OURS)
     assert ours.accuracy.value == pytest.approx((27 + 26) / 56, abs=5e-5)
     assert (ours.best_branch, ours.gain, ours.stand_ins) == ("audio", None, "")
     assert (ours.trained, ours.weight) == (10_000, {"av": 0.25, "audio": 1.0})
-    assert read_systems(tmp_path / "none.csv") == []
+    assert read_rows(tmp_path / "none.csv") == []
 
 
 def test_a_damaged_csv_is_named_with_line_and_column(rows, tmp_path):
@@ -203,10 +199,10 @@ def test_a_damaged_csv_is_named_with_line_and_column(rows, tmp_path):
     write_rows(path, rows)
     path.write_text(path.read_text().replace(",2,1,28,", ",2,one,28,", 1))
     with pytest.raises(CorpusError, match=r"tables\.csv: line 2: folds: got 'one'.*delete it"):
-        read_systems(path)
+        read_rows(path)
     path.write_text("protocol\n")
     with pytest.raises(CorpusError, match="no rows; delete it"):
-        read_systems(path)
+        read_rows(path)
 
 
 def test_markdown_tables_are_rectangular_and_open_with_the_notice(rows):
@@ -270,22 +266,22 @@ class Elements(HTMLParser):
 
 
 def test_page_needs_nothing_from_elsewhere_and_repeats_itself(rows, tmp_path):
-    write_systems(tmp_path, rows)
+    write_comparison(tmp_path, "tables", rows)
     first = (tmp_path / "tables.html").read_text(encoding="utf-8")
     assert "Run <code>" not in first and "make ablations" in first
-    write_ablations(tmp_path, all_studies())
+    write_comparison(tmp_path, "ablations", all_studies())
     page = (tmp_path / "tables.html").read_text(encoding="utf-8")
     elements = Elements(page)
     assert all(address.startswith(("data:", "#")) for address in elements.addresses)
     assert len(elements.ids) == len(set(elements.ids)) and "script" not in elements.tags
     assert page.index("Demo corpus: the faces are drawn") < page.index("<header>")
     assert "1 of 2 fused systems are; below it: av_cnn (paper)" in page
-    write_systems(tmp_path, rows)
+    write_comparison(tmp_path, "tables", rows)
     assert (tmp_path / "tables.html").read_text(encoding="utf-8") == page
 
 
 def test_notices_are_those_of_the_rows(rows, tmp_path):
-    write_systems(tmp_path, rows)
+    write_comparison(tmp_path, "tables", rows)
     assert (tmp_path / "tables.md").read_text().startswith("**Demo corpus: ")
 
 
