@@ -58,8 +58,8 @@ def systems(
         percent_axis(axes, "x")
         axes.set_xlim(0, 1.12)
         figure.legend(loc="outside upper left", ncols=1, handlelength=1.4, columnspacing=1.4)
-        said = ", ".join(f"{system} {score.value:.1%}" for system, score in scores.items())
-        return to_svg(figure, name, f"Accuracy by system: {said}. {label}.")
+        shown = ", ".join(f"{system} {score.value:.1%}" for system, score in scores.items())
+        return to_svg(figure, name, f"Accuracy by system: {shown}. {label}.")
 
 
 def in_percent(share: float) -> str:
