@@ -3,23 +3,26 @@
 | protocol    | folds                        | test clips of a fold                            |
 |-------------|------------------------------|-------------------------------------------------|
 | `paper`     | one, `paper`                 | `test_per_emotion` random clips per emotion     |
-| `loso`      | one a speaker                | all clips of the speaker left out               |
-| `loso_text` | one a speaker and text group | the speaker's clips of the group; neither the   |
+| `loso`      | one per speaker              | all clips of the speaker left out               |
+| `loso_text` | one per speaker, text group  | the speaker's clips of the group; neither the   |
 |             |                              | speaker nor a sentence of the group is trained  |
 | `folds`     | those of a CSV file          | the clips that the file puts in the fold        |
+
+What is random is drawn by the hash of (seed, id), never by a generator that runs over all clips: a
+clip that is added or quarantined leaves the others where they were, as far as equal parts allow.
 """
 
 import csv
-import random
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from pipeline.clips import ClipRecord, emotions_of, require_unique
+from pipeline.clips import EMOTIONS, ClipRecord, emotions_of, require_unique
 from pipeline.errors import CorpusError
 from pipeline.params import Section
 
@@ -70,6 +73,15 @@ def make_folds(records: Sequence[ClipRecord], params: SplitParams) -> list[Fold]
     return folds
 
 
+def test_set_digest(folds: Sequence[Fold]) -> str:
+    """12 hexadecimal digits of SHA-256 over fold names and test ids, whatever their order.
+
+    Scores of two runs are on the same clips where these digits are equal.
+    """
+    lines = sorted(f"{fold.name} {clip_id}" for fold in folds for clip_id in fold.test)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
 def speaker_order(records: Sequence[ClipRecord]) -> list[str]:
     """Speakers in the order in which they are left out: SAVEE's first, then by name.
 
@@ -87,17 +99,44 @@ def speaker_order(records: Sequence[ClipRecord]) -> list[str]:
 
 
 def _paper(records: Sequence[ClipRecord], params: SplitParams) -> Fold:
-    generator = random.Random(params.seed)
+    """The clips of the `test_per_emotion` least digests of each emotion test.
+
+    An added clip tests or not by its own digest; it takes the place of one clip of its emotion at
+    most, a removed one gives it back, and all other emotions stay as they were.
+    """
     test: set[str] = set()
     for emotion in emotions_of(records):
-        ids = sorted(r.clip_id for r in records if r.emotion == emotion)
+        ids = [r.clip_id for r in records if r.emotion == emotion]
         if len(ids) <= params.test_per_emotion:
             raise CorpusError(
                 f"split.test_per_emotion: got {params.test_per_emotion}, but {emotion} has "
                 f"{len(ids)} clips and must keep one to train on; lower it"
             )
-        test.update(generator.sample(ids, params.test_per_emotion))
+        test.update(_ranked(ids, params.seed)[: params.test_per_emotion])
     return _fold("paper", records, test)
+
+
+def _ranked(names: Iterable[str], seed: int) -> list[str]:
+    """Names in the order of their digests: a random order that does not ask who else is there."""
+    return sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
+
+
+def _dealt(names: Iterable[str], count: int, seed: int, first: int = 0) -> dict[str, int]:
+    """Number of its part for each name: `count` runs of the ranking, equal to within one.
+
+    A name that is added or removed shifts each of the `count` - 1 ends of runs by one place at
+    most, so that no more than `count` - 1 other names change their part. Fewer is not to be had
+    together with equal parts; dealing the ranks in turn would move half of all names.
+
+    Args:
+        names: distinct.
+        count: number of parts.
+        seed: of the ranking.
+        first: part of the first run. Lists of several kinds that each leave a remainder should
+            not all leave it in the same part.
+    """
+    ranked = _ranked(names, seed)
+    return {name: (rank * count // len(ranked) + first) % count for rank, name in enumerate(ranked)}
 
 
 def _without_speaker(records: Sequence[ClipRecord], speaker: str) -> Fold:
@@ -135,18 +174,21 @@ def _loso_text(records: Sequence[ClipRecord], params: SplitParams) -> list[Fold]
 
 
 def _text_groups(records: Sequence[ClipRecord], params: SplitParams) -> dict[str, int]:
-    generator = random.Random(params.seed)
-    said_as: dict[str, set[str]] = {}
+    """Group of each sentence, dealt among the sentences that are spoken in the same emotions.
+
+    A clip of a sentence and emotion that occur together already moves nothing. One that brings a
+    new sentence moves `text_groups` - 1 others of its kind at most; one that brings an emotion to
+    a known sentence moves that sentence to another kind, and as many in each of the two.
+    """
+    emotions: dict[str, set[str]] = {}
     for record in records:
-        said_as.setdefault(record.sentence, set()).add(record.emotion)
-    kinds: dict[tuple[str, ...], list[str]] = {}
-    for sentence, emotions in sorted(said_as.items()):
-        kinds.setdefault(tuple(sorted(emotions)), []).append(sentence)
+        emotions.setdefault(record.sentence, set()).add(record.emotion)
+    kinds: dict[tuple[int, ...], list[str]] = {}
+    for sentence, found in emotions.items():
+        kinds.setdefault(tuple(sorted(map(EMOTIONS.index, found))), []).append(sentence)
     groups: dict[str, int] = {}
-    for _, sentences in sorted(kinds.items()):
-        generator.shuffle(sentences)
-        for sentence in sentences:
-            groups[sentence] = len(groups) % params.text_groups
+    for kind, sentences in kinds.items():
+        groups |= _dealt(sentences, params.text_groups, params.seed, first=kind[0])
     return groups
 
 
@@ -236,10 +278,10 @@ def inner_folds(
     parts = _by_speaker(train, params) if unseen else _by_emotion(train, params)
     if len(parts) < 2:
         return ()
-    splits = [_split(train, set(held)) for held in parts[: params.count]]
+    splits = [_split(train, set(part)) for part in parts[: params.count]]
     return tuple(
-        Fold(f"{fold.name}.inner{number}", rest, held)
-        for number, (rest, held) in enumerate(split for split in splits if split[1])
+        Fold(f"{fold.name}.inner{number}", rest, test)
+        for number, (rest, test) in enumerate(split for split in splits if split[1])
     )
 
 
@@ -250,23 +292,35 @@ def all_inner_folds(
     return tuple(one for fold in folds for one in inner_folds(records, fold, params))
 
 
-def _split(train: Sequence[ClipRecord], held: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _split(train: Sequence[ClipRecord], part: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Ids to train on and to hold out, sorted."""
-    rest = [r for r in train if r.clip_id not in held]
+    rest = [r for r in train if r.clip_id not in part]
     known = {r.emotion for r in rest}
-    test = [r.clip_id for r in train if r.clip_id in held and r.emotion in known]
+    test = [r.clip_id for r in train if r.clip_id in part and r.emotion in known]
     return tuple(sorted(r.clip_id for r in rest)), tuple(sorted(test))
 
 
 def _by_speaker(train: Sequence[ClipRecord], params: InnerFoldParams) -> list[list[str]]:
-    speakers = sorted({record.speaker for record in train})
+    """Parts of whole speakers, equal to within one speaker.
+
+    Another clip of a known speaker moves nothing; a new speaker moves as many others as there are
+    parts, less one, at most, once there are more speakers than parts.
+    """
+    speakers = {record.speaker for record in train}
     count = min(len(speakers), params.count + 1)
-    group = {speaker: number % count for number, speaker in enumerate(speakers)}
-    return [[r.clip_id for r in train if group[r.speaker] == number] for number in range(count)]
+    part = _dealt(speakers, count, params.seed)
+    return [[r.clip_id for r in train if part[r.speaker] == number] for number in range(count)]
 
 
 def _by_emotion(train: Sequence[ClipRecord], params: InnerFoldParams) -> list[list[str]]:
-    generator = random.Random(params.seed)
-    ordered = sorted(train, key=lambda r: (r.emotion, generator.random()))
+    """Parts that are equal to within one clip of each emotion.
+
+    A clip more or less moves as many others of its emotion as there are parts, less one, at most:
+    a single one with two parts.
+    """
     count = max(2, params.count)
-    return [[r.clip_id for r in ordered[k::count]] for k in range(count)]
+    part: dict[str, int] = {}
+    for emotion in emotions_of(train):
+        ids = [record.clip_id for record in train if record.emotion == emotion]
+        part |= _dealt(ids, count, params.seed, first=EMOTIONS.index(emotion))
+    return [[r.clip_id for r in train if part[r.clip_id] == number] for number in range(count)]

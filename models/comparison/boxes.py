@@ -1,6 +1,6 @@
 """The ablation of the box loss and of variance voting: the same frames, four detectors.
 
-Voting acts on the boxes of a trained detector, so that each box loss is trained once a seed.
+Voting acts on the boxes of a trained detector, so that each box loss is trained once per seed.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torchvision.ops import box_iou
 
-from models.comparison.runner import Bench, detector_paths, folds_of, require_products
+from models.comparison.runner import Setup, detector_paths, folds_of, require_products
 from models.faces.detector import Detections
 from models.faces.folds import DetectPaths, FoldTask, detect, make_tasks
 from models.faces.frames import Frame
@@ -22,7 +22,7 @@ from models.faces.weights import load_detector
 from pipeline.clips import ClipRecord
 from pipeline.errors import TrainingError
 from pipeline.files import file_digest, write_json
-from pipeline.report.comparison.ablations import BoxScores
+from pipeline.report.comparison.scoring import BoxScores
 from pipeline.splits import Fold
 from pipeline.work.cache import ClipCache, Job
 
@@ -32,7 +32,7 @@ FOUND = "boxes.json"
 
 @dataclass(frozen=True, slots=True)
 class BoxTask:
-    """What a worker needs to score one trained detector a fold, with or without voting."""
+    """What a worker needs to score one trained detector per fold, with or without voting."""
 
     weights: tuple[Path, ...]
     folds: tuple[FoldTask, ...]
@@ -41,17 +41,17 @@ class BoxTask:
     voting: bool
 
 
-def box_study(bench: Bench, protocol: str, seeds: Sequence[int]) -> list[BoxScores]:
+def box_study(setup: Setup, protocol: str, seeds: Sequence[int]) -> list[BoxScores]:
     """Train what is not trained yet, and score each box loss with and without voting.
 
     Raises:
         CorpusError: the corpus has no frames or does not allow the protocol.
         TrainingError: a detector cannot be trained.
     """
-    require_products(bench.store.data, ("voc",))
-    records = [record for record in bench.store.records if record.has_video]
+    require_products(setup.store.data, ("voc",))
+    records = [record for record in setup.store.records if record.has_video]
     jobs = [
-        _job(bench, (protocol, records), bench.detector.model_copy(update=update), voting)
+        _job(setup, (protocol, records), setup.detector.model_copy(update=update), voting)
         for loss in LOSSES
         for seed in seeds
         for update in ({"box_loss": loss, "seed": seed},)
@@ -91,11 +91,11 @@ def score_boxes(task: BoxTask, folder: Path) -> None:
 
 
 def _job(
-    bench: Bench, where: tuple[str, list[ClipRecord]], params: DetectorParams, voting: bool
+    setup: Setup, where: tuple[str, list[ClipRecord]], params: DetectorParams, voting: bool
 ) -> Job:
     protocol, records = where
-    paths = detector_paths(bench, protocol)
-    folds = folds_of(bench, protocol)
+    paths = detector_paths(setup, protocol)
+    folds = folds_of(setup, protocol)
     own = _trained(paths, records, folds, params)
     tasks = make_tasks(paths.voc, records, folds, params)
     weights = tuple(own.results / f"{fold.name}.safetensors" for fold in folds)
@@ -144,7 +144,7 @@ def _scores(loss: str, voting: bool, folders: Mapping[int, Path]) -> BoxScores:
     clips = next(iter(found.values()))["iou"]
     return BoxScores(
         f"{LOSSES[loss]}, {'variance voting' if voting else 'NMS alone'}",
-        {"detector.box_loss": loss, "detector.voting": voting},
+        (("detector.box_loss", loss), ("detector.voting", voting)),
         {seed: one["metrics"] for seed, one in found.items()},
         {clip: sum(one["iou"][clip] for one in found.values()) / len(found) for clip in clips},
     )

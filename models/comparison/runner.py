@@ -17,13 +17,14 @@ from models.systems.inputs import Store
 from models.systems.params import Settings
 from pipeline.errors import CorpusError, ParamsError
 from pipeline.files import file_digest
+from pipeline.report.comparison.rows import Setting
 from pipeline.splits import Fold, SplitParams, all_inner_folds, make_folds
 from pipeline.systems import SYSTEMS, require_modalities
 from pipeline.work.cache import PROJECT, ClipCache, Job
 
 PROTOCOLS: tuple[str, ...] = get_args(SplitParams.model_fields["protocol"].annotation)
 
-OWN_CODE = ("models/comparison/trials.py", "pipeline/report/comparison/trials.py")
+OWN_CODE = ("models/comparison/trials.py", "pipeline/report/comparison/seeds.py")
 """What decides a trial's products beside the code of the stage `fuse`."""
 
 MADE_HERE = ("face_features", "detector")
@@ -31,7 +32,7 @@ MADE_HERE = ("face_features", "detector")
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class Setup:
     """What all trials share.
 
     Attributes:
@@ -39,6 +40,8 @@ class Bench:
         settings: the sections that systems read.
         split: section `split`; trials state their own protocol.
         detector: section `detector`.
+        corpus: name of the corpus.
+        audio_weights: value of `embed.weights`.
         out: folder for the detectors of each protocol, `results/tables`.
     """
 
@@ -46,7 +49,13 @@ class Bench:
     settings: Settings
     split: SplitParams
     detector: DetectorParams
+    corpus: str
+    audio_weights: str
     out: Path
+
+    def setting(self, protocol: str) -> Setting:
+        """What the rows of a protocol repeat."""
+        return Setting(protocol=protocol, corpus=self.corpus, audio_weights=self.audio_weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,7 @@ class Finished:
     refused: Mapping[Trial, str]
 
 
-def run_trials(bench: Bench, trials: Iterable[Trial], desc: str) -> Finished:
+def run_trials(setup: Setup, trials: Iterable[Trial], desc: str) -> Finished:
     """Run the trials that are not in the cache yet.
 
     Systems that the corpus cannot serve are refused before any work; the others run.
@@ -66,7 +75,7 @@ def run_trials(bench: Bench, trials: Iterable[Trial], desc: str) -> Finished:
         ParamsError: an unknown system, protocol or override.
         CorpusError: the corpus does not allow a protocol, or a product is missing.
     """
-    tasks, refused = _prepare(bench, list(dict.fromkeys(trials)))
+    tasks, refused = _prepare(setup, list(dict.fromkeys(trials)))
     digests = {path: _digest(path) for path in _read_by(tasks.values())}
     jobs = {trial: _job(task, digests) for trial, task in tasks.items()}
     cache = ClipCache("fuse", {}, [PROJECT / path for path in OWN_CODE])
@@ -78,7 +87,7 @@ def run_trials(bench: Bench, trials: Iterable[Trial], desc: str) -> Finished:
     return Finished(done, {**refused, **failed})
 
 
-def folds_of(bench: Bench, protocol: str) -> tuple[Fold, ...]:
+def folds_of(setup: Setup, protocol: str) -> tuple[Fold, ...]:
     """The folds of a protocol.
 
     Raises:
@@ -86,26 +95,26 @@ def folds_of(bench: Bench, protocol: str) -> tuple[Fold, ...]:
         CorpusError: the clips do not allow it.
     """
     require_known("protocol", [protocol], PROTOCOLS)
-    split = bench.split.model_copy(update={"protocol": protocol})
-    return tuple(make_folds(bench.store.records, split))
+    split = setup.split.model_copy(update={"protocol": protocol})
+    return tuple(make_folds(setup.store.records, split))
 
 
 def require_known(what: str, names: Sequence[str], known: Sequence[str]) -> None:
     """Refuse a misspelt name.
 
     Raises:
-        ParamsError: as said.
+        ParamsError: a name that is not known.
     """
     for name in names:
         if name not in known:
             raise ParamsError(f"{what}: got {name!r}, expected one of {', '.join(known)}")
 
 
-def detector_paths(bench: Bench, protocol: str) -> DetectPaths:
+def detector_paths(setup: Setup, protocol: str) -> DetectPaths:
     """Where the detectors of a protocol lie; not among DVC's outs."""
-    out = bench.out / protocol
-    truth = bench.store.data / "truth"
-    return DetectPaths(bench.store.voc, truth, out / "detector", out / "face_features")
+    out = setup.out / protocol
+    truth = setup.store.data / "truth"
+    return DetectPaths(setup.store.voc, truth, out / "detector", out / "face_features")
 
 
 def require_products(data: Path, names: Iterable[str]) -> None:
@@ -121,19 +130,19 @@ def require_products(data: Path, names: Iterable[str]) -> None:
 
 
 def _prepare(
-    bench: Bench, trials: Sequence[Trial]
+    setup: Setup, trials: Sequence[Trial]
 ) -> tuple[dict[Trial, TrialTask], dict[Trial, str]]:
     """Tasks of the trials that can be run, why the others cannot; detectors are trained here."""
     require_known("system", [trial.system for trial in trials], tuple(SYSTEMS))
-    settings = {trial: resolve(bench.settings, trial) for trial in trials}
-    folds = {name: folds_of(bench, name) for name in dict.fromkeys(t.protocol for t in trials)}
-    refused = _refusals(bench.store, trials)
+    settings = {trial: resolve(setup.settings, trial) for trial in trials}
+    folds = {name: folds_of(setup, name) for name in dict.fromkeys(t.protocol for t in trials)}
+    refused = _refusals(setup.store, trials)
     able = [trial for trial in trials if trial not in refused]
     names = {name for trial in able for name in _reads(trial.system)}
     if names.intersection(MADE_HERE):
         names.add("voc")
-    require_products(bench.store.data, names.difference(MADE_HERE))
-    stores = {protocol: _store(bench, protocol, folds[protocol], able) for protocol in folds}
+    require_products(setup.store.data, names.difference(MADE_HERE))
+    stores = {protocol: _store(setup, protocol, folds[protocol], able) for protocol in folds}
     tasks = {
         trial: TrialTask(
             trial.system, stores[trial.protocol], folds[trial.protocol], settings[trial]
@@ -154,19 +163,19 @@ def _refusals(store: Store, trials: Sequence[Trial]) -> dict[Trial, str]:
 
 
 def _store(
-    bench: Bench, protocol: str, folds: Sequence[Fold], trials: Sequence[Trial]
+    setup: Setup, protocol: str, folds: Sequence[Fold], trials: Sequence[Trial]
 ) -> ProtocolStore:
     """The store of a protocol; its detectors are trained where a trial reads their features.
 
     Their cache is that of the stage `detect`: what it has trained is not trained again.
     """
-    paths = detector_paths(bench, protocol)
+    paths = detector_paths(setup, protocol)
     systems = {trial.system for trial in trials if trial.protocol == protocol}
     if any("face_features" in _reads(system) for system in systems):
-        records = bench.store.records
-        inner = all_inner_folds(records, folds, bench.settings.inner_folds)
-        detect(paths, records, folds, inner, bench.detector)
-    return ProtocolStore(bench.store.records, bench.store.data, paths.results, paths.face_features)
+        records = setup.store.records
+        inner = all_inner_folds(records, folds, setup.settings.inner_folds)
+        detect(paths, records, folds, inner, setup.detector)
+    return ProtocolStore(setup.store.records, setup.store.data, paths.results, paths.face_features)
 
 
 def _job(task: TrialTask, digests: Mapping[Path, str]) -> Job:

@@ -19,7 +19,7 @@ from models.systems.makers import recipe
 from models.systems.params import Settings
 from pipeline.files import write_json
 from pipeline.params import PARAMS_FILE, Section, validate
-from pipeline.report.comparison.trials import FACTS, HISTORY, PREDICTIONS
+from pipeline.report.comparison.seeds import FACTS, HISTORY, PREDICTIONS
 from pipeline.scores.metrics import summarise_plainly
 from pipeline.scores.predictions import write_predictions
 from pipeline.scores.results import write_history

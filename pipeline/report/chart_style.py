@@ -2,14 +2,18 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from markupsafe import Markup
+
+from pipeline.scores.predictions import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
     from matplotlib.figure import Figure
 
 INK = "#1d2733"
@@ -17,6 +21,10 @@ MUTED = "#66717d"
 GRID = "#e7e4dd"
 PAPER = "#ffffff"
 WARM = "#c2410c"
+SAND = "#f7f6f2"
+
+DARK = 0.7
+"""Place on the scale from which a cell is dark enough for white figures."""
 
 WIDEST = 1.25
 """How far a chart grows beyond its natural size in a wide column."""
@@ -101,3 +109,40 @@ def to_svg(figure: "Figure", name: str, alt: str) -> Markup:
     body = text[text.index(">") + 1 :]
     namespaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     return Markup(f"{head} {view_box[0]} {namespaces}>{body}")
+
+
+def draw_cells(
+    axes: "Axes",
+    colour: str,
+    scale: Floats,
+    texts: Sequence[Sequence[str]],
+    labels: tuple[Sequence[str], Sequence[str]],
+) -> "QuadMesh":
+    """Draw a grid of shaded cells with a text in each, the first row on top.
+
+    Args:
+        axes: to draw into.
+        colour: of a cell at 1; one at 0 is sand.
+        scale: in [0, 1], shape [R, C].
+        texts: R rows of C texts, "" for none.
+        labels: R of the rows and C of the columns.
+
+    Returns:
+        The shades, for a colour bar.
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+
+    shades = LinearSegmentedColormap.from_list(colour, [SAND, colour])
+    # Rectangles, not an image: the page then needs no bitmap and prints crisply.
+    mesh = axes.pcolormesh(scale, cmap=shades, vmin=0, vmax=1, edgecolors="white", linewidth=1.5)
+    for (row, column), shade in np.ndenumerate(scale):
+        if text := texts[row][column]:
+            ink = "white" if shade > DARK else INK
+            axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=ink)
+    rows, columns = labels
+    axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    return mesh

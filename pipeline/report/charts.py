@@ -13,6 +13,7 @@ from pipeline.report.chart_style import (
     MUTED,
     WARM,
     canvas,
+    draw_cells,
     percent_axis,
     to_svg,
 )
@@ -22,11 +23,10 @@ from pipeline.scores.predictions import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
 
 WIDTH_IN = 3.5
 ROW_IN = 0.3
-DARK = 0.7
-"""Share of a row from which its cell is dark enough for white figures."""
 
 LABELLED_ROWS = 40
 """More rows than this are drawn sorted and without names."""
@@ -102,27 +102,16 @@ def confusion_matrix(branch: str, counts: Floats, emotions: Sequence[str]) -> Ma
         return to_svg(figure, f"confusion-{branch}", alt)
 
 
-def draw_confusion(axes: "Axes", branch: str, counts: Floats, emotions: Sequence[str]) -> None:
-    """Draw the matrix of `confusion_matrix` into axes."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    shades = LinearSegmentedColormap.from_list(branch, ["#f7f6f2", BRANCH_COLOURS[branch]])
+def draw_confusion(
+    axes: "Axes", branch: str, counts: Floats, emotions: Sequence[str]
+) -> "QuadMesh":
+    """Draw the matrix of `confusion_matrix` into axes; the shades, for a colour bar."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    # Rectangles, not an image: the page then needs no bitmap and prints crisply.
-    axes.pcolormesh(shares, cmap=shades, vmin=0, vmax=1, edgecolors="white", linewidth=1.5)
-    for (row, column), count in np.ndenumerate(counts):
-        if count:
-            colour = "white" if shares[row, column] > DARK else INK
-            said = str(int(count))
-            axes.text(column + 0.5, row + 0.5, said, ha="center", va="center", color=colour)
-    middles = np.arange(len(emotions)) + 0.5
-    axes.set_yticks(middles, emotions)
-    axes.set_xticks(middles, [emotion[:3] for emotion in emotions])
+    texts = [[str(int(count)) if count else "" for count in row] for row in counts]
+    labels = (emotions, [emotion[:3] for emotion in emotions])
     axes.set_xlabel("recognised as")
     axes.set_ylabel("shown")
-    axes.invert_yaxis()
-    axes.grid(visible=False)
-    axes.spines[["left", "bottom"]].set_visible(False)
+    return draw_cells(axes, BRANCH_COLOURS[branch], shares, texts, labels)
 
 
 def curves(name: str, title: str, series: Mapping[str, Mapping[int, Sequence[float]]]) -> Markup:

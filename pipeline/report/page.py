@@ -29,7 +29,7 @@ def render(run: Run, specs: Sequence[SectionSpec] = SECTIONS) -> str:
     """The page of a run as HTML: notices, headline, then a section each of `specs`."""
     page = templates().get_template("page.html")
     return page.render(
-        notices=notices(run.facts),
+        notices=notices(run.facts.system, run.facts.corpus, run.facts.audio_weights),
         subtitle=subtitle(run),
         headline=headline(run),
         sections=[(spec, spec.build(run)) for spec in specs],

@@ -20,20 +20,26 @@ CORPORA = {
 }
 
 
-def notices(facts: Facts) -> list[str]:
-    """What a reader must know before any figure; the page opens with them."""
-    said = []
-    if facts.corpus == DEMO:
-        said.append(
+def notices(system: str, corpus: str, audio_weights: str) -> list[str]:
+    """What a reader must know before any figure; the page opens with them.
+
+    Args:
+        system: a key of `SYSTEMS`.
+        corpus: `corpus.name`.
+        audio_weights: `embed.weights`.
+    """
+    found = []
+    if corpus == DEMO:
+        found.append(
             "Demo corpus: the faces are drawn and the voices synthesised. These figures prove that "
             "the machinery works. They say nothing about people."
         )
-    if facts.audio_weights == "untrained" and _reads_embeddings(facts.system):
-        said.append(
+    if audio_weights == "untrained" and _reads_embeddings(system):
+        found.append(
             "The audio network is untrained: its weights are random, so the audio figures are not "
             "those of the published networks."
         )
-    return said
+    return found
 
 
 def protocol(facts: Facts) -> str:

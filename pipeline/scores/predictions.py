@@ -6,7 +6,7 @@ order. Branches cover the same clips; joins are by fold and clip id and are asse
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -77,25 +77,38 @@ def read_predictions(path: Path) -> dict[str, Predictions]:
             branches that do not cover the same clips with the same labels.
     """
     with path.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
-        columns = tuple(reader.fieldnames or ())
-        rows = list(reader)
+        return parse_predictions(stream, str(path))
+
+
+def parse_predictions(lines: Iterable[str], where: str) -> dict[str, Predictions]:
+    """As `read_predictions`, of lines that need not come from a file.
+
+    Args:
+        lines: of the CSV.
+        where: they come from, for messages.
+
+    Raises:
+        CorpusError: as `read_predictions`.
+    """
+    reader = csv.DictReader(lines)
+    columns = tuple(reader.fieldnames or ())
+    rows = list(reader)
     emotions = tuple(name for name in EMOTIONS if f"p_{name}" in columns)
     missing = [name for name in (*ID_COLUMNS, "confidence") if name not in columns]
     if missing or not emotions or not rows:
         got = f"no column {missing[0]}" if missing else f"{len(rows)} rows, {len(emotions)} p_*"
-        raise CorpusError(f"{path}: not a table of predictions ({got}); run `dvc repro fuse`")
+        raise CorpusError(f"{where}: not a table of predictions ({got}); run `dvc repro fuse`")
     by_branch: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         by_branch.setdefault(row["branch"], []).append(row)
     if unknown := sorted(set(by_branch) - set(BRANCHES)):
-        raise CorpusError(f"{path}: branch {unknown[0]!r}, expected one of {', '.join(BRANCHES)}")
+        raise CorpusError(f"{where}: branch {unknown[0]!r}, expected one of {', '.join(BRANCHES)}")
     branches = {
-        branch: _columns(by_branch[branch], emotions, f"{path}: {branch}")
+        branch: _columns(by_branch[branch], emotions, f"{where}: {branch}")
         for branch in BRANCHES
         if branch in by_branch
     }
-    require_aligned(branches, str(path))
+    require_aligned(branches, where)
     return branches
 
 

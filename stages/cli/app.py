@@ -89,15 +89,30 @@ def summary(
 
 
 @app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="Run to compare with.")] = "HEAD",
+    second: Annotated[str, typer.Argument(help="Run that is compared.")] = "workspace",
+    as_json: Annotated[bool, typer.Option("--json", help="Figures for programs.")] = False,
+) -> None:
+    """Compare two runs on the test clips that they share.
+
+    A run is a Git revision, the name of a DVC experiment, a folder of results, or `workspace`.
+    """
+    from stages.cli.compare import main
+
+    main(first, second, as_json)
+
+
+@app.command()
 def tables(
     systems: Annotated[str, typer.Option(help="Names with commas; without: all.")] = "",
     protocols: Annotated[str, typer.Option(help="Names with commas; without: params.yaml's.")] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each system.")] = 3,
 ) -> None:
     """Train and score every system of the paper's tables; goes on where it was stopped."""
-    from stages.cli.tables import main
+    from stages.cli.tables import tables as run_tables
 
-    main(_names(systems), _names(protocols), seeds)
+    run_tables(_names(systems), _names(protocols), seeds)
 
 
 @app.command()
@@ -106,9 +121,9 @@ def ablations(
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each variant.")] = 3,
 ) -> None:
     """Switch parts of the method off and on; goes on where it was stopped."""
-    from stages.cli.ablations import main
+    from stages.cli.tables import ablations as run_ablations
 
-    main(protocol, seeds)
+    run_ablations(protocol, seeds)
 
 
 def _names(text: str) -> list[str]:

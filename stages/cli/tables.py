@@ -1,24 +1,48 @@
-"""`avemo tables`: every system of the paper's tables, under the protocols asked for.
+"""`avemo tables` and `avemo ablations`: many systems and variants beside each other.
 
-Reads what the stages before `fuse` wrote below `data`; writes `tables.csv`, `tables.md` and
-`tables.html`, and the detectors of each protocol, below `results`. It is long and optional, so it
-is not a stage of `dvc.yaml`: what it trained is in the clip cache, and a second call goes on from
-there. Params: those of `detect` and `fuse`.
+They read what the stages before `fuse` wrote below `data`. `tables` writes `tables.csv` and
+`tables.md` into `results`, `ablations` writes `ablations.csv` and `ablations.md`; either renews
+the page `tables.html`, and leaves its detectors below `results/tables`. Both are long and
+optional, so they are no stages of `dvc.yaml`: what they trained is in the clip cache, and a second
+call goes on from there. Params: those of `detect` and `fuse`.
 """
 
+import logging
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
 
-from models.comparison.tables import system_table
-from pipeline.report.comparison.files import write_systems
-from pipeline.report.comparison.rows import Origin
-from pipeline.report.run import Facts
+import yaml
+
+from models.audio.params import EmbedParams
+from models.comparison.runner import Setup, require_products
+from models.comparison.tables import ablation_table, system_table
+from models.faces.params import DetectorParams
+from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
+from models.systems.baselines.params import BaselineParams
+from models.systems.inputs import Store
+from models.systems.params import Settings, TrainingParams
+from pipeline.clips import read_clips
+from pipeline.corpora.corpus import CorpusParams
+from pipeline.errors import CorpusError
+from pipeline.params import PARAMS_FILE, load_section, read_params
+from pipeline.report.comparison.page import write_comparison
+from pipeline.report.comparison.rows import Row
+from pipeline.splits import InnerFoldParams, SplitParams
 from pipeline.systems import SYSTEMS
 from pipeline.work.progress import closing
-from stages.cli.comparison import RESULTS, load_bench
+
+log = logging.getLogger(__name__)
+
+DATA, RESULTS, LOCK = Path("data"), Path("results"), Path("dvc.lock")
+"""As in `dvc.yaml`."""
+
+PRODUCERS = ("demo", "extract", "resample", "annotate", "embed")
+"""Stages whose products all trials read."""
 
 
-def main(systems: Sequence[str], protocols: Sequence[str], seeds: int) -> None:
+def tables(systems: Sequence[str], protocols: Sequence[str], seeds: int) -> None:
     """Run systems under protocols and write the tables.
 
     Args:
@@ -27,10 +51,77 @@ def main(systems: Sequence[str], protocols: Sequence[str], seeds: int) -> None:
         seeds: trainings of each system, with the seeds 0, 1, ...
     """
     started = time.monotonic()
-    bench, facts = load_bench(), Facts.read()
-    origin = Origin(facts.corpus, facts.audio_weights)
-    protocols = protocols or [bench.split.protocol]
-    rows = system_table(bench, systems or tuple(SYSTEMS), protocols, range(seeds), origin)
-    write_systems(RESULTS, rows, facts)
-    page = (RESULTS / "tables.html").resolve().as_uri()
-    closing("tables", f"{len(rows)} rows, {seeds} seeds, {page}", started)
+    setup = load_setup()
+    protocols = protocols or [setup.split.protocol]
+    rows = system_table(setup, systems or tuple(SYSTEMS), protocols, range(seeds))
+    _write("tables", rows, seeds, started)
+
+
+def ablations(protocol: str, seeds: int) -> None:
+    """Run all ablations and write their tables.
+
+    Args:
+        protocol: its name; "" means that of `params.yaml`.
+        seeds: trainings of each variant, with the seeds 0, 1, ...
+    """
+    started = time.monotonic()
+    setup = load_setup()
+    rows = ablation_table(setup, protocol or setup.split.protocol, range(seeds))
+    _write("ablations", rows, seeds, started)
+
+
+def load_setup() -> Setup:
+    """Sections of `params.yaml` and the products below `DATA`.
+
+    Raises:
+        ParamsError: a value is refused.
+        CorpusError: no clips are indexed yet, or the products are not those of `params.yaml`.
+    """
+    require_products(DATA, ("clips.csv",))
+    _require_current(LOCK)
+    settings = Settings(
+        load_section("training", TrainingParams),
+        load_section("audio", AudioParams),
+        load_section("visual", VisualParams),
+        load_section("fusion", FusionParams),
+        load_section("loss", LossParams),
+        load_section("baselines", BaselineParams),
+        load_section("inner_folds", InnerFoldParams),
+    )
+    return Setup(
+        Store(tuple(read_clips(DATA / "clips.csv")), DATA, RESULTS / "detector"),
+        settings,
+        load_section("split", SplitParams),
+        load_section("detector", DetectorParams),
+        load_section("corpus", CorpusParams).name,
+        load_section("embed", EmbedParams).weights,
+        RESULTS / "tables",
+    )
+
+
+def _require_current(lock: Path) -> None:
+    """Refuse products of another corpus or other settings than `params.yaml` names now."""
+    if not lock.is_file():
+        log.warning(
+            "%s: no such file: nothing tells whether data/ was made from today's params.yaml; "
+            "`dvc repro` writes it",
+            lock,
+        )
+        return
+    params = read_params()
+    stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
+    for stage in PRODUCERS:
+        recorded = stages.get(stage, {}).get("params", {}).get(str(PARAMS_FILE), {})
+        for section, values in recorded.items():
+            if section not in ("system", "split") and params.get(section) != values:
+                raise CorpusError(
+                    f"data: `{stage}` last ran with another section `{section}` than params.yaml "
+                    "now has; run `dvc repro` first"
+                )
+
+
+def _write(
+    name: Literal["tables", "ablations"], rows: Sequence[Row], seeds: int, started: float
+) -> None:
+    page = write_comparison(RESULTS, name, rows).resolve().as_uri()
+    closing(name, f"{len(rows)} rows, {seeds} seed{'' if seeds == 1 else 's'}, {page}", started)

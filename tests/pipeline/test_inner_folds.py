@@ -1,4 +1,8 @@
 from dataclasses import replace
+from itertools import count
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.clips import ClipRecord
 from pipeline.splits import Fold, InnerFoldParams, inner_folds
@@ -35,11 +39,62 @@ def test_clips_of_known_speakers_are_dealt_evenly_by_emotion():
 
 
 def test_unseen_speakers_are_held_out_whole_in_groups():
-    for folds, groups in ((2, [{"JE"}, {"JK"}]), (1, [{"JE", "KL"}])):
+    for folds, sizes in ((2, [1, 1]), (1, [2]), (9, [1, 1, 1])):
         parts = inner(UNSEEN, folds)
-        assert [{i[:2] for i in one.test} for one in parts] == groups
+        out = [{i[:2] for i in one.test} for one in parts]
+        assert [len(speakers) for speakers in out] == sizes
+        assert len(set.union(*out)) == sum(sizes)
         for one in parts:
             assert not {i[:2] for i in one.train} & {i[:2] for i in one.test}
+
+
+def parts_of(records, fold, folds, seed):
+    """Number of its part for each clip that is held out."""
+    inner = inner_folds(records, fold, InnerFoldParams(count=folds, seed=seed))
+    return {i: number for number, one in enumerate(inner) for i in one.test}
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 99), st.integers(2, 4), st.integers(0, 31))
+def test_an_added_clip_moves_few_others_and_only_of_its_emotion(seed, folds, index):
+    one = RECORDS[index]
+    new = replace(one, clip_id="XX_new")
+    ids = tuple(i for i in IDS if i != IDS[0])
+    before = parts_of(RECORDS, Fold("paper", ids, IDS[:1]), folds, seed)
+    after = parts_of([*RECORDS, new], Fold("paper", (*ids, "XX_new"), IDS[:1]), folds, seed)
+    emotion = {r.clip_id: r.emotion for r in RECORDS}
+    moved = [i for i in before if before[i] != after[i]]
+    assert len(moved) <= folds - 1 and {emotion[i] for i in moved} <= {one.emotion}
+    for parts in (before, after):
+        for kind in ("anger", "fear"):
+            sizes = [
+                sum(n == part and {**emotion, "XX_new": one.emotion}[i] == kind
+                    for i, n in parts.items())
+                for part in range(folds)
+            ]  # fmt: skip
+            assert max(sizes) - min(sizes) <= 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 99), st.integers(1, 3), st.integers(4, 9))
+def test_an_added_clip_moves_no_speaker_and_a_speaker_few_others(seed, folds, speakers):
+    names = [f"S{n}" for n in range(speakers)]
+    number = count()
+    records = [
+        replace(RECORDS[0], clip_id=f"{s}_{next(number)}", speaker=s, emotion=e)
+        for s in ("out", *names, "new")
+        for e in ("anger", "fear")
+    ]
+    test = tuple(r.clip_id for r in records if r.speaker == "out")
+    old = tuple(r.clip_id for r in records if r.speaker in names)
+    every = tuple(r.clip_id for r in records if r.speaker != "out")
+    before = parts_of(records, Fold("out", old, test), folds, seed)
+    more = replace(records[2], clip_id="another")
+    added = parts_of([*records, more], Fold("out", (*old, "another"), test), folds, seed)
+    assert {i: n for i, n in added.items() if i != "another"} == before
+    after = parts_of(records, Fold("out", every, test), folds, seed)
+    moved = {i.split("_")[0] for i in old if before.get(i) != after.get(i)}
+    assert len(moved) <= folds
 
 
 def test_none_is_none_and_one_is_a_half():

@@ -1,12 +1,14 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline import splits
 from pipeline.clips import ClipRecord
 from pipeline.errors import CorpusError
-from pipeline.splits import SplitParams, make_folds
+from pipeline.splits import Fold, SplitParams, make_folds
 
 EMOTIONS = ("anger", "fear", "neutral")
 
@@ -40,6 +42,57 @@ def test_paper_takes_so_many_clips_of_each_emotion():
     assert counts == [3, 3, 3]
     assert make_folds(records, params(seed=1)) != [fold]
     assert make_folds(records[::-1], params()) == [fold]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 99), st.integers(0, 47), st.integers(1, 8))
+def test_one_clip_more_or_less_moves_one_test_clip_of_its_emotion_at_most(seed, index, size):
+    more = corpus()
+    one = more[index]
+    fewer = [*more[:index], *more[index + 1 :]]
+    sets = [
+        set(make_folds(records, params(seed=seed, test_per_emotion=size))[0].test)
+        for records in (more, fewer)
+    ]
+    assert len(sets[0] - sets[1]) == len(sets[1] - sets[0]) == (one.clip_id in sets[0])
+    emotion = {r.clip_id: r.emotion for r in more}
+    assert {emotion[i] for i in sets[0] ^ sets[1]} <= {one.emotion}
+    assert sets[0] - sets[1] <= {one.clip_id}
+
+
+def loso_text_groups(records, seed, groups):
+    """Group of each sentence, told from the folds' names."""
+    sentence = {r.clip_id: r.sentence for r in records}
+    folds = make_folds(records, params(protocol="loso_text", seed=seed, text_groups=groups))
+    return {sentence[i]: fold.name.rpartition("text")[2] for fold in folds for i in fold.test}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 99), st.integers(2, 4), st.integers(4, 9))
+def test_a_clip_moves_no_sentence_and_a_sentence_moves_few_others(seed, groups, takes):
+    records = corpus(takes=takes)
+    before = loso_text_groups(records, seed, groups)
+    sizes = [list(before.values()).count(group) for group in set(before.values())]
+    assert len(sizes) == groups and max(sizes) - min(sizes) <= 1
+    again = replace(records[0], clip_id="DC_again")
+    assert loso_text_groups([*records, again], seed, groups) == before
+    new = [replace(record("DC", e, 50), sentence="new") for e in EMOTIONS]
+    after = loso_text_groups([*records, *new], seed, groups)
+    assert sum(after[name] != before[name] for name in before) <= groups - 1
+
+
+def test_digest_tells_test_sets_apart_whatever_their_order():
+    a, b = Fold("a", ("1",), ("2", "3")), Fold("b", ("2",), ("1",))
+    digest = splits.test_set_digest([a, b])
+    assert len(digest) == 12 and int(digest, 16) >= 0
+    assert splits.test_set_digest([b, replace(a, train=("9",), test=("3", "2"))]) == digest
+    others = [
+        [a],
+        [a, replace(b, test=("4",))],
+        [a, replace(b, name="c")],
+        [replace(a, test=("2",)), b],
+    ]
+    assert len({digest, *map(splits.test_set_digest, others)}) == 5
 
 
 @settings(max_examples=25, deadline=None)

@@ -11,6 +11,7 @@ from pipeline.report.chart_style import (
     MUTED,
     WARM,
     canvas,
+    draw_cells,
     percent_axis,
     to_svg,
 )
@@ -18,9 +19,8 @@ from pipeline.scores.intervals import Interval
 from pipeline.scores.predictions import Floats
 from pipeline.systems import SYSTEMS
 
-SHADES = ("#f7f6f2", BRANCH_COLOURS["av"])
-DARK = 0.6
-"""Place on the scale from which a cell is dark enough for white figures."""
+FigureOf = Callable[[float], str]
+"""Writes a value into its cell."""
 
 
 def systems(
@@ -58,8 +58,8 @@ def systems(
         percent_axis(axes, "x")
         axes.set_xlim(0, 1.12)
         figure.legend(loc="outside upper left", ncols=1, handlelength=1.4, columnspacing=1.4)
-        said = ", ".join(f"{system} {score.value:.1%}" for system, score in scores.items())
-        return to_svg(figure, name, f"Accuracy by system: {said}. {label}.")
+        shown = ", ".join(f"{system} {score.value:.1%}" for system, score in scores.items())
+        return to_svg(figure, name, f"Accuracy by system: {shown}. {label}.")
 
 
 def in_percent(share: float) -> str:
@@ -72,7 +72,7 @@ def heat_map(
     rows: Sequence[str],
     columns: Sequence[str],
     values: Floats,
-    figure_of: Callable[[float], str] = in_percent,
+    figure_of: FigureOf = in_percent,
 ) -> Markup:
     """Values [R, C] as a grid of shaded cells with their figures.
 
@@ -85,25 +85,13 @@ def heat_map(
         values: shares in [0, 1], unless `figure_of` words others.
         figure_of: writes a value into its cell.
     """
-    from matplotlib.colors import LinearSegmentedColormap
-
     least, most = float(np.nanmin(values)), float(np.nanmax(values))
     scale = np.nan_to_num((values - least) / max(most - least, 1e-9))
-    shades = LinearSegmentedColormap.from_list(name, SHADES)
+    texts = [[figure_of(value) if np.isfinite(value) else "" for value in row] for row in values]
     width = max(3.5, 1.7 + 0.32 * len(columns))
     with canvas(width, 0.5 + 0.28 * len(rows)) as figure:
         axes = figure.add_subplot()
-        axes.pcolormesh(scale, cmap=shades, vmin=0, vmax=1, edgecolors="white", linewidth=1.5)
-        for (row, column), value in np.ndenumerate(values):
-            if np.isfinite(value):
-                colour = "white" if scale[row, column] > DARK else INK
-                said = figure_of(value)
-                axes.text(column + 0.5, row + 0.5, said, ha="center", va="center", color=colour)
-        axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
-        axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
+        draw_cells(axes, BRANCH_COLOURS["av"], scale, texts, (rows, columns))
         axes.xaxis.tick_top()
-        axes.invert_yaxis()
-        axes.grid(visible=False)
-        axes.spines[["left", "bottom"]].set_visible(False)
         alt = f"{name}: from {figure_of(least)} to {figure_of(most)}; a figure in each cell."
         return to_svg(figure, name.replace(" ", "-"), alt)

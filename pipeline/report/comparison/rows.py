@@ -1,227 +1,292 @@
-"""Every system of the paper's tables as rows: scores, intervals, tests, costs. Light: NumPy only.
+"""Rows of `results/tables.csv` and `results/ablations.csv`, typed, and their way to CSV and back.
 
-A row is a mapping from column to value; None is written as an empty cell. Scores are means over
-seeds; their intervals come from a bootstrap by clip within speaker of that mean.
+One value is one column. A field of several values takes a column for each, `accuracy`,
+`accuracy_low`, ...; a mapping one for each key, `speaker:KL`. An empty cell is a value that a row
+does not have. Scores are in [0, 1], means over seeds.
 """
 
 import csv
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
 
-import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from pipeline.errors import CorpusError
 from pipeline.files import write_table
-from pipeline.report.comparison.trials import Pooled, spread
-from pipeline.scores.calibration import brier, ece, nll
-from pipeline.scores.comparisons import holm, mcnemar
-from pipeline.scores.intervals import Resampled, resample
-from pipeline.scores.metrics import SCORES, accuracy, chance, majority, per_emotion, per_speaker
-from pipeline.scores.predictions import Predictions, require_aligned
-from pipeline.systems import OURS, SYSTEMS
-
-SPEAKER, RECALL = "speaker:", "recall:"
-"""Prefixes of the columns of speakers and emotions."""
+from pipeline.scores.intervals import Interval
 
 DECIMALS = 4
 
-Row = dict[str, object]
-
-COLUMNS = (
-    *("protocol", "system", "corpus", "audio_weights", "absent", "seeds", "folds", "clips"),
-    *(f"{name}{part}" for name in SCORES for part in ("", "_low", "_high", "_sd")),
-    *("chance", "majority", "paper_accuracy"),
-    *("gain", "gain_low", "gain_high", "mcnemar_p", "holm_p"),
-    *("unpooled", "weights", "audio", "visual", "best_branch"),
-    *("over_best", "over_best_low", "over_best_high", "over_best_worst_seed"),
-    *("speaker_min", "speaker_max", "speaker_sd", "ece", "nll", "brier"),
-    *("trained", "total", "train_s", "infer_ms", "stand_ins"),
-)
-"""Of `results/tables.csv`; columns of speakers and emotions follow."""
+LEADING = ("study", "variant", "protocol", "system", "corpus", "audio_weights", "absent")
+"""Columns that name a row; they stand first, whatever fields a kind of row adds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class Mean:
+    """A mean over seeds and their standard deviation, None of a single seed."""
+
+    value: float
+    sd: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A mean over seeds, the 95% interval of that mean, and the seeds' standard deviation."""
+
+    value: float
+    low: float
+    high: float
+    sd: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
     """What a table was made from; every row repeats it."""
 
+    protocol: str
     corpus: str
     audio_weights: str
 
 
-def system_rows(
-    protocol: str, pooled: Mapping[str, Pooled], refused: Mapping[str, str], origin: Origin
-) -> list[Row]:
-    """Rows of one protocol, in the order of `pooled`, then the systems that could not be run.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing(Setting):
+    """A system that could not be run, and why."""
 
-    Args:
-        protocol: its name.
-        pooled: trials by system; all cover the same clips.
-        refused: why a system is absent.
-        origin: corpus and weights.
+    system: str
+    absent: str
 
-    Raises:
-        CorpusError: the systems do not cover the same clips.
+    @property
+    def name(self) -> str:
+        """By which a reader knows it."""
+        return self.system
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingVariant(Missing):
+    """A variant of an ablation that could not be run, and why."""
+
+    study: str
+    variant: str
+
+    @property
+    def name(self) -> str:
+        """By which a reader knows it."""
+        return self.variant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored(Setting):
+    """Scores of a system, and its gain over a reference on the same clips.
+
+    Attributes:
+        system: its name.
+        seeds: trainings.
+        folds: of the protocol.
+        clips: tests of a seed, counted per fold.
+        accuracy: WA.
+        uar: UA.
+        macro_f1: mean F1.
+        nll: in nats.
+        gain: in accuracy, row minus reference, a paired interval.
+        mcnemar_p: exact test of the first seed against the reference.
+        holm_p: the same, corrected for the number of rows tested.
     """
-    about = {"protocol": protocol, "corpus": origin.corpus, "audio_weights": origin.audio_weights}
-    rows: list[Row] = []
-    if pooled:
-        mains = {system: one.main for system, one in pooled.items()}
-        require_aligned(mains, f"protocol {protocol}")
-        drawn = resample(mains)
-        rows = [
-            {**about, "system": system, **scores(one, drawn[system]), **_own(system, one)}
-            for system, one in pooled.items()
-        ]
-        _compare(rows, pooled, drawn)
-    rows += [{**about, "system": system, "absent": why} for system, why in refused.items()]
-    return [rounded(row) for row in rows]
+
+    system: str
+    seeds: int
+    folds: int
+    clips: int
+    accuracy: Score
+    uar: Score
+    macro_f1: Score
+    nll: float
+    gain: Interval | None = None
+    mcnemar_p: float | None = None
+    holm_p: float | None = None
 
 
-def scores(pooled: Pooled, drawn: Resampled) -> Row:
-    """Scores of the pooled seeds with intervals and their spread over seeds."""
-    row: Row = {
-        "seeds": len(pooled.seeds),
-        "clips": len(next(iter(pooled.first.values()))),
-        "folds": len({*next(iter(pooled.first.values())).fold}),
-    }
-    for name, score in SCORES.items():
-        interval = drawn.interval(score)
-        each = pooled.by_seed(score)
-        row |= {
-            name: float(np.mean(each)),
-            f"{name}_low": interval.low,
-            f"{name}_high": interval.high,
-            f"{name}_sd": spread(each),
-        }
-    return row
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemRow(Scored):
+    """A system beside all others under one protocol.
+
+    Attributes:
+        chance: accuracy of a uniform guess.
+        majority: accuracy of the commonest emotion.
+        paper_accuracy: the published figure.
+        ece: expected calibration error.
+        brier: Brier score.
+        network: accuracy of the fused network before it is pooled with its branches.
+        weight: of the experts in the opinion pool.
+        audio: accuracy of the audio branch.
+        visual: accuracy of the visual branch.
+        best_branch: the better of these two.
+        over_best: gain of the fused answer over it.
+        over_best_worst_seed: the least gain of a seed.
+        speaker_min: least accuracy of a speaker.
+        speaker_max: greatest accuracy of a speaker.
+        speaker_sd: standard deviation between speakers.
+        trained: parameters that training changes.
+        total: all parameters of the network.
+        train_s: seconds per fold, in one thread, with its inner folds.
+        infer_ms: milliseconds per clip from inputs in memory.
+        stand_ins: what stands in for published parts, in sentences.
+        speaker: accuracy by speaker.
+        recall: recall by emotion.
+    """
+
+    chance: float
+    majority: float
+    paper_accuracy: float | None
+    ece: float
+    brier: float
+    network: float | None = None
+    weight: dict[str, float] = field(default_factory=dict)
+    audio: float | None = None
+    visual: float | None = None
+    best_branch: str = ""
+    over_best: Interval | None = None
+    over_best_worst_seed: float | None = None
+    speaker_min: float
+    speaker_max: float
+    speaker_sd: float | None
+    trained: int
+    total: int
+    train_s: float
+    infer_ms: float
+    stand_ins: str
+    speaker: dict[str, float]
+    recall: dict[str, float]
 
 
-def calibration(pooled: Pooled) -> Row:
-    """ECE, NLL and Brier score, means over seeds."""
-    parts: list[Predictions] = [one[pooled.headline] for one in pooled.seeds.values()]
-    return {f.__name__: float(np.mean([f(part) for part in parts])) for f in (ece, nll, brier)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantRow(Scored):
+    """A variant of an ablation; `overrides` as `dvc exp run -S` would take them."""
+
+    study: str
+    variant: str
+    overrides: str
+    against: str = ""
 
 
-def versus(row: Pooled, other: Pooled, drawn: tuple[Resampled, Resampled]) -> Row:
-    """A row against another on the same clips: gain in accuracy, McNemar of the first seed."""
-    gain = drawn[0].minus(drawn[1], accuracy)
-    ours, theirs = row.first[row.headline], other.first[other.headline]
-    return {
-        "gain": gain.value,
-        "gain_low": gain.low,
-        "gain_high": gain.high,
-        "mcnemar_p": mcnemar(ours, theirs),
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoxRow(Setting):
+    """Boxes of a detector's variant against the true box and dlib's; the gain is in mean IoU."""
+
+    system: str
+    study: str
+    variant: str
+    overrides: str
+    seeds: int
+    truth_ap50: Mean | None
+    truth_ap75: Mean | None
+    truth_ap90: Mean | None
+    truth_mean_iou: Mean | None
+    dlib_ap50: Mean | None
+    dlib_ap75: Mean | None
+    dlib_ap90: Mean | None
+    dlib_mean_iou: Mean | None
+    against: str = ""
+    gain: Interval | None = None
 
 
-def correct(rows: Sequence[Row]) -> None:
-    """Add `holm_p` to the rows that have a `mcnemar_p`."""
-    tested = [row for row in rows if row.get("mcnemar_p") is not None]
-    corrected = holm([float(str(row["mcnemar_p"])) for row in tested])
-    for row, p in zip(tested, corrected, strict=True):
-        row["holm_p"] = p
+Row = SystemRow | VariantRow | BoxRow | Missing
+
+BOXES = "boxes"
+"""Key of the study whose rows are boxes."""
 
 
-def rounded(row: Row) -> Row:
-    """Floats to four decimals, undefined ones as None."""
-    return {
-        key: (round(value, DECIMALS) if np.isfinite(value) else None)
-        if isinstance(value, float)
-        else value
-        for key, value in row.items()
-    }
-
-
-def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    """Write rows; columns that are not in `columns` follow, in the order of their appearance."""
-    more = dict.fromkeys(key for row in rows for key in row if key not in columns)
-    full = [*columns, *more]
-    write_table(path, full, ({key: _cell(row.get(key)) for key in full} for row in rows))
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Write rows with the columns of their kinds; floats to four decimals."""
+    cells = [_cells(row) for row in rows]
+    found = dict.fromkeys(column for row in cells for column in row)
+    columns = sorted(found, key=lambda c: LEADING.index(c) if c in LEADING else len(LEADING))
+    write_table(path, columns, ({c: row.get(c, "") for c in columns} for row in cells))
 
 
 def read_rows(path: Path) -> list[Row]:
     """Rows as `write_rows` wrote them; none where there is no such file.
 
     Raises:
-        CorpusError: the file has no rows.
+        CorpusError: the file has no rows, or a row does not fit.
     """
     if not path.is_file():
         return []
+    again = "delete it and run `make tables` or `make ablations`"
     with path.open(newline="", encoding="utf-8") as stream:
-        rows = [{key: _value(text) for key, text in row.items()} for row in csv.DictReader(stream)]
-    if not rows:
-        raise CorpusError(f"{path}: no rows; delete it and run `make tables` or `make ablations`")
+        lines = list(csv.DictReader(stream))
+    if not lines:
+        raise CorpusError(f"{path}: no rows; {again}")
+    rows = []
+    for number, cells in enumerate(lines, start=2):
+        try:
+            rows.append(_row(cells))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise CorpusError(
+                f"{path}: line {number}: {where}: got {first['input']!r}: {first['msg']}; {again}"
+            ) from error
     return rows
 
 
-def _compare(
-    rows: Sequence[Row], pooled: Mapping[str, Pooled], drawn: Mapping[str, Resampled]
-) -> None:
+def _kind(cells: Mapping[str, str]) -> type[Row]:
+    study = cells.get("study")
+    if "absent" in cells:
+        return MissingVariant if study else Missing
+    return BoxRow if study == BOXES else VariantRow if study else SystemRow
+
+
+def _column(name: str, part: str) -> str:
+    return name if part == "value" else f"{name}_{part}"
+
+
+def _parts(hint: Any) -> list[str]:
+    """Names of the values of a field that takes several columns."""
+    kinds = (kind for kind in (hint, *get_args(hint)) if is_dataclass(kind))
+    return [part.name for kind in kinds for part in fields(kind)]
+
+
+def _cells(row: Row) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, hint in get_type_hints(type(row)).items():
+        value = getattr(row, name)
+        if parts := _parts(hint):
+            found |= {_column(name, part): getattr(value, part, None) for part in parts}
+        elif isinstance(value, Mapping):
+            found |= {f"{name}:{key}": one for key, one in value.items()}
+        else:
+            found[name] = value
+    return {
+        column: ""
+        if value is None
+        else round(value, DECIMALS)
+        if isinstance(value, float)
+        else value
+        for column, value in found.items()
+    }
+
+
+def _row(cells: Mapping[str, str]) -> Row:
+    full = {column: text for column, text in cells.items() if text}
+    kind = _kind(full)
+    values: dict[str, object] = {}
+    for name, hint in get_type_hints(kind).items():
+        if parts := _parts(hint):
+            several = {part: full.get(_column(name, part)) for part in parts}
+            values[name] = several if any(several.values()) else None
+        elif get_origin(hint) is dict:
+            keys = (column for column in full if column.startswith(f"{name}:"))
+            values[name] = {key.removeprefix(f"{name}:"): full[key] for key in keys}
+        else:
+            values[name] = full.get(name, "" if hint is str else None)
+    return TypeAdapter[Row](kind).validate_python(values)
+
+
+def by(rows: Iterable[Row], column: str) -> dict[str, list[Row]]:
+    """Rows by a column's value, in the order of appearance."""
+    groups: dict[str, list[Row]] = {}
     for row in rows:
-        system = str(row["system"])
-        if system != OURS and OURS in pooled:
-            row |= versus(pooled[system], pooled[OURS], (drawn[system], drawn[OURS]))
-    correct(rows)
-
-
-def _own(system: str, pooled: Pooled) -> Row:
-    """What a row has apart from its scores: references, branches, speakers, emotions, costs."""
-    main = pooled.main
-    speakers = {name: share.value for name, (_, share) in per_speaker(main).items()}
-    return {
-        "chance": chance(main),
-        "majority": majority(main),
-        "paper_accuracy": SYSTEMS[system].paper,
-        **_branches(pooled),
-        "speaker_min": min(speakers.values()),
-        "speaker_max": max(speakers.values()),
-        "speaker_sd": spread(list(speakers.values())),
-        **calibration(pooled),
-        "trained": pooled.trained,
-        "total": pooled.total,
-        "train_s": pooled.train_s,
-        "infer_ms": pooled.infer_ms,
-        "stand_ins": json.dumps(pooled.stand_ins) if pooled.stand_ins else None,
-        **{f"{SPEAKER}{name}": value for name, value in speakers.items()},
-        **{f"{RECALL}{row.emotion}": row.recall.value for row in per_emotion(main)},
-    }
-
-
-def _branches(pooled: Pooled) -> Row:
-    """Whether the fused branch is at least as good as the better of the two it fuses."""
-    branches = pooled.branches
-    if "audio" not in branches or "visual" not in branches or "av" not in branches:
-        return {}
-    each = {name: pooled.by_seed(accuracy, name) for name in ("audio", "visual", "av")}
-    best = max(("audio", "visual"), key=lambda name: sum(each[name]))
-    drawn = resample(branches)
-    gain = drawn["av"].minus(drawn[best], accuracy)
-    by_seed = [av - other for av, other in zip(each["av"], each[best], strict=True)]
-    return {
-        "unpooled": pooled.unpooled,
-        "weights": json.dumps({e: round(w, 2) for e, w in pooled.weights.items()}),
-        "audio": float(np.mean(each["audio"])),
-        "visual": float(np.mean(each["visual"])),
-        "best_branch": best,
-        "over_best": gain.value,
-        "over_best_low": gain.low,
-        "over_best_high": gain.high,
-        "over_best_worst_seed": min(by_seed),
-    }
-
-
-def _cell(value: object) -> str:
-    return "" if value is None else str(value)
-
-
-def _value(text: str) -> object:
-    if text == "":
-        return None
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+        groups.setdefault(getattr(row, column), []).append(row)
+    return groups

@@ -15,8 +15,8 @@ from drawn_clips import draw_store
 from drawn_faces import TINY, write_voc
 
 from models.comparison import boxes as box_study
-from models.comparison import runner as benches
-from models.comparison.runner import Bench, folds_of, run_trials
+from models.comparison import runner
+from models.comparison.runner import Setup, folds_of, run_trials
 from models.comparison.tables import ablation_table, system_table
 from models.comparison.trials import Trial, resolve, run_trial
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
@@ -25,9 +25,10 @@ from models.systems.evaluate import run_fold
 from models.systems.inputs import Store
 from models.systems.params import Settings, TrainingParams
 from pipeline.errors import CorpusError, ParamsError
-from pipeline.report.comparison.ablations import GRID_STUDY, STUDIES, box_rows
-from pipeline.report.comparison.rows import Origin
-from pipeline.report.comparison.trials import FACTS, read_pooled
+from pipeline.report.comparison.rows import Missing, SystemRow, VariantRow
+from pipeline.report.comparison.scoring import box_rows
+from pipeline.report.comparison.seeds import FACTS, read_seeds
+from pipeline.report.comparison.studies import LOSS_GRID, STUDIES
 from pipeline.splits import InnerFoldParams, SplitParams
 from pipeline.work import cache
 
@@ -54,15 +55,14 @@ PLAIN = replace(SETTINGS, inner_folds=InnerFoldParams(count=0, seed=0))
 SPLIT = SplitParams(
     protocol="paper", test_per_emotion=1, text_groups=2, folds_csv=Path("folds.csv"), seed=0
 )
-DEMO = Origin("demo", "untrained")
 
 
-def make_bench(folder, sound_only=False):
+def make_setup(folder, sound_only=False):
     faces = {clip_id: set(range(5)) for clip_id in EMOTIONS}
     store = draw_store(folder / "data", EMOTIONS, faces, dict.fromkeys(EMOTIONS, 0.2))
     if sound_only:
         store = replace(store, records=tuple(replace(r, frames=0) for r in store.records))
-    return Bench(store, SETTINGS, SPLIT, TINY, folder / "results" / "tables")
+    return Setup(store, SETTINGS, SPLIT, TINY, "demo", "untrained", folder / "results" / "tables")
 
 
 @pytest.fixture(autouse=True)
@@ -86,68 +86,68 @@ def counted(monkeypatch):
         done.append((task.system, task.settings.training.seed))
         run_trial(task, folder)
 
-    monkeypatch.setattr(benches, "run_trial", count)
+    monkeypatch.setattr(runner, "run_trial", count)
     return done
 
 
 def test_trials_are_trained_once_whatever_asks_for_them(tmp_path, counted):
-    bench = make_bench(tmp_path)
+    setup = make_setup(tmp_path)
     first = Trial(AUDIO, "paper", 0)
     same = Trial(AUDIO, "paper", 0, (("loss.alpha", 1.0),))
     other = Trial(AUDIO, "paper", 1)
-    finished = run_trials(bench, [first, same, other], "tables")
+    finished = run_trials(setup, [first, same, other], "tables")
     assert counted == [(AUDIO, 0), (AUDIO, 1)]
     assert finished.folders[first] == finished.folders[same] != finished.folders[other]
-    run_trials(bench, [first, Trial(AUDIO, "paper", 0, (("audio.epochs", 2),))], "tables")
+    run_trials(setup, [first, Trial(AUDIO, "paper", 0, (("audio.epochs", 2),))], "tables")
     assert counted[2:] == [(AUDIO, 0)]
-    pooled = read_pooled({0: finished.folders[first], 1: finished.folders[other]})
-    assert len(pooled.main) == 4 and pooled.trained == pooled.total > 0
+    seeds = read_seeds({0: finished.folders[first], 1: finished.folders[other]})
+    assert len(seeds.main) == 4 and seeds.trained == seeds.total > 0
     facts = json.loads((finished.folders[first] / FACTS).read_text())
     assert facts["pool"]["audio"] > 0 and facts["infer_ms"] > 0
-    assert set(pooled.weights) == {"audio"} and 0 <= pooled.unpooled <= 1
+    assert set(seeds.weights) == {"audio"} and seeds.network * 2 % 1 == 0
 
 
 def test_a_changed_product_is_trained_anew(tmp_path, counted):
-    bench = make_bench(tmp_path)
-    run_trials(bench, [Trial(AUDIO, "paper", 0)], "tables")
-    (bench.store.data / "voc" / "unread.txt").write_text("this system does not read frames")
-    run_trials(bench, [Trial(AUDIO, "paper", 0)], "tables")
+    setup = make_setup(tmp_path)
+    run_trials(setup, [Trial(AUDIO, "paper", 0)], "tables")
+    (setup.store.data / "voc" / "unread.txt").write_text("this system does not read frames")
+    run_trials(setup, [Trial(AUDIO, "paper", 0)], "tables")
     assert len(counted) == 1
     shutil.copy(
-        bench.store.embeddings / "c0.safetensors", bench.store.embeddings / "c1.safetensors"
+        setup.store.embeddings / "c0.safetensors", setup.store.embeddings / "c1.safetensors"
     )
-    run_trials(bench, [Trial(AUDIO, "paper", 0)], "tables")
+    run_trials(setup, [Trial(AUDIO, "paper", 0)], "tables")
     assert len(counted) == 2
 
 
 def test_what_the_corpus_cannot_serve_is_refused_before_any_work(tmp_path, monkeypatch):
-    bench = make_bench(tmp_path, sound_only=True)
-    rows = system_table(bench, ["visual_cnn", AUDIO, OURS], ["paper"], [0, 1], DEMO)
-    assert [row["system"] for row in rows] == [AUDIO, "visual_cnn", OURS]
-    assert "system visual_cnn needs video" in rows[1]["absent"]
-    assert rows[0]["clips"] == 2 and rows[0]["accuracy_sd"] is not None
-    monkeypatch.setattr(benches, "run_trial", None)
+    setup = make_setup(tmp_path, sound_only=True)
+    rows = system_table(setup, ["visual_cnn", AUDIO, OURS], ["paper"], [0, 1])
+    assert [row.system for row in rows] == [AUDIO, "visual_cnn", OURS]
+    assert [type(row) for row in rows] == [SystemRow, Missing, Missing]
+    assert "system visual_cnn needs video" in rows[1].absent
+    assert rows[0].clips == 2 and rows[0].accuracy.sd is not None
+    monkeypatch.setattr(runner, "run_trial", None)
     with pytest.raises(CorpusError, match="system visual_cnn needs video"):
-        system_table(bench, ["visual_cnn"], ["paper"], [0], DEMO)
+        system_table(setup, ["visual_cnn"], ["paper"], [0])
     with pytest.raises(ParamsError, match="system: got 'audio_cmn', expected one of audio_cnn"):
-        system_table(bench, ["audio_cmn"], ["paper"], [0], DEMO)
+        system_table(setup, ["audio_cmn"], ["paper"], [0])
     with pytest.raises(ParamsError, match="protocol: got 'lso', expected one of paper, loso"):
-        system_table(bench, [AUDIO], ["lso"], [0], DEMO)
-    shutil.rmtree(bench.store.embeddings)
+        system_table(setup, [AUDIO], ["lso"], [0])
+    shutil.rmtree(setup.store.embeddings)
     with pytest.raises(CorpusError, match=r"embeddings: missing; run `dvc repro`"):
-        system_table(bench, [AUDIO], ["paper"], [0], DEMO)
+        system_table(setup, [AUDIO], ["paper"], [0])
 
 
 def test_a_network_that_was_not_embedded_leaves_its_row_out(tmp_path):
-    rows = system_table(make_bench(tmp_path), ["audio_cnn", AUDIO], ["paper"], [0], DEMO)
-    assert "lacks Cnn14; add it to embed.networks" in rows[1]["absent"]
+    rows = system_table(make_setup(tmp_path), ["audio_cnn", AUDIO], ["paper"], [0])
+    assert "lacks Cnn14; add it to embed.networks" in rows[1].absent
 
 
 def test_ablations_of_a_corpus_without_video(tmp_path):
-    rows = ablation_table(make_bench(tmp_path, sound_only=True), "paper", [0], DEMO)
-    done = [row["variant"] for row in rows if not row.get("absent")]
-    assert done == ["both"]
-    assert {row["study"] for row in rows} == {"boxes", "sound", "speech", "joint", "loss"}
+    rows = ablation_table(make_setup(tmp_path, sound_only=True), "paper", [0])
+    assert [row.variant for row in rows if isinstance(row, VariantRow)] == ["both"]
+    assert {row.study for row in rows} == {"boxes", "sound", "speech", "joint", "loss"}
 
 
 def test_overrides_are_checked_like_params():
@@ -158,14 +158,14 @@ def test_overrides_are_checked_like_params():
 
 
 def test_what_the_network_says_itself_is_kept_beside_the_pool(tmp_path):
-    bench = make_bench(tmp_path)
-    (fold,) = folds_of(bench, "paper")
-    pooled, plain = (run_fold(AUDIO, bench.store, fold, s) for s in (SETTINGS, PLAIN))
+    setup = make_setup(tmp_path)
+    (fold,) = folds_of(setup, "paper")
+    pooled, plain = (run_fold(AUDIO, setup.store, fold, s) for s in (SETTINGS, PLAIN))
     assert plain.pools == {}
     for said in (plain.probabilities, plain.as_trained, pooled.as_trained):
         assert (said["audio"] == plain.as_trained["audio"]).all()
     assert (pooled.probabilities["audio"] != pooled.as_trained["audio"]).any()
-    (variant, *_) = next(study for study in STUDIES if study.key == GRID_STUDY).variants
+    (variant, *_) = next(study for study in STUDIES if study.key == LOSS_GRID).variants
     trial = Trial(variant.system, "paper", 0, variant.overrides)
     assert resolve(SETTINGS, trial).inner_folds.count == 0
 
@@ -178,12 +178,12 @@ def test_a_trial_without_sound_and_faces_repeats_itself(tmp_path):
         + "".join(f"{r.clip_id},{i},0.5\n" for r in records for i in range(r.frames))
     )
     store = Store(tuple(records), tmp_path / "data", tmp_path / "none")
-    bench = Bench(store, PLAIN, SPLIT, TINY, tmp_path / "out")
-    first = run_trials(bench, [Trial("visual_faster_rcnn", "paper", 0)], "tables")
+    setup = Setup(store, PLAIN, SPLIT, TINY, "demo", "untrained", tmp_path / "out")
+    first = run_trials(setup, [Trial("visual_faster_rcnn", "paper", 0)], "tables")
     (folder,) = first.folders.values()
     before = (folder / "predictions.csv").read_bytes()
     shutil.rmtree(folder)
-    run_trials(bench, [Trial("visual_faster_rcnn", "paper", 0)], "tables")
+    run_trials(setup, [Trial("visual_faster_rcnn", "paper", 0)], "tables")
     assert (folder / "predictions.csv").read_bytes() == before
     assert not (tmp_path / "none").exists()
 
@@ -197,15 +197,15 @@ def test_each_box_loss_is_trained_once_and_scored_twice(tmp_path, monkeypatch):
         truth.write_text("frame,x1,y1,x2,y2\n" + rows)
     store = Store(tuple(records), tmp_path / "data", tmp_path / "none")
     detector = TINY.model_copy(update={"score_threshold": 0.0})
-    bench = Bench(store, PLAIN, SPLIT, detector, tmp_path / "out")
+    setup = Setup(store, PLAIN, SPLIT, detector, "demo", "untrained", tmp_path / "out")
     trained = []
 
-    def count(task, folder, run=benches.detect.__globals__["run_fold"]):
+    def count(task, folder, run=runner.detect.__globals__["run_fold"]):
         trained.append(task.params.box_loss)
         run(task, folder)
 
     monkeypatch.setattr("models.faces.folds.run_fold", count)
-    found = box_study.box_study(bench, "paper", [0])
+    found = box_study.box_study(setup, "paper", [0])
     assert trained == ["smooth_l1", "kl"]
     assert [one.name for one in found] == [
         "smooth L1, NMS alone",
@@ -213,15 +213,11 @@ def test_each_box_loss_is_trained_once_and_scored_twice(tmp_path, monkeypatch):
         "KL, NMS alone",
         "KL, variance voting",
     ]
-    rows = box_rows(found, {r.clip_id: r.speaker for r in records}, {"protocol": "paper"})
-    assert rows[0]["truth_mean_iou"] == pytest.approx(
-        found[0].seeds[0]["truth"]["mean_iou"], abs=1e-4
-    )
-    assert rows[0]["truth_mean_iou"] != rows[1]["truth_mean_iou"]
-    assert rows[3]["gain"] == pytest.approx(
-        rows[3]["truth_mean_iou"] - rows[0]["truth_mean_iou"], abs=2e-4
-    )
-    box_study.box_study(bench, "paper", [0])
+    rows = box_rows(setup.setting("paper"), found, {r.clip_id: r.speaker for r in records})
+    iou = [row.truth_mean_iou.value for row in rows]
+    assert iou[0] == found[0].seeds[0]["truth"]["mean_iou"] != iou[1]
+    assert rows[3].gain.value == pytest.approx(iou[3] - iou[0], abs=2e-4)
+    box_study.box_study(setup, "paper", [0])
     assert len(trained) == 2
 
 
@@ -230,7 +226,7 @@ import sys, time
 sys.path[:0] = {paths!r}
 import test_runner as tests
 from concurrent.futures import ThreadPoolExecutor
-from models.comparison import runner as benches
+from models.comparison import runner
 from pipeline.work import cache
 
 cache.stage_code = lambda stage: ()
@@ -242,9 +238,9 @@ def run(task, folder):
         time.sleep(60)
     tests.run_trial(task, folder)
 
-benches.run_trial = run
+runner.run_trial = run
 trials = [tests.Trial(tests.AUDIO, "paper", seed) for seed in (0, 1, 2)]
-benches.run_trials(tests.make_bench(tests.Path({folder!r})), trials, "tables")
+runner.run_trials(tests.make_setup(tests.Path({folder!r})), trials, "tables")
 """
 
 
@@ -260,6 +256,6 @@ def test_a_killed_table_goes_on_where_it_stopped(tmp_path, counted):
     process.wait()
     shutil.rmtree(tmp_path / "data")
     trials = [Trial(AUDIO, "paper", seed) for seed in (0, 1, 2)]
-    finished = run_trials(make_bench(tmp_path), trials, "tables")
+    finished = run_trials(make_setup(tmp_path), trials, "tables")
     assert sorted(counted) == [(AUDIO, 1), (AUDIO, 2)]
     assert len(finished.folders) == 3

@@ -5,28 +5,27 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from fake_run import METHOD
 
 from pipeline.clips import EMOTIONS
 from pipeline.errors import CorpusError
-from pipeline.report.comparison import ablations
-from pipeline.report.comparison import rows as tables
-from pipeline.report.comparison.ablations import BoxScores, box_rows, study_rows
-from pipeline.report.comparison.files import (
-    ablations_text,
-    tables_text,
-    write_ablations,
-    write_systems,
+from pipeline.report.comparison.page import render, write_comparison
+from pipeline.report.comparison.rows import (
+    BOXES,
+    BoxRow,
+    MissingVariant,
+    Setting,
+    VariantRow,
+    read_rows,
+    write_rows,
 )
-from pipeline.report.comparison.page import render
-from pipeline.report.comparison.rows import Origin, read_rows, system_rows, write_rows
-from pipeline.report.comparison.trials import FACTS, PREDICTIONS, Pooled, pool, read_pooled
-from pipeline.report.run import Facts
+from pipeline.report.comparison.scoring import BoxScores, box_rows, study_rows, system_rows
+from pipeline.report.comparison.seeds import FACTS, PREDICTIONS, Seeds, over_seeds, read_seeds
+from pipeline.report.comparison.studies import STUDIES, overrides_text
+from pipeline.report.comparison.tables import ablations_text, systems_text
 from pipeline.scores.comparisons import holm
 from pipeline.scores.intervals import mean_interval, resample
 from pipeline.scores.metrics import accuracy
 from pipeline.scores.predictions import Predictions, write_predictions
-from pipeline.splits import SplitParams
 from pipeline.systems import OURS, SYSTEMS
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -35,9 +34,7 @@ QUIET = ("--no-sandbox --disable-gpu --disable-background-networking --disable-c
 KINDS = EMOTIONS[:7]
 CLIPS = 28
 TRUTH = np.arange(CLIPS) % len(KINDS)
-DEMO = Origin("demo", "untrained")
-SPLIT = SplitParams(protocol="paper", test_per_emotion=4, text_groups=2, folds_csv="x", seed=0)
-FACTS_OF_RUN = Facts(OURS, "demo", SPLIT, "untrained", "untrained", METHOD)
+DEMO = Setting(protocol="paper", corpus="demo", audio_weights="untrained")
 
 
 def guesses(predicted, fold="paper"):
@@ -55,9 +52,9 @@ def wrong_on(clips):
     return guesses(np.where(np.isin(np.arange(CLIPS), clips), (TRUTH + 1) % len(KINDS), TRUTH))
 
 
-def pooled(*seeds, stand_ins=()):
-    seeds = dict(enumerate(seeds))
-    return Pooled(seeds, 10_000, 90_000, 1.5, 0.25, stand_ins, 0.5, {"av": 0.25, "audio": 1.0})
+def trained(*runs, stand_ins=()):
+    runs = dict(enumerate(runs))
+    return Seeds(runs, 10_000, 90_000, 1.5, 0.25, stand_ins, 0.5, {"av": 0.25, "audio": 1.0})
 
 
 @pytest.fixture
@@ -66,38 +63,36 @@ def rows():
     worse = {**ours, "av": wrong_on([0, 1])}
     constant = guesses(np.zeros(CLIPS, int))
     systems = {
-        "audio_cnn": pooled({"audio": constant}, {"audio": constant}),
-        "av_dnn": pooled(*[{"av": wrong_on(range(7))}] * 2, stand_ins=("X for Y.",)),
-        "av_cnn": pooled(*[{**ours, "av": wrong_on(range(5))}] * 2, stand_ins=("X for Y.",)),
-        OURS: pooled(ours, worse),
+        "audio_cnn": trained({"audio": constant}, {"audio": constant}),
+        "av_dnn": trained(*[{"av": wrong_on(range(7))}] * 2, stand_ins=("X for Y.",)),
+        "av_cnn": trained(*[{**ours, "av": wrong_on(range(5))}] * 2, stand_ins=("X for Y.",)),
+        OURS: trained(ours, worse),
     }
     refused = {"visual_cnn": "system visual_cnn needs video, and clips of this corpus have none"}
-    return system_rows("paper", systems, refused, DEMO)
+    return system_rows(DEMO, systems, refused)
 
 
 def study(key):
-    return next(study for study in ablations.STUDIES if study.key == key)
+    return next(study for study in STUDIES if study.key == key)
 
 
 def all_studies():
     done = []
-    about = {"protocol": "paper", "corpus": "demo", "audio_weights": "untrained"}
-    for number, one in enumerate(ablations.STUDIES):
+    for number, one in enumerate(STUDIES):
         branch = {variant.name: SYSTEMS[variant.system].branch for variant in one.variants}
         trials = {
-            v.name: pooled(*[{branch[v.name]: wrong_on(range((number + i) % 9))}] * 2)
+            v.name: trained(*[{branch[v.name]: wrong_on(range((number + i) % 9))}] * 2)
             for i, v in enumerate(one.variants)
         }
         refused = {"staged": "no"} if one.key == "joint" else {}
-        done += study_rows(
-            one, {k: v for k, v in trials.items() if k not in refused}, refused, about
-        )
+        able = {k: v for k, v in trials.items() if k not in refused}
+        done += study_rows(DEMO, one, able, refused)
     metrics = {"ap50": 0.9, "ap75": 0.8, "ap90": 0.3, "mean_iou": 0.85}
     variants = [
-        BoxScores(name, {}, {0: {**metrics, "truth": metrics}}, {f"c{i}": iou for i in range(4)})
+        BoxScores(name, (), {0: {**metrics, "truth": metrics}}, {f"c{i}": iou for i in range(4)})
         for name, iou in (("smooth L1, NMS alone", 0.8), ("KL, variance voting", 0.82))
     ]
-    return box_rows(variants, {f"c{i}": "S" for i in range(4)}, about) + done
+    return [*box_rows(DEMO, variants, {f"c{i}": "S" for i in range(4)}), *done]
 
 
 def test_holm_of_a_textbook_example():
@@ -106,19 +101,19 @@ def test_holm_of_a_textbook_example():
     assert holm([]) == []
 
 
-def test_interval_of_pooled_seeds_is_that_of_the_mean_over_seeds():
+def test_interval_over_seeds_is_that_of_the_mean_over_seeds():
     first, second = wrong_on([0, 3, 9]), wrong_on([0, 3, 5, 6, 20, 21])
-    one = resample({"main": pool({0: first, 1: second})})["main"].interval(accuracy)
+    one = resample({"main": over_seeds({0: first, 1: second})})["main"].interval(accuracy)
     both = resample({"first": first, "second": second})
     means = (accuracy(both["first"].draws) + accuracy(both["second"].draws)) / 2
     assert one.value == pytest.approx((25 / 28 + 22 / 28) / 2)
     assert (one.low, one.high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))
 
 
-def test_pooling_equal_seeds_changes_nothing():
+def test_equal_seeds_are_worth_one():
     one = wrong_on([0, 3, 9])
-    pooled_twice = resample({"x": pool({0: one, 1: one})})["x"].interval(accuracy)
-    assert pooled_twice == resample({"x": one})["x"].interval(accuracy)
+    twice = resample({"x": over_seeds({0: one, 1: one})})["x"].interval(accuracy)
+    assert twice == resample({"x": one})["x"].interval(accuracy)
 
 
 def test_mean_interval_holds_the_mean_and_draws_within_speakers():
@@ -129,41 +124,41 @@ def test_mean_interval_holds_the_mean_and_draws_within_speakers():
 
 
 def test_rows_of_known_predictions(rows):
-    by_system = {row["system"]: row for row in rows}
+    by_system = {row.system: row for row in rows}
     ours, constant = by_system[OURS], by_system["audio_cnn"]
-    assert ours["accuracy"] == pytest.approx((27 + 26) / 56, abs=1e-4)
-    assert ours["accuracy_sd"] == pytest.approx(np.std([27 / 28, 26 / 28], ddof=1), abs=1e-4)
-    assert constant["accuracy"] == constant["majority"] == pytest.approx(4 / 28, abs=1e-4)
-    assert constant["uar"] == constant["chance"] == pytest.approx(1 / 7, abs=1e-4)
-    assert (constant["seeds"], constant["clips"], constant["folds"]) == (2, 28, 1)
+    assert ours.accuracy.value == pytest.approx((27 + 26) / 56)
+    assert ours.accuracy.sd == pytest.approx(np.std([27 / 28, 26 / 28], ddof=1))
+    assert constant.accuracy.value == constant.majority == pytest.approx(4 / 28)
+    assert constant.uar.value == constant.chance == pytest.approx(1 / 7)
+    assert (constant.seeds, constant.clips, constant.folds) == (2, 28, 1)
     # The first seed: ours is right on 27; the constant on clips 0, 7, 14, 21, of which ours has 3.
-    discordant, lost = 24 + 1, 1
-    assert constant["mcnemar_p"] == pytest.approx(2 * (1 + discordant) / 2**discordant, abs=1e-4)
-    assert lost == 1 and constant["holm_p"] >= constant["mcnemar_p"]
-    assert constant["gain"] == pytest.approx((8 - 53) / 56, abs=1e-4)
-    assert constant["gain_low"] < constant["gain"] < constant["gain_high"] < 0
-    assert "gain" not in ours
-    assert by_system["av_cnn"]["speaker:S0"] == pytest.approx(2 / 7, abs=1e-4)
-    assert by_system["av_cnn"]["recall:anger"] == pytest.approx(3 / 4)
+    discordant = 24 + 1
+    assert constant.mcnemar_p == pytest.approx(2 * (1 + discordant) / 2**discordant)
+    assert constant.holm_p == pytest.approx(3 * constant.mcnemar_p)
+    assert constant.gain.value == pytest.approx((8 - 53) / 56)
+    assert constant.gain.low < constant.gain.value < constant.gain.high < 0
+    assert ours.gain is ours.mcnemar_p is ours.holm_p is None
+    assert by_system["av_cnn"].speaker["S0"] == pytest.approx(2 / 7)
+    assert by_system["av_cnn"].recall["anger"] == pytest.approx(3 / 4)
 
 
 def test_fusion_is_measured_against_the_better_branch(rows):
-    by_system = {row["system"]: row for row in rows}
+    by_system = {row.system: row for row in rows}
     ours = by_system[OURS]
-    assert (ours["best_branch"], ours["over_best"]) == ("audio", pytest.approx(3 / 56, abs=1e-4))
-    assert ours["over_best_worst_seed"] == pytest.approx(1 / 28, abs=1e-4)
-    assert by_system["av_cnn"]["over_best"] == pytest.approx(-2 / 28, abs=1e-4)
-    assert "over_best" not in by_system["audio_cnn"]
+    assert (ours.best_branch, ours.over_best.value) == ("audio", pytest.approx(3 / 56))
+    assert ours.over_best_worst_seed == pytest.approx(1 / 28)
+    assert by_system["av_cnn"].over_best.value == pytest.approx(-2 / 28)
+    assert by_system["audio_cnn"].over_best is None
 
 
 def test_systems_of_other_clips_are_refused():
     other = replace(wrong_on([0]), clip_id=tuple(f"d{i}" for i in range(CLIPS)))
-    both = {"audio_cnn": pooled({"audio": other}), OURS: pooled({"av": wrong_on([0])})}
+    both = {"audio_cnn": trained({"audio": other}), OURS: trained({"av": wrong_on([0])})}
     with pytest.raises(CorpusError, match="only in one of"):
-        system_rows("paper", both, {}, DEMO)
+        system_rows(DEMO, both, {})
 
 
-def test_pooled_trials_are_read_back(tmp_path):
+def test_trials_are_read_back_over_seeds(tmp_path):
     for seed in (0, 1):
         folder = tmp_path / str(seed)
         folder.mkdir()
@@ -174,25 +169,45 @@ def test_pooled_trials_are_read_back(tmp_path):
             "pool": {"audio": 1.0 + seed},
         }
         (folder / FACTS).write_text(json.dumps(facts))
-    found = read_pooled({seed: tmp_path / str(seed) for seed in (0, 1)})
+    found = read_seeds({seed: tmp_path / str(seed) for seed in (0, 1)})
     assert (found.train_s, found.stand_ins, found.headline) == (0.5, ("X.",), "audio")
-    assert (found.unpooled, found.weights) == (0.5, {"audio": 1.5})
+    assert (found.network, found.weights) == (0.5, {"audio": 1.5})
     assert {*found.main.fold} == {"paper#0", "paper#1"}
 
 
-def test_csv_round_trip(rows, tmp_path):
-    path = tmp_path / "tables.csv"
-    write_rows(path, tables.COLUMNS, rows)
-    again = read_rows(path)
-    assert [{k: v for k, v in row.items() if v is not None} for row in again] == [
-        {k: v for k, v in row.items() if v is not None} for row in rows
-    ]
+def test_rows_are_in_the_csv_to_four_decimals(rows, tmp_path):
+    for name, written in (("tables", rows), ("ablations", all_studies())):
+        path = tmp_path / f"{name}.csv"
+        write_rows(path, written)
+        again = read_rows(path)
+        assert list(map(type, again)) == list(map(type, written))
+        for one, two in zip(again, written, strict=True):
+            assert one.name == two.name if hasattr(two, "name") else one.system == two.system
+        first = path.read_bytes()
+        write_rows(path, again)
+        assert path.read_bytes() == first
+    again = read_rows(tmp_path / "tables.csv")
+    ours = next(row for row in again if row.system == OURS)
+    assert ours.accuracy.value == pytest.approx((27 + 26) / 56, abs=5e-5)
+    assert (ours.best_branch, ours.gain, ours.stand_ins) == ("audio", None, "")
+    assert (ours.trained, ours.weight) == (10_000, {"av": 0.25, "audio": 1.0})
     assert read_rows(tmp_path / "none.csv") == []
+
+
+def test_a_damaged_csv_is_named_with_line_and_column(rows, tmp_path):
+    path = tmp_path / "tables.csv"
+    write_rows(path, rows)
+    path.write_text(path.read_text().replace(",2,1,28,", ",2,one,28,", 1))
+    with pytest.raises(CorpusError, match=r"tables\.csv: line 2: folds: got 'one'.*delete it"):
+        read_rows(path)
+    path.write_text("protocol\n")
+    with pytest.raises(CorpusError, match="no rows; delete it"):
+        read_rows(path)
 
 
 def test_markdown_tables_are_rectangular_and_open_with_the_notice(rows):
     for lines in (
-        tables_text(rows, ["Demo corpus: drawn."]),
+        systems_text(rows, ["Demo corpus: drawn."]),
         ablations_text(all_studies(), ["Demo corpus: drawn."]),
     ):
         assert lines[0] == "**Demo corpus: drawn.**"
@@ -202,26 +217,39 @@ def test_markdown_tables_are_rectangular_and_open_with_the_notice(rows):
             if line.startswith("|"):
                 cells = cells if before.startswith("|") else line.count("|")
                 assert line.count("|") == cells
-    text = "\n".join(tables_text(rows, []))
+    text = "\n".join(systems_text(rows, []))
     assert "| 0.25 / 1.00 |" in text and "94.6 [" in text and "| 63.1 |" in text
     assert "1. av_dnn, av_cnn: X for Y." in text and "| av_cnn (1) |" in text
     assert "visual_cnn is absent: system visual_cnn needs video" in text
 
 
 def test_studies_have_distinct_variants_and_known_references():
-    for one in ablations.STUDIES:
+    for one in STUDIES:
         names = [variant.name for variant in one.variants]
         assert len(names) == len(set(names))
         assert {variant.against for variant in one.variants} <= {"", *names}
     assert len(study("loss").variants) == 25 and len(study("sound").variants) == 6
 
 
-def test_a_variant_that_could_not_run_is_named(rows):
-    joint = [row for row in all_studies() if row["study"] == "joint"]
-    assert joint[0]["absent"] == "no" and joint[1]["accuracy"] is not None
-    assert "against" not in joint[1]
-    gain = next(r for r in all_studies() if r["variant"] == "KL, variance voting")
-    assert (gain["gain"], gain["gain_low"]) == (pytest.approx(0.02), pytest.approx(0.02))
+def test_a_variant_that_could_not_run_is_named():
+    rows = all_studies()
+    ran, absent = (row for row in rows if row.study == "joint")
+    assert isinstance(ran, VariantRow) and (ran.variant, ran.against) == ("joint", "")
+    assert isinstance(absent, MissingVariant) and (absent.variant, absent.absent) == (
+        "staged",
+        "no",
+    )
+    (gain,) = (row.gain for row in rows if row.variant == "KL, variance voting")
+    assert (gain.value, gain.low) == (pytest.approx(0.02), pytest.approx(0.02))
+    assert [isinstance(row, BoxRow) for row in rows] == [row.study == BOXES for row in rows]
+
+
+def test_overrides_can_be_pasted_behind_exp_run():
+    joint = study("joint").variants[1]
+    assert overrides_text(joint.overrides) == "fusion.joint=true"
+    assert overrides_text((("loss.alpha", 0.5), ("inner_folds.count", 0))) == (
+        "loss.alpha=0.5 inner_folds.count=0"
+    )
 
 
 class Elements(HTMLParser):
@@ -238,23 +266,22 @@ class Elements(HTMLParser):
 
 
 def test_page_needs_nothing_from_elsewhere_and_repeats_itself(rows, tmp_path):
-    write_systems(tmp_path, rows, FACTS_OF_RUN)
+    write_comparison(tmp_path, "tables", rows)
     first = (tmp_path / "tables.html").read_text(encoding="utf-8")
     assert "Run <code>" not in first and "make ablations" in first
-    write_ablations(tmp_path, all_studies(), FACTS_OF_RUN)
+    write_comparison(tmp_path, "ablations", all_studies())
     page = (tmp_path / "tables.html").read_text(encoding="utf-8")
     elements = Elements(page)
     assert all(address.startswith(("data:", "#")) for address in elements.addresses)
     assert len(elements.ids) == len(set(elements.ids)) and "script" not in elements.tags
     assert page.index("Demo corpus: the faces are drawn") < page.index("<header>")
     assert "1 of 2 fused systems are; below it: av_cnn (paper)" in page
-    write_systems(tmp_path, rows, FACTS_OF_RUN)
+    write_comparison(tmp_path, "tables", rows)
     assert (tmp_path / "tables.html").read_text(encoding="utf-8") == page
 
 
-def test_notices_are_those_of_the_rows_not_of_todays_params(rows, tmp_path):
-    trained = replace(FACTS_OF_RUN, corpus="savee", audio_weights="published")
-    write_systems(tmp_path, rows, trained)
+def test_notices_are_those_of_the_rows(rows, tmp_path):
+    write_comparison(tmp_path, "tables", rows)
     assert (tmp_path / "tables.md").read_text().startswith("**Demo corpus: ")
 
 
@@ -265,7 +292,7 @@ def test_tables_in_a_browser(tmp_path, rows, width):
     from playwright.sync_api import sync_playwright
 
     path = tmp_path / "tables.html"
-    path.write_text(render(rows, all_studies(), ["A notice."]), encoding="utf-8")
+    path.write_text(render(rows, all_studies()), encoding="utf-8")
     said = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=QUIET)

@@ -13,7 +13,7 @@ from pipeline.clips import ClipRecord, write_clips
 from pipeline.errors import CorpusError, ParamsError
 from pipeline.work import cache
 from stages.cli.app import app
-from stages.cli.tables import main
+from stages.cli.tables import tables
 
 AUDIO = "audio_wavegram_logmel"
 
@@ -62,7 +62,13 @@ def test_products_of_other_settings_are_refused(project):
     lock = {"stages": {"extract": {"params": {"params.yaml": {"corpus": {"name": "savee"}}}}}}
     (project / "dvc.lock").write_text(json.dumps(lock))
     with pytest.raises(CorpusError, match="`extract` last ran with another section `corpus`"):
-        main([AUDIO], [], 1)
+        tables([AUDIO], [], 1)
+
+
+def test_without_a_lock_the_check_is_said_to_be_missing(project, caplog):
+    with pytest.raises(CorpusError, match="needs video"):
+        tables(["visual_cnn"], [], 1)
+    assert "dvc.lock: no such file: nothing tells whether data/" in caplog.text
 
 
 def test_tables_and_ablations_fill_one_page(project):

@@ -1,7 +1,7 @@
-"""What trials left, pooled over seeds: a table's row is taken from one `Pooled`."""
+"""What trials left, by seed: a table's row is taken from one `Seeds`."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
@@ -23,27 +23,27 @@ PREDICTIONS, HISTORY, FACTS = "predictions.csv", "history.csv", "facts.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Pooled:
+class Seeds:
     """A system's trials over seeds.
 
     Attributes:
-        seeds: branches by seed; all cover the same clips.
+        runs: branches by seed; all cover the same clips.
         trained: parameters that training changes.
         total: all parameters of the network.
         train_s: mean seconds to train and calibrate for one fold, in one thread.
-        infer_ms: mean milliseconds a clip from inputs in memory to logits.
+        infer_ms: mean milliseconds per clip from inputs in memory to logits.
         stand_ins: what stands in for published parts, a sentence each.
-        unpooled: accuracy of the headline branch's network alone, mean over seeds.
-        weights: of the headline branch's experts, mean over seeds; empty without calibration.
+        network: accuracy of the headline branch's network alone, mean over seeds.
+        weights: of the experts in the opinion pool, mean over seeds; empty without calibration.
     """
 
-    seeds: Mapping[int, Mapping[str, Predictions]]
+    runs: Mapping[int, Mapping[str, Predictions]]
     trained: int
     total: int
     train_s: float
     infer_ms: float
     stand_ins: tuple[str, ...]
-    unpooled: float
+    network: float
     weights: Mapping[str, float]
 
     @property
@@ -54,13 +54,13 @@ class Pooled:
     @property
     def first(self) -> Mapping[str, Predictions]:
         """Branches of the first seed."""
-        return next(iter(self.seeds.values()))
+        return next(iter(self.runs.values()))
 
     @property
     def branches(self) -> dict[str, Predictions]:
         """All seeds' predictions by branch, folds named `<fold>#<seed>`."""
         return {
-            branch: pool({seed: branches[branch] for seed, branches in self.seeds.items()})
+            branch: over_seeds({seed: branches[branch] for seed, branches in self.runs.items()})
             for branch in self.first
         }
 
@@ -69,26 +69,30 @@ class Pooled:
         """All seeds' predictions of the headline branch."""
         return self.branches[self.headline]
 
-    def by_seed(self, score: Score, branch: str = "") -> list[float]:
+    def each(self, score: Score, branch: str = "") -> list[float]:
         """A score of each seed; of the headline branch where none is named."""
         name = branch or self.headline
-        return [float(score(confusion(one[name]))) for one in self.seeds.values()]
+        return [float(score(confusion(one[name]))) for one in self.runs.values()]
+
+    def mean(self, score: Callable[[Predictions], float]) -> float:
+        """A score of the headline branch's predictions, mean over seeds."""
+        return fmean(score(one[self.headline]) for one in self.runs.values())
 
 
-def read_pooled(folders: Mapping[int, Path]) -> Pooled:
+def read_seeds(folders: Mapping[int, Path]) -> Seeds:
     """Read the finished trials of one system, by seed.
 
     Raises:
         CorpusError: seeds do not cover the same clips, or a table is damaged.
     """
-    seeds = {seed: read_predictions(folder / PREDICTIONS) for seed, folder in folders.items()}
-    first = next(iter(seeds.values()))
+    runs = {seed: read_predictions(folder / PREDICTIONS) for seed, folder in folders.items()}
+    first = next(iter(runs.values()))
     for branch in first:
-        require_aligned({str(s): one[branch] for s, one in seeds.items()}, "seeds of a trial")
+        require_aligned({str(s): one[branch] for s, one in runs.items()}, "seeds of a trial")
     main = headline(first)
     facts = [json.loads((f / FACTS).read_text(encoding="utf-8")) for f in folders.values()]
-    return Pooled(
-        seeds,
+    return Seeds(
+        runs,
         facts[0]["trained"],
         facts[0]["total"],
         fmean(fact["train_s"] for fact in facts),
@@ -99,15 +103,15 @@ def read_pooled(folders: Mapping[int, Path]) -> Pooled:
     )
 
 
-def pool(seeds: Mapping[int, Predictions]) -> Predictions:
+def over_seeds(runs: Mapping[int, Predictions]) -> Predictions:
     """One table of all seeds' predictions.
 
-    A clip recurs once a seed. A bootstrap that draws clips with all of their rows then gives the
+    A clip recurs once per seed. A bootstrap that draws clips with all of their rows then gives the
     interval of the mean over seeds.
     """
     parts = [
         replace(one, fold=tuple(f"{fold}#{seed}" for fold in one.fold))
-        for seed, one in seeds.items()
+        for seed, one in runs.items()
     ]
     columns: dict[str, Any] = {
         name: tuple(value for part in parts for value in getattr(part, name))

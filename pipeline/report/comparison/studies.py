@@ -1,0 +1,119 @@
+"""What is switched off or turned in the ablations.
+
+A study holds variants of systems; each variant but the reference names the one it is measured
+against. The study of the box loss is apart: its figures are boxes, not emotions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Overrides = tuple[tuple[str, object], ...]
+"""Settings that differ from `params.yaml`, as (`section.key`, value)."""
+
+GRID = (0.0, 0.25, 0.5, 1.0, 2.0)
+"""Values of alpha and of beta in the grid."""
+
+LOSS_GRID = "loss"
+"""Key of the study that is shown as a grid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A system with other settings than those of `params.yaml`.
+
+    `against` is the name of the variant that it is measured against, "" for a reference.
+    """
+
+    name: str
+    system: str
+    overrides: Overrides = ()
+    against: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Variants that answer one question."""
+
+    key: str
+    title: str
+    variants: tuple[Variant, ...]
+
+
+SOUNDS = {"log-mel": "audio_cnn", "wavegram": "audio_wavegram", "both": "audio_wavegram_logmel"}
+"""What the audio network reads, and the system that it is the network of."""
+
+
+def _sound() -> tuple[Variant, ...]:
+    reference = "both + hand-crafted"
+    return tuple(
+        Variant(
+            name := sound + more,
+            system,
+            (("audio.handcrafted", bool(more)),),
+            "" if name == reference else reference,
+        )
+        for more in (" + hand-crafted", "")
+        for sound, system in SOUNDS.items()
+    )
+
+
+def _switch(key: str, words: Mapping[bool, str], systems: Mapping[str, str]) -> tuple[Variant, ...]:
+    """Both states of a switch for each system; on is measured against off."""
+    return tuple(
+        Variant(
+            f"{label}{words[state]}",
+            system,
+            ((key, state),),
+            f"{label}{words[False]}" if state else "",
+        )
+        for system, label in systems.items()
+        for state in (False, True)
+    )
+
+
+def grid_name(alpha: float, beta: float) -> str:
+    """Name of the variant of the grid that has these weights."""
+    return f"alpha {alpha:g}, beta {beta:g}"
+
+
+def _grid() -> tuple[Variant, ...]:
+    """The fused network itself: a pool that trusts its branches more would hide the weights."""
+    return tuple(
+        Variant(
+            grid_name(alpha, beta),
+            "av_faster_rcnn",
+            (("loss.alpha", alpha), ("loss.beta", beta), ("inner_folds.count", 0)),
+            "" if alpha == beta == 0 else grid_name(0, 0),
+        )
+        for alpha in GRID
+        for beta in GRID
+    )
+
+
+STUDIES = (
+    Study("sound", "Log-mel, wavegram, both; hand-crafted features", _sound()),
+    Study(
+        "speech",
+        "Frames weighted by visual speech activity",
+        _switch(
+            "visual.speech_weighting",
+            {False: "all frames alike", True: "weighted by speech"},
+            {"visual_faster_rcnn": "visual, ", "av_faster_rcnn": "audio-visual, "},
+        ),
+    ),
+    Study(
+        "joint",
+        "Staged and joint training",
+        _switch("fusion.joint", {False: "staged", True: "joint"}, {"av_faster_rcnn": ""}),
+    ),
+    Study(LOSS_GRID, "Weights of the loss, Eq. (4), on the fused network before pooling", _grid()),
+)
+
+
+def overrides_text(overrides: Overrides) -> str:
+    """As `dvc exp run -S` would take them: `loss.alpha=0.5 loss.beta=1.0`."""
+    return " ".join(f"{key}={_yaml(value)}" for key, value in overrides)
+
+
+def _yaml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,319 @@
+"""The tables as text: cells that both the markdown and the page show, and the markdown itself."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from pipeline.report.comparison.rows import (
+    BOXES,
+    BoxRow,
+    Mean,
+    Missing,
+    Row,
+    Score,
+    SystemRow,
+    VariantRow,
+    by,
+)
+from pipeline.report.comparison.scoring import BOX_SCORES, REFERENCES
+from pipeline.report.comparison.studies import GRID, LOSS_GRID, STUDIES, grid_name
+from pipeline.report.figures import LABELS
+from pipeline.report.words import CORPORA
+from pipeline.scores.intervals import Interval
+from pipeline.systems import OURS, PAPER_TEST_CLIPS
+from pipeline.work.progress import figure
+
+UNKNOWN = "n/a"
+
+SCORE_NOTE = (
+    "Means over seeds in percent, 95% intervals of that mean (bootstrap by clip within speaker) "
+    "and the standard deviation over seeds. Macro F1's interval is that of all seeds' predictions "
+    "taken together. Gains are in points of WA, row minus reference, on the "
+    "same clips. p: exact McNemar test of the first seed; Holm's correction counts the rows."
+)
+FUSION_NOTE = (
+    "Accuracy in percent, means over seeds; gains in points on the same clips. The fused answer "
+    "weighs the fused network, audio and visual branch (in this order) by what they are worth on "
+    "training clips held out; `Network alone` is the fused network without that. A system that "
+    "learns one network for sound and image has no branches to compare with."
+)
+COST_NOTE = (
+    "Training: seconds per fold in one thread, with the trainings on its inner folds. "
+    "Inference: milliseconds per clip from inputs in memory. PANNs embeddings and the face "
+    "detector of the stages before are in none of the columns, nor is the time of a frozen "
+    "published trunk, whose outputs are computed once."
+)
+SEED_NOTE = (
+    "Seeds vary the training of the system. The split, the audio embeddings and each fold's face "
+    "detector are the same for all seeds."
+)
+BOX_NOTE = (
+    "In percent, means over seeds of the detector's training with their standard deviation. The "
+    "gain is in mean IoU with the true box, in points, with a 95% interval over clips."
+)
+
+PROTOCOLS = {
+    "paper": "random clips of each emotion held out; test speakers are also in training",
+    "loso": "one speaker left out at a time",
+    "loso_text": "one speaker left out at a time, and no sentence tested was trained",
+    "folds": "the folds of a file",
+}
+
+STUDY_TITLES = {BOXES: "Box loss and variance voting", **{s.key: s.title for s in STUDIES}}
+
+
+class Table(NamedTuple):
+    """Head and body; the first column names the row."""
+
+    head: list[str]
+    body: list[list[str]]
+
+
+# ---------------------------------------------------------------- systems
+
+
+def done(rows: Iterable[Row]) -> list[SystemRow]:
+    """The systems that were run."""
+    return [row for row in rows if isinstance(row, SystemRow)]
+
+
+def absent(rows: Iterable[Row]) -> list[str]:
+    """A sentence for each row that could not be run."""
+    return [f"{row.name} is absent: {row.absent}" for row in rows if isinstance(row, Missing)]
+
+
+def systems(rows: Sequence[SystemRow]) -> Table:
+    """Scores of each system, the paper's beside them, and tests against ours."""
+    named = enumerate(by_stand_ins(rows).values(), start=1)
+    marks = {system: f" ({number})" for number, names in named for system in names}
+    head = ["System", "WA", "UA", "Macro F1", "Paper", f"Gain over {OURS}", "p", "p (Holm)"]
+    body = [
+        [
+            row.system + marks.get(row.system, ""),
+            *(percent(score) for score in (row.accuracy, row.uar, row.macro_f1)),
+            share(row.paper_accuracy),
+            points(row.gain),
+            *(probability(p) for p in (row.mcnemar_p, row.holm_p)),
+        ]
+        for row in rows
+    ]
+    return Table(head, body)
+
+
+def by_stand_ins(rows: Sequence[SystemRow]) -> dict[str, list[str]]:
+    """What stands in for published parts, and the systems that have it in their place."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.stand_ins:
+            found.setdefault(row.stand_ins, []).append(row.system)
+    return found
+
+
+def footnotes(rows: Sequence[SystemRow]) -> list[str]:
+    """The stand-ins as sentences, in the order of their marks."""
+    return [f"{', '.join(names)}: {text}" for text, names in by_stand_ins(rows).items()]
+
+
+def fusion(rows: Sequence[SystemRow]) -> Table:
+    """Fused systems beside the branches that they fuse."""
+    head = [
+        *("System", "Fused", "Network alone", "Audio", "Visual", "Weights"),
+        *("Gain over the better", "Worst seed"),
+    ]
+    body = [
+        [
+            row.system,
+            *map(share, (row.accuracy.value, row.network, row.audio, row.visual)),
+            " / ".join(f"{weight:.2f}" for weight in row.weight.values()),
+            points(row.over_best),
+            f"{100 * row.over_best_worst_seed:+.1f}",
+        ]
+        for row in rows
+        if row.over_best_worst_seed is not None
+    ]
+    return Table(head, body)
+
+
+def shares(rows: Sequence[SystemRow], name: Literal["speaker", "recall"]) -> Table:
+    """Accuracy by speaker or recall by emotion, in percent."""
+    found: list[Mapping[str, float]] = [getattr(row, name) for row in rows]
+    keys = list(dict.fromkeys(key for one in found for key in one))
+    body = [
+        [row.system, *(share(one.get(key)) for key in keys)]
+        for row, one in zip(rows, found, strict=True)
+    ]
+    return Table(["System", *keys], body)
+
+
+def spreads(rows: Sequence[SystemRow]) -> Table:
+    """How far speakers lie apart."""
+    body = [
+        [row.system, *map(share, (row.speaker_min, row.speaker_max, row.speaker_sd))]
+        for row in rows
+    ]
+    return Table(["System", "Least", "Most", "SD"], body)
+
+
+def costs(rows: Sequence[SystemRow]) -> Table:
+    """Parameters, training and inference time."""
+    head = ["System", "Parameters trained", "of", "Training, s", "Inference, ms"]
+    body = [
+        [
+            row.system,
+            f"{row.trained:,}",
+            f"{row.total:,}",
+            f"{row.train_s:.1f}",
+            f"{row.infer_ms:.2f}",
+        ]
+        for row in rows
+    ]
+    return Table(head, body)
+
+
+def about(row: SystemRow) -> str:
+    """Of what the rows of a protocol are."""
+    corpus = CORPORA.get(row.corpus, row.corpus)
+    return (
+        f"{corpus[:1].upper()}{corpus[1:]}, {row.clips} test clips, "
+        f"{_counted(row.folds, 'fold')}, {_counted(row.seeds, 'seed')}. Chance "
+        f"{share(row.chance)}, majority class {share(row.majority)}. The paper's figures are "
+        f"from {PAPER_TEST_CLIPS} random clips of SAVEE."
+    )
+
+
+# ---------------------------------------------------------------- ablations
+
+
+def study(key: str, rows: Sequence[Row]) -> Table:
+    """The table of a study."""
+    if key == BOXES:
+        return _boxes([row for row in rows if isinstance(row, BoxRow)])
+    variants = [row for row in rows if isinstance(row, VariantRow)]
+    return _grid(variants) if key == LOSS_GRID else _variants(variants)
+
+
+def _variants(rows: Sequence[VariantRow]) -> Table:
+    """Scores of each variant, and its gain over the one it is measured against."""
+    head = ["Variant", "WA", "UA", "NLL", "Gain in WA", "Against", "p", "p (Holm)"]
+    body = [
+        [
+            row.variant,
+            *map(percent, (row.accuracy, row.uar)),
+            figure(row.nll),
+            points(row.gain),
+            row.against,
+            *map(probability, (row.mcnemar_p, row.holm_p)),
+        ]
+        for row in rows
+    ]
+    return Table(head, body)
+
+
+def _grid(rows: Sequence[VariantRow]) -> Table:
+    """Mean accuracy and NLL by alpha and beta; nothing where no variant was run."""
+    cells = {row.variant: f"{share(row.accuracy.value)} / {figure(row.nll)}" for row in rows}
+    body = [
+        [f"alpha {alpha:g}", *(cells.get(grid_name(alpha, beta), UNKNOWN) for beta in GRID)]
+        for alpha in GRID
+        if rows
+    ]
+    return Table(["WA / NLL", *(f"beta {beta:g}" for beta in GRID)], body)
+
+
+def _boxes(rows: Sequence[BoxRow]) -> Table:
+    """Box quality against both references."""
+    words = {"truth": "true box", "dlib": "dlib"}
+    heads = [f"{LABELS[name]}, {words[ref]}" for ref in REFERENCES for name in BOX_SCORES]
+    names = [f"{reference}_{name}" for reference in REFERENCES for name in BOX_SCORES]
+    body = [
+        [row.variant, *(percent(getattr(row, name)) for name in names), points(row.gain, 2)]
+        for row in rows
+    ]
+    return Table(["Box loss", *heads, "Gain in IoU"], body)
+
+
+# ---------------------------------------------------------------- cells
+
+
+def percent(score: Score | Mean | None) -> str:
+    """A share in percent with its interval and spread, as far as they are known."""
+    if score is None:
+        return UNKNOWN
+    text = share(score.value)
+    if isinstance(score, Score):
+        text += f" [{share(score.low)}, {share(score.high)}]"
+    return text if score.sd is None else f"{text} ± {share(score.sd)}"
+
+
+def share(value: float | None) -> str:
+    """A share in percent."""
+    return UNKNOWN if value is None else f"{100 * value:.1f}"
+
+
+def points(gain: Interval | None, decimals: int = 1) -> str:
+    """A difference in points with its interval; empty where there is none."""
+    if gain is None:
+        return ""
+    value, low, high = (f"{100 * x:+.{decimals}f}" for x in (gain.value, gain.low, gain.high))
+    return f"{value} [{low}, {high}]"
+
+
+def probability(p: float | None) -> str:
+    """A p value; empty where nothing was tested."""
+    if p is None:
+        return ""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+# ---------------------------------------------------------------- markdown
+
+
+def systems_text(rows: Sequence[Row], notices: Sequence[str]) -> list[str]:
+    """All protocols as markdown, the notices first."""
+    lines = [*_bold(notices), "# Systems", ""]
+    for protocol, own in by(rows, "protocol").items():
+        lines += [f"## Protocol {protocol}", "", *_protocol(done(own)), *_listed(absent(own))]
+    return lines
+
+
+def ablations_text(rows: Sequence[Row], notices: Sequence[str]) -> list[str]:
+    """All studies as markdown, the notices first."""
+    lines = [*_bold(notices), "# Ablations", ""]
+    for key, own in by(rows, "study").items():
+        note = BOX_NOTE if key == BOXES else SCORE_NOTE
+        lines += [f"## {STUDY_TITLES[key]}", "", *_markdown(study(key, own)), note, ""]
+        lines += _listed(absent(own))
+    return lines
+
+
+def _protocol(rows: Sequence[SystemRow]) -> list[str]:
+    if not rows:
+        return []
+    lines = [about(rows[0]), "", *_markdown(systems(rows)), SCORE_NOTE, SEED_NOTE, ""]
+    notes = [f"{number}. {text}" for number, text in enumerate(footnotes(rows), start=1)]
+    lines += [*notes, ""] if notes else []
+    if fusion(rows).body:
+        lines += ["### Fused against the better branch", "", *_markdown(fusion(rows))]
+        lines += [FUSION_NOTE, ""]
+    lines += ["### Accuracy by speaker", "", *_markdown(shares(rows, "speaker"))]
+    lines += ["### Recall by emotion", "", *_markdown(shares(rows, "recall"))]
+    return [*lines, "### Cost", "", *_markdown(costs(rows)), COST_NOTE, ""]
+
+
+def _markdown(table: Table) -> list[str]:
+    """A table and an empty line; nothing without rows."""
+    if not table.body:
+        return []
+    rule = ["---", *("---:" for _ in table.head[1:])]
+    return [*(f"| {' | '.join(line)} |" for line in (table.head, rule, *table.body)), ""]
+
+
+def _bold(notices: Sequence[str]) -> list[str]:
+    return [line for notice in notices for line in (f"**{notice}**", "")]
+
+
+def _listed(sentences: Sequence[str]) -> list[str]:
+    return [*(f"- {sentence}" for sentence in sentences), ""] if sentences else []
