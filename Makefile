@@ -1,10 +1,15 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Both set up .venv first, once.
 .DEFAULT_GOAL := help
-.PHONY: help demo tables ablations test bench check setup clean
+.PHONY: help demo baseline runs tables ablations test bench check setup clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+# what a commit needs for DVC to know a run by
+RUN := dvc.lock params.yaml results/metrics.json
+# columns of `make runs`: always shown, and never (deps, by path)
+HEADLINE := accuracy$$|uar$$|macro_f1$$|ece$$|ap75$$|mean_iou$$
+UNASKED := .*/|annotations$$|.*\.csv$$|Created$$|State$$|Executor$$
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help: ## list the commands
@@ -13,6 +18,17 @@ help: ## list the commands
 demo: $(READY) ## run the whole pipeline on the demo corpus, print the metrics
 	@dvc repro
 	@avemo summary
+	@git ls-files --error-unmatch dvc.lock >/dev/null 2>&1 || \
+	  echo "experiments: run \`make baseline\` first; see docs/experiments.md"
+
+baseline: $(READY) ## commit this run, for `dvc metrics diff` and the like to compare with
+	@dvc repro
+	@git add $(RUN)
+	@git diff --cached --quiet -- $(RUN) || git commit --quiet --message Baseline -- $(RUN)
+	@git log -1 --format='baseline: %h %s' -- $(RUN)
+
+runs: $(READY) ## table of the experiments: headline metrics, and the params that differ
+	@dvc exp show --only-changed --keep '$(HEADLINE)' --drop '$(UNASKED)'
 
 tables: $(READY) ## every system of the paper beside each other; goes on where it was stopped
 	@dvc repro
@@ -42,5 +58,6 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-clean: ## remove products and the clip cache; .venv stays
-	rm -rf data results .avemo
+clean: ## remove products and the clip cache; .venv and what Git holds stay
+	rm -rf data .avemo
+	git clean -fdqx results

@@ -68,7 +68,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "avemo"
         subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
-        (folder / "dvc.lock").unlink()
+        (folder / "dvc.lock").unlink(missing_ok=True)
         memory = Memory()
         with memory.watched():
             row("avemo --help", timed(folder, ["avemo", "--help"]), 0.5)

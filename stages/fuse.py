@@ -1,9 +1,9 @@
 """Stage `fuse`: train and score the system on every fold of the protocol.
 
 Reads embeddings, face features, speech activity, frames and `data/clips.csv`; writes
-`results/fusion`, `results/predictions.csv`, `results/history.csv`, `results/metrics.json` and the
-tables of the plots. Params: `system`, `split`, `audio`, `visual`, `fusion`, `loss`, `inner_folds`,
-`predict`, `baselines`.
+`results/fusion`, `results/predictions.csv`, `results/history.csv`, `results/metrics.json`,
+`results/run.json` (all scores) and the tables of the plots. Params: `system`, `split`, `training`,
+`audio`, `visual`, `fusion`, `loss`, `inner_folds`, `predict`, `baselines`.
 """
 
 import json
@@ -21,7 +21,7 @@ from pipeline.params import load_section
 from pipeline.scores.calibration import PredictParams
 from pipeline.scores.metrics import summarise, summarise_plainly
 from pipeline.scores.predictions import headline, write_predictions
-from pipeline.scores.results import write_history, write_plots
+from pipeline.scores.results import headline_metrics, write_history, write_plots
 from pipeline.splits import InnerFoldParams, SplitParams, make_folds
 from pipeline.systems import load_system
 from pipeline.work.progress import closing
@@ -52,19 +52,22 @@ def main(data: Path, results: Path) -> None:
     write_history(results / "history.csv", history)
     write_plots(results / "plots", branches, history)
     detector = json.loads((results / "detector" / "metrics.json").read_text(encoding="utf-8"))
-    metrics = summarise(branches, predict.abstain_below)
-    metrics |= {
+    main_branch = branches[headline(branches)]
+    scores = summarise(branches, predict.abstain_below)
+    write_json(results / "metrics.json", headline_metrics(scores, detector, main_branch))
+    scores |= {
         "before_pooling": summarise_plainly(gather(before_pooling(outcomes), store)),
         "pool": mean_pool(outcomes),
         "detector": detector,
     }
-    write_json(results / "metrics.json", metrics)
-    scores = ", ".join(
+    write_json(results / "run.json", {"scores": scores})
+    accuracies = ", ".join(
         f"{branch} {float((p.correct).mean()):.3f}" for branch, p in branches.items()
     )
-    main_branch = branches[headline(branches)]
     closing(
-        "fuse", f"{system}, {len(folds)} folds, {len(main_branch)} test clips, {scores}", started
+        "fuse",
+        f"{system}, {len(folds)} folds, {len(main_branch)} test clips, {accuracies}",
+        started,
     )
 
 

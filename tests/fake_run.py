@@ -64,7 +64,7 @@ def make_run(root: Path, system: str = "av_faster_rcnn", corpus: str = "demo") -
         detector=results / "detector",
         predictions=results / "predictions.csv",
         history=results / "history.csv",
-        metrics=results / "metrics.json",
+        metrics=results / "run.json",
         face_of=boxes.get,
     )
     split = SplitParams(
@@ -107,7 +107,7 @@ def _write_summary(results, branches):
         "before_pooling": summarise_plainly(branches),
         "pool": dict.fromkeys(branches, 0.5),
     }
-    (results / "metrics.json").write_text(json.dumps(summary))
+    (results / "run.json").write_text(json.dumps({"scores": summary}))
 
 
 def _write_history(path, phases, names):

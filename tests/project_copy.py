@@ -47,16 +47,13 @@ def copy_project(folder: Path, changes: dict | None = None) -> Path:
     set_params(folder, TINY)
     set_params(folder, changes or {})
     shutil.copy(ROOT / ".gitignore", folder)
-    for command in (
-        ["git", "init", "-q"],
-        ["git", "config", "user.email", "test@example.org"],
-        ["git", "config", "user.name", "test"],
-        [sys.executable, "-m", "dvc", "init", "-q"],
-        [sys.executable, "-m", "dvc", "config", "core.analytics", "false"],
-        ["git", "add", "-A"],
-        ["git", "commit", "-q", "-m", "start"],
-    ):
-        subprocess.run(command, cwd=folder, check=True, env=environment())
+    git(folder, "init", "-q")
+    git(folder, "config", "user.email", "test@example.org")
+    git(folder, "config", "user.name", "test")
+    dvc(folder, "init", "-q")
+    dvc(folder, "config", "core.analytics", "false")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "start")
     return folder
 
 
@@ -82,6 +79,22 @@ def dvc(folder: Path, *arguments: str, code: int = 0) -> str:
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run Git in `folder` and return what it printed."""
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def change_digit(path: Path, before: str) -> None:
+    """Replace the digit that follows `before` in a text file, as another processor might."""
+    text = path.read_text(encoding="utf-8")
+    at = text.index(before) + len(before)
+    digit = "1" if text[at] == "0" else "0"
+    path.write_text(text[:at] + digit + text[at + 1 :], encoding="utf-8")
 
 
 def stages_run(output: str) -> list[str]:

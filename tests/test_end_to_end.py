@@ -1,35 +1,47 @@
 """From recordings to metrics through DVC, as a user runs it, on a tiny demo corpus."""
 
-import csv
 import json
 import shutil
+from pathlib import Path
 
 import pytest
-from project_copy import copy_project, dvc, set_params, stages_run, tree
+from project_copy import change_digit, copy_project, dvc, git, set_params, stages_run, tree
+
+from pipeline.scores.predictions import read_predictions
+from pipeline.scores.results import digest_of_test_set
 
 ALL = ["demo", "extract", "resample", "annotate", "embed", "detect", "fuse", "report"]
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def finished(tmp_path_factory):
+    """A finished run; tests read it, those that change something take `project`."""
     folder = copy_project(tmp_path_factory.mktemp("end-to-end") / "avemo")
     assert stages_run(dvc(folder, "repro")) == ALL
     return folder
 
 
-def test_every_product_is_there_and_joins(project):
-    metrics = json.loads((project / "results/metrics.json").read_text())
-    assert metrics["clips"] == 7
-    assert set(metrics["branches"]) == {"av", "audio", "visual"}
-    assert 0 <= metrics["accuracy"] <= 1
-    assert {"ap50", "mean_iou"} <= metrics["detector"].keys()
-    assert set(metrics["pool"]) == set(metrics["before_pooling"]) == {"av", "audio", "visual"}
-    with (project / "results/predictions.csv").open() as stream:
-        rows = list(csv.DictReader(stream))
-    assert len(rows) == 3 * 7
-    frames = {p.stem for p in (project / "data/voc/JPEGImages").iterdir()}
-    assert frames == {p.stem for p in (project / "data/voc/Annotations").iterdir()}
-    page = (project / "results/report.html").read_text()
+@pytest.fixture
+def project(finished, tmp_path):
+    """A copy of the finished run, with its history and caches, to change."""
+    return Path(shutil.copytree(finished, tmp_path / "avemo", symlinks=True))
+
+
+def test_every_product_is_there_and_joins(finished):
+    metrics = metrics_of(finished)
+    branches = read_predictions(finished / "results/predictions.csv")
+    assert list(branches) == ["av", "audio", "visual"]
+    assert {len(predictions) for predictions in branches.values()} == {7}
+    for name, branch in (("accuracy", "av"), ("audio_accuracy", "audio")):
+        assert metrics[name] == pytest.approx(branches[branch].correct.mean(), abs=1e-4)
+    assert metrics["test_set"] == digest_of_test_set(branches["av"])
+    detector = json.loads((finished / "results/detector/metrics.json").read_text())
+    assert metrics.get("mean_iou") == detector["mean_iou"]
+    scores = scores_of(finished)
+    assert set(scores["pool"]) == set(scores["before_pooling"]) == set(branches)
+    frames = {p.stem for p in (finished / "data/voc/JPEGImages").iterdir()}
+    assert frames == {p.stem for p in (finished / "data/voc/Annotations").iterdir()}
+    page = (finished / "results/report.html").read_text()
     assert "demo" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
 
@@ -43,34 +55,63 @@ def test_nothing_runs_twice_and_one_number_runs_only_what_reads_it(project):
     changed = (project / "params.yaml").read_text().splitlines()
     (line,) = [new for old, new in zip(params, changed, strict=True) if new != old]
     assert line.startswith("  alpha: 0.5   ")
-    back = dvc(project, "exp", "run", "-S", "loss.alpha=1.0")
-    assert stages_run(back) == []
-    assert "is cached" in back
+
+
+def test_a_fresh_clone_compares_its_runs_and_loses_nothing(project):
+    """What Git holds was run on another processor: other last digits, other hashes."""
+    own = {name: (project / name).read_bytes() for name in ("dvc.lock", "results/metrics.json")}
+    before = tree(project / "results")
+    change_digit(project / "results/metrics.json", '"nll": ')
+    change_digit(project / "dvc.lock", "path: results/fusion\n      hash: md5\n      md5: ")
+    git(project, "add", "dvc.lock", "results/metrics.json")
+    git(project, "commit", "-qm", "Run elsewhere")
+    for name, content in own.items():
+        (project / name).write_bytes(content)
+
+    dvc(project, "exp", "run", "-n", "half", "-S", "loss.alpha=0.5")
+    assert metrics_diff(project)["nll"]["diff"] != 0
+    git(project, "restore", "params.yaml")
+    assert stages_run(dvc(project, "repro")) == []
     assert tree(project / "results") == before
 
+    git(project, "add", "dvc.lock", "results/metrics.json")
+    git(project, "commit", "-qm", "Baseline")
+    assert metrics_diff(project) == {}
+    dvc(project, "exp", "apply", "half")
+    assert set(metrics_diff(project)) <= set(metrics_of(project))
+    half = tree(project / "results")
+    assert half != before
+    git(project, "restore", ".")
+    dvc(project, "checkout")
+    assert tree(project / "results") == before
+    dvc(project, "exp", "branch", "half", "better")
+    git(project, "switch", "-q", "better")
+    dvc(project, "checkout")
+    assert tree(project / "results") == half
+    assert git(project, "status", "--porcelain") == ""
 
-def test_a_run_from_nothing_gives_the_same_bytes(project, tmp_path):
+
+def test_a_run_from_nothing_gives_the_same_bytes(finished, tmp_path):
     again = copy_project(tmp_path / "again")
     dvc(again, "repro")
     for part in ("data", "results"):
-        assert tree(again / part) == tree(project / part)
+        assert tree(again / part) == tree(finished / part)
 
 
 def test_a_misspelt_key_is_one_line(project):
     kept = (project / "params.yaml").read_text()
     (project / "params.yaml").write_text(kept.replace("  alpha: 1.0", "  alhpa: 1.0"))
     output = dvc(project, "repro", code=255)
-    (project / "params.yaml").write_text(kept)
-    said = [line for line in output.splitlines() if line.startswith("error:")]
-    assert said == [
+    errors = [line for line in output.splitlines() if line.startswith("error:")]
+    assert errors == [
         "error: params.yaml: loss.alpha: missing; see presets/demo.yaml; "
         "params.yaml: loss.alhpa: unknown key; expected one of alpha, beta"
     ]
 
 
-def test_one_added_clip_costs_one_clip_and_equals_a_clean_run(project, tmp_path):
+def test_one_added_clip_costs_one_clip_and_equals_a_clean_run(finished, tmp_path):
     recordings = tmp_path / "recordings"
-    shutil.copytree(project / "data/demo", recordings)
+    shutil.copytree(finished / "data/demo", recordings)
     late = recordings / "AudioData/DC/a02.wav"
     later = recordings / "AudioVisualClip/DC/a02.avi"
     for path in (late, later):
@@ -95,23 +136,32 @@ def test_one_added_clip_costs_one_clip_and_equals_a_clean_run(project, tmp_path)
     [("audio", "audio_wavegram_logmel", "audio"), ("video", "visual_faster_rcnn", "visual")],
 )
 def test_a_corpus_of_one_modality_runs_its_systems(project, modalities, system, branch):
-    kept = (project / "params.yaml").read_text()
-    try:
-        set_params(project, {"corpus": {"modalities": modalities}})
-        output = dvc(project, "repro", code=255)
-        assert "needs" in output and stages_run(output) == ["demo", "extract"]
-        set_params(project, {"system": system})
-        dvc(project, "repro")
-    finally:
-        (project / "params.yaml").write_text(kept)
-    metrics = json.loads((project / "results/metrics.json").read_text())
-    assert list(metrics["branches"]) == [branch]
+    set_params(project, {"corpus": {"modalities": modalities}})
+    output = dvc(project, "repro", code=255)
+    assert "needs" in output and stages_run(output) == ["demo", "extract"]
+    set_params(project, {"system": system})
+    dvc(project, "repro")
+    assert list(scores_of(project)["branches"]) == [branch]
 
 
 def test_joint_training_and_leave_one_speaker_out_run(project):
     changes = ["-S", "fusion.joint=true", "-S", "split.protocol=loso"]
     ran = stages_run(dvc(project, "exp", "run", *changes))
     assert ran == ["annotate", "detect", "fuse", "report"]
-    metrics = json.loads((project / "results/metrics.json").read_text())
-    assert metrics["clips"] == 28
-    assert set(metrics["speakers"]) == {"DC", "JE"}
+    scores = scores_of(project)
+    assert scores["clips"] == 28
+    assert set(scores["speakers"]) == {"DC", "JE"}
+
+
+def metrics_of(folder):
+    return json.loads((folder / "results/metrics.json").read_text())
+
+
+def scores_of(folder):
+    return json.loads((folder / "results/run.json").read_text())["scores"]
+
+
+def metrics_diff(folder):
+    """By name what `dvc metrics diff` says of the workspace against HEAD."""
+    output = dvc(folder, "metrics", "diff", "--json")
+    return json.loads(output).get("results/metrics.json", {})

@@ -4,6 +4,7 @@ import ast
 import csv
 import re
 import shutil
+import subprocess
 
 import pytest
 import yaml
@@ -43,6 +44,22 @@ def test_sections_that_a_stage_reads_are_its_params(stage):
         read |= set(re.findall(r'load_section\(\s*"(\w+)"', facts))
         read |= set(re.findall(r'sections\["(\w+)"\]', facts)) | {"system"}
     assert {entry.split(".")[0] for entry in STAGES[stage].get("params", [])} == read
+
+
+def test_the_headline_metrics_are_in_git_and_no_other_product_is():
+    """DVC compares `HEAD` by Git's copy, whoever's processor wrote it."""
+    outs = [out for stage in STAGES.values() for out in stage.get("outs", [])]
+    command = [
+        "git",
+        "check-ignore",
+        "--no-index",
+        *outs,
+        "results/metrics.json",
+        "dvc_plots/index.html",
+    ]
+    ignored = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.split()
+    assert ignored == [*outs, "dvc_plots/index.html"]
+    assert STAGES["fuse"]["metrics"] == [{"results/metrics.json": {"cache": False}}]
 
 
 def test_only_fuse_reads_the_weights_of_the_loss():

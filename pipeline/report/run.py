@@ -147,7 +147,7 @@ def read_run(sources: Sources, facts: Facts) -> Run:
         records=read_clips(sources.clips),
         rejects=[Reject(**row) for row in read_rows(sources.quarantine)],
         branches=read_predictions(sources.predictions),
-        metrics=read_json(sources.metrics),
+        metrics=read_json(sources.metrics).get("scores", {}),
         history=read_rows(sources.history),
         annotation=read_json(sources.annotation_metrics),
         detector=read_json(sources.detector / "metrics.json"),

@@ -1,4 +1,4 @@
-"""How good the predictions are: what `results/metrics.json` holds. Light: NumPy only.
+"""How good the predictions are: what `results/run.json` holds. Light: NumPy only.
 
 WA (weighted accuracy) is the share of clips that are right, UA (unweighted) the mean recall.
 """
@@ -97,7 +97,7 @@ def majority(predictions: Predictions) -> float:
 
 
 def summarise(branches: Mapping[str, Predictions], abstain_below: float) -> dict[str, object]:
-    """What goes into `results/metrics.json`: nested numbers, rounded, that DVC can compare.
+    """What goes into `scores` of `results/run.json`: nested numbers, rounded.
 
     The headline branch (av, else the only one) stands at the top; `branches` repeats the scores of
     each; `versus_<branch>` compares the headline with another branch on the same clips;

@@ -17,10 +17,10 @@ def summary(results: Path) -> str:
     Raises:
         CorpusError: there are no results yet.
     """
-    path = results / "metrics.json"
+    path = results / "run.json"
     if not path.is_file():
         raise CorpusError(f"{path}: no results yet; run `dvc repro`")
-    metrics = json.loads(path.read_text(encoding="utf-8"))
+    metrics = json.loads(path.read_text(encoding="utf-8"))["scores"]
     lines = [_branch(name, metrics["branches"][name]) for name in metrics["branches"]]
     if len(metrics["pool"]) > 1:
         weights = ", ".join(f"{EXPERTS[name]} {w:.2f}" for name, w in metrics["pool"].items())

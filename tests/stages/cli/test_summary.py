@@ -15,7 +15,7 @@ def test_figures_that_could_not_be_had_are_named_not_hidden(tmp_path):
         "pool": {"av": 0.25, "audio": 1.0}, "before_pooling": {"av": {"accuracy": 0.75}},
         "detector": {"ap50": None, "ap75": None, "ap90": None, "mean_iou": None},
     }  # fmt: skip
-    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    (tmp_path / "run.json").write_text(json.dumps({"scores": metrics}))
     said = summary(tmp_path)
     assert "ap50 n/a  ap75 n/a  ap90 n/a  mean_iou n/a" in said
     assert "accuracy 0.750 before pooling; weights: network 0.25, audio 1.00" in said
