@@ -9,10 +9,12 @@ there. Params: those of `detect` and `fuse`.
 import time
 from collections.abc import Sequence
 
+from models.audio.params import EmbedParams
 from models.comparison.tables import system_table
+from pipeline.corpora.params import CorpusParams
+from pipeline.params import load_section
 from pipeline.report.comparison.files import write_systems
 from pipeline.report.comparison.rows import Origin
-from pipeline.report.run import Facts
 from pipeline.systems import SYSTEMS
 from pipeline.work.progress import closing
 from stages.cli.comparison import RESULTS, load_bench
@@ -27,10 +29,12 @@ def main(systems: Sequence[str], protocols: Sequence[str], seeds: int) -> None:
         seeds: trainings of each system, with the seeds 0, 1, ...
     """
     started = time.monotonic()
-    bench, facts = load_bench(), Facts.read()
-    origin = Origin(facts.corpus, facts.audio_weights)
+    bench = load_bench()
+    origin = Origin(
+        load_section("corpus", CorpusParams).name, load_section("embed", EmbedParams).weights
+    )
     protocols = protocols or [bench.split.protocol]
     rows = system_table(bench, systems or tuple(SYSTEMS), protocols, range(seeds), origin)
-    write_systems(RESULTS, rows, facts)
+    write_systems(RESULTS, rows)
     page = (RESULTS / "tables.html").resolve().as_uri()
     closing("tables", f"{len(rows)} rows, {seeds} seeds, {page}", started)

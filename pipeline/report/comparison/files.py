@@ -1,7 +1,6 @@
 """The files of the tables: CSV to compute with, markdown to read, one page to look at."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from pipeline.files import atomic_write
@@ -11,26 +10,25 @@ from pipeline.report.comparison.ablations import BOXES
 from pipeline.report.comparison.cells import Table, by, study_table, study_titles
 from pipeline.report.comparison.page import write_page
 from pipeline.report.comparison.rows import RECALL, SPEAKER, Row, read_rows, write_rows
-from pipeline.report.run import Facts
 from pipeline.report.words import notices
 from pipeline.systems import OURS
 
 
-def write_systems(results: Path, rows: Sequence[Row], facts: Facts) -> None:
+def write_systems(results: Path, rows: Sequence[Row]) -> None:
     """Write `tables.csv` and `tables.md` into `results`, and renew the page."""
     write_rows(results / "tables.csv", tables.COLUMNS, rows)
-    write_text(results / "tables.md", tables_text(rows, notices_of(rows, facts)))
-    _renew_page(results, facts)
+    write_text(results / "tables.md", tables_text(rows, notices_of(rows)))
+    _renew_page(results)
 
 
-def write_ablations(results: Path, rows: Sequence[Row], facts: Facts) -> None:
+def write_ablations(results: Path, rows: Sequence[Row]) -> None:
     """Write `ablations.csv` and `ablations.md` into `results`, and renew the page."""
     write_rows(results / "ablations.csv", ablations.COLUMNS, rows)
-    write_text(results / "ablations.md", ablations_text(rows, notices_of(rows, facts)))
-    _renew_page(results, facts)
+    write_text(results / "ablations.md", ablations_text(rows, notices_of(rows)))
+    _renew_page(results)
 
 
-def notices_of(rows: Sequence[Row], facts: Facts) -> list[str]:
+def notices_of(rows: Sequence[Row]) -> list[str]:
     """What a reader must know of the corpus and the weights that rows were made from.
 
     A table may be older than `params.yaml`, so that each row states its own origin.
@@ -38,15 +36,14 @@ def notices_of(rows: Sequence[Row], facts: Facts) -> list[str]:
     said: dict[str, None] = {}
     for row in rows:
         corpus, weights = str(row["corpus"]), str(row["audio_weights"])
-        own = replace(facts, system=OURS, corpus=corpus, audio_weights=weights)
-        said |= dict.fromkeys(notices(own))
+        said |= dict.fromkeys(notices(OURS, corpus, weights))
     return list(said)
 
 
-def _renew_page(results: Path, facts: Facts) -> None:
+def _renew_page(results: Path) -> None:
     systems, studies = (read_rows(results / f"{name}.csv") for name in ("tables", "ablations"))
     page = results / "tables.html"
-    write_page(page, systems, studies, notices_of([*systems, *studies], facts))
+    write_page(page, systems, studies, notices_of([*systems, *studies]))
 
 
 def write_text(path: Path, lines: Sequence[str]) -> None:

@@ -5,7 +5,6 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from fake_run import METHOD
 
 from pipeline.clips import EMOTIONS
 from pipeline.errors import CorpusError
@@ -21,12 +20,10 @@ from pipeline.report.comparison.files import (
 from pipeline.report.comparison.page import render
 from pipeline.report.comparison.rows import Origin, read_rows, system_rows, write_rows
 from pipeline.report.comparison.trials import FACTS, PREDICTIONS, Pooled, pool, read_pooled
-from pipeline.report.run import Facts
 from pipeline.scores.comparisons import holm
 from pipeline.scores.intervals import mean_interval, resample
 from pipeline.scores.metrics import accuracy
 from pipeline.scores.predictions import Predictions, write_predictions
-from pipeline.splits import SplitParams
 from pipeline.systems import OURS, SYSTEMS
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -36,8 +33,6 @@ KINDS = EMOTIONS[:7]
 CLIPS = 28
 TRUTH = np.arange(CLIPS) % len(KINDS)
 DEMO = Origin("demo", "untrained")
-SPLIT = SplitParams(protocol="paper", test_per_emotion=4, text_groups=2, folds_csv="x", seed=0)
-FACTS_OF_RUN = Facts(OURS, "demo", SPLIT, "untrained", "untrained", METHOD)
 
 
 def guesses(predicted, fold="paper"):
@@ -238,23 +233,22 @@ class Elements(HTMLParser):
 
 
 def test_page_needs_nothing_from_elsewhere_and_repeats_itself(rows, tmp_path):
-    write_systems(tmp_path, rows, FACTS_OF_RUN)
+    write_systems(tmp_path, rows)
     first = (tmp_path / "tables.html").read_text(encoding="utf-8")
     assert "Run <code>" not in first and "make ablations" in first
-    write_ablations(tmp_path, all_studies(), FACTS_OF_RUN)
+    write_ablations(tmp_path, all_studies())
     page = (tmp_path / "tables.html").read_text(encoding="utf-8")
     elements = Elements(page)
     assert all(address.startswith(("data:", "#")) for address in elements.addresses)
     assert len(elements.ids) == len(set(elements.ids)) and "script" not in elements.tags
     assert page.index("Demo corpus: the faces are drawn") < page.index("<header>")
     assert "1 of 2 fused systems are; below it: av_cnn (paper)" in page
-    write_systems(tmp_path, rows, FACTS_OF_RUN)
+    write_systems(tmp_path, rows)
     assert (tmp_path / "tables.html").read_text(encoding="utf-8") == page
 
 
 def test_notices_are_those_of_the_rows_not_of_todays_params(rows, tmp_path):
-    trained = replace(FACTS_OF_RUN, corpus="savee", audio_weights="published")
-    write_systems(tmp_path, rows, trained)
+    write_systems(tmp_path, rows)
     assert (tmp_path / "tables.md").read_text().startswith("**Demo corpus: ")
 
 
