@@ -185,7 +185,7 @@ def _curve(axes: "Axes", points: Mapping[int, Sequence[float]], colour: str, lab
 def _from_zero(axes: "Axes") -> None:
     """Let the axis of finished curves begin at zero, or a small change would look large."""
     if axes.dataLim.ymin >= 0:  # losses of a density may be negative
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.08 * axes.dataLim.ymax)
 
 
 def reliability_diagram(branch: str, table: Sequence[ReliabilityBin]) -> Markup:

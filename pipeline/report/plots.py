@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 PHASE_IN = 3.3
 """Width of a phase of training."""
 
+COLUMNS = 3
+"""Phases side by side."""
+
 
 def write_plots(results: Results, out: Path) -> None:
     """Write `confusion.svg` and `reliability.svg` of the headline branch, and `loss.svg`.
@@ -34,11 +38,12 @@ def write_plots(results: Results, out: Path) -> None:
         with _picture(part / "reliability.svg", 4.4, 4.0) as figure:
             draw_reliability(figure, branch, reliability(main))
         phases = losses_of(results.history, results.detector_history)
-        with _picture(part / "loss.svg", PHASE_IN * max(1, len(phases)), 3.6) as figure:
-            columns = figure.subfigures(1, max(1, len(phases)), squeeze=False)[0]
-            for column, losses in zip(columns, phases.values(), strict=False):
-                column.suptitle(losses.title, x=0.02, ha="left", weight="bold", fontsize=9)
-                draw_losses(column, losses)
+        columns, rows = min(COLUMNS, len(phases)) or 1, ceil(len(phases) / COLUMNS) or 1
+        with _picture(part / "loss.svg", PHASE_IN * columns, 3.6 * rows) as figure:
+            places = figure.subfigures(rows, columns, squeeze=False).flat
+            for place, losses in zip(places, phases.values(), strict=False):
+                place.suptitle(losses.title, x=0.02, ha="left", weight="bold", fontsize=9)
+                draw_losses(place, losses)
 
 
 @contextmanager

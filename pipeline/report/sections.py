@@ -129,6 +129,7 @@ def speakers_and_emotions(results: Results) -> Content:
     values = [share.value for share in shares[results.headline]]
     return {
         "speakers": charts.rows("accuracy", list(table[results.headline]), shares),
+        "alone": len(values) == 1,
         "spread": (min(values), max(values), float(np.std(values, ddof=len(values) > 1))),
         "emotions": charts.rows(
             "recall", main.emotions, {b: [row.recall for row in e] for b, e in emotions.items()}
@@ -182,7 +183,7 @@ def clips(results: Results) -> Content:
 
 
 def detector(results: Results) -> Content | Absent:
-    """Box quality, whether sigma can be believed, and frames to look at."""
+    """Box quality, how well sigma fits the errors, and frames to look at."""
     figures = results.run.detector
     if not figures.get("frames"):
         return Absent(f"{figures.get('note', 'The detector was not run')}.")
@@ -244,7 +245,7 @@ SECTIONS = (
     SectionSpec("meaning", "What the figures mean, and what they do not", meaning),
     SectionSpec("rows", "By speaker and by emotion", speakers_and_emotions),
     SectionSpec("confusion", "What is taken for what", confusions),
-    SectionSpec("confidence", "Can its confidence be believed?", confidence),
+    SectionSpec("confidence", "Is the confidence calibrated?", confidence),
     SectionSpec("clips", "Surest right, surest wrong", clips),
     SectionSpec("detector", "The face detector and its uncertainty", detector),
     SectionSpec("training", "Training", training),
