@@ -30,7 +30,7 @@ from pipeline.scores.predictions import headline, write_predictions
 from pipeline.scores.results import write_history
 from pipeline.splits import InnerFoldParams, SplitParams, make_folds
 from pipeline.systems import load_system
-from pipeline.work.progress import closing
+from pipeline.work.progress import closing, plural
 from stages.cli.boundary import run
 
 
@@ -55,7 +55,8 @@ def main(data: Path, results: Path) -> None:
     write_json(results / "metrics.json", scores | {"detector": record.detector})
     text = ", ".join(f"{name} {one.correct.mean():.3f}" for name, one in branches.items())
     clips = len(branches[headline(branches)])
-    closing("fuse", f"{system}, {len(folds)} folds, {clips} test clips, {text}", started)
+    counts = f"{plural(len(folds), 'fold')}, {plural(clips, 'test clip')}"
+    closing("fuse", f"{system}, {counts}, {text}", started)
 
 
 def load_sections() -> Sections:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import CorpusError
+from pipeline.files import file_digest
 from pipeline.report.frames import Detection, Picture, picture, read_detections
 from pipeline.report.run import Run, read_run
 from pipeline.scores.predictions import Predictions, headline, read_predictions
@@ -84,7 +85,7 @@ def read_results(folder: Path, committed_test_set: str = "") -> Results:
         detector_history=read_rows(folder / "detector" / "history.csv"),
         detections=read_detections(detections) if detections.is_file() else [],
         frames=folder / "frames",
-        occasions=read_occasions(folder / "occasion"),
+        occasions=_occasions(folder),
         committed_test_set=committed_test_set,
     )
     if len(results.main) != results.run.scores.clips:
@@ -93,6 +94,13 @@ def read_results(folder: Path, committed_test_set: str = "") -> Results:
             f"{results.run.scores.clips}; run `dvc repro fuse`"
         )
     return results
+
+
+def _occasions(folder: Path) -> list[Occasion]:
+    """The notes of the stages, but that of `fuse` only where it is of this run."""
+    run = file_digest(folder / "run.json")
+    notes = read_occasions(folder / "occasion")
+    return [note for note in notes if note.stage != "fuse" or note.run == run]
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -97,7 +97,10 @@ def occasion(results: Results) -> Content | Absent:
     """When, where and how long the stages ran."""
     training = report_words.training_of(results.occasions)
     if training is None:
-        return Absent("The stages left no notes in `results/occasion`.")
+        return Absent(
+            "No note of this run lies in `results/occasion`: DVC restored it from its cache, or it "
+            "was trained elsewhere."
+        )
     # The note of `report` is that of the page before this one.
     stages = [one for one in results.occasions if one.stage != "report"]
     return {

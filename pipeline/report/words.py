@@ -6,6 +6,7 @@ from pipeline.report.results import Results
 from pipeline.report.run import Run
 from pipeline.systems import SYSTEMS
 from pipeline.work.occasion import Hardware, Occasion
+from pipeline.work.progress import plural
 
 DEMO = "demo"
 OWN = "folder"
@@ -178,11 +179,6 @@ def machine(hardware: Hardware) -> str:
         f"{hardware.cpu}, {plural(hardware.cores, 'core')}, {hardware.memory_gib:.0f} GiB memory, "
         f"{hardware.gpu or 'no GPU'}"
     )
-
-
-def plural(count: int, noun: str) -> str:
-    """A count with its noun."""
-    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def _preset(run: Run) -> str:

@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import CorpusError
-from pipeline.files import write_json
+from pipeline.files import file_digest, write_json
 from pipeline.params import PARAMS_FILE, differing, read_params
 
 FOLDER = Path("results/occasion")
@@ -50,6 +50,8 @@ class Occasion(BaseModel):
         corpus_root: folder of the recordings as `corpus.root` names it.
         hardware: the machine.
         versions: of Python and the packages that matter.
+        run: SHA-256 of `results/run.json` when the stage ended, "" where there was none. DVC may
+            since have restored another run from its cache.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -63,11 +65,13 @@ class Occasion(BaseModel):
     corpus_root: str
     hardware: Hardware
     versions: dict[str, str]
+    run: str
 
 
 def note(stage: str, began: datetime, seconds: float, folder: Path = FOLDER) -> None:
     """Write the occasion of a stage that has just ended."""
     params = read_params()
+    run = folder.parent / "run.json"
     occasion = Occasion(
         stage=stage,
         began=began.replace(microsecond=0),
@@ -78,6 +82,7 @@ def note(stage: str, began: datetime, seconds: float, folder: Path = FOLDER) -> 
         corpus_root=str(params.get("corpus", {}).get("root", "")),
         hardware=hardware(),
         versions=versions(),
+        run=file_digest(run) if run.is_file() else "",
     )
     write_json(folder / f"{stage}.json", occasion.model_dump(mode="json"))
 

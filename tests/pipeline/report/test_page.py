@@ -11,6 +11,7 @@ import pytest
 from fake_run import make_run
 
 from pipeline.errors import CorpusError
+from pipeline.files import file_digest, write_json
 from pipeline.report.figures import coverage, losses_of
 from pipeline.report.overview import overview_figure
 from pipeline.report.page import render
@@ -29,7 +30,7 @@ OCCASION = Occasion(
     stage="fuse", began=datetime(2026, 3, 9, 14, 5, tzinfo=UTC), seconds=3725, commit="c0ffee" * 6,
     dirty=True, changed={"loss.alpha": ("1.0", "0.5")}, corpus_root="/recordings/savee",
     hardware=Hardware(cpu="A processor", cores=1, memory_gib=7.9, gpu=None),
-    versions={"python": "3.11.7", "torch": "2.0"},
+    versions={"python": "3.11.7", "torch": "2.0"}, run="",
 )  # fmt: skip
 
 
@@ -150,6 +151,15 @@ def test_page_says_when_where_and_with_what(page):
     assert "loss.alpha 0.5 (commit: 1.0)" in texts
     assert "demo, except audio.epochs 5 (preset: 40)" in texts
     assert "A processor, 1 core, 8 GiB memory, no GPU" in texts
+
+
+def test_a_note_of_another_run_is_not_shown(tmp_path, folder):
+    results = tmp_path / "results"
+    shutil.copytree(folder, results)
+    for run, known in ((file_digest(results / "run.json"), ["fuse"]), ("other", [])):
+        note = OCCASION.model_copy(update={"run": run})
+        write_json(results / "occasion" / "fuse.json", note.model_dump(mode="json"))
+        assert [one.stage for one in read_results(results).occasions] == known
 
 
 def test_the_occasion_can_be_cut_out_of_the_page(page, finished):
