@@ -24,6 +24,9 @@ FOLDER = Path("results/occasion")
 PACKAGES = ("avemo", "torch", "torchvision", "dvc")
 """Whose versions are noted, beside Python's."""
 
+INPUTS = (".", ":(exclude)results", ":(exclude)dvc.lock")
+"""What makes a working tree dirty: not what a run writes itself."""
+
 
 class Hardware(BaseModel):
     """The machine; `gpu` is None where there is none or the stage has no use for one."""
@@ -44,7 +47,7 @@ class Occasion(BaseModel):
         began: UTC, to the second.
         seconds: how long it took; a stage that finds its clips in the cache is quicker.
         commit: of the working tree, "" outside Git.
-        dirty: whether tracked files differed from it.
+        dirty: whether tracked files differed from it, other than what runs write.
         changed: values of `params.yaml` that differ from the commit's, `section.key` to
             (committed, used).
         corpus_root: folder of the recordings as `corpus.root` names it.
@@ -77,7 +80,7 @@ def note(stage: str, began: datetime, seconds: float, folder: Path = FOLDER) -> 
         began=began.replace(microsecond=0),
         seconds=round(seconds, 1),
         commit=git("rev-parse", "HEAD").strip(),
-        dirty=bool(git("status", "--porcelain", "--untracked-files=no").strip()),
+        dirty=bool(git("status", "--porcelain", "--untracked-files=no", "--", *INPUTS).strip()),
         changed=differing(_committed_params(), params),
         corpus_root=str(params.get("corpus", {}).get("root", "")),
         hardware=hardware(),

@@ -25,8 +25,10 @@ def git(*arguments):
 
 def test_a_stage_notes_commit_changes_and_machine(project):
     git("init", "-q")
-    git("add", "params.yaml")
+    (project / "dvc.lock").write_text("old")
+    git("add", "params.yaml", "dvc.lock")
     git("commit", "-q", "-m", "start")
+    (project / "dvc.lock").write_text("new")
     note("extract", BEGAN, 1.26, project / "occasion")
     (project / "params.yaml").write_text("corpus: {root: /recordings}\nloss: {alpha: 0.5}\n")
     note("demo", BEGAN, 0.5, project / "occasion")
