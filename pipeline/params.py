@@ -3,6 +3,8 @@
 Models hold no defaults: every number a user may turn stands in `params.yaml` once.
 """
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,6 +63,22 @@ def validate(name: str, values: Any, model: type[SectionT], path: Path) -> Secti
         raise ParamsError(
             "; ".join(_explain(path, name, model, e) for e in error.errors())
         ) from None
+
+
+def differing(
+    before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = ""
+) -> dict[str, tuple[str, str]]:
+    """Values that differ, as `section.key` to (before, after) in JSON, among keys of both."""
+    found: dict[str, tuple[str, str]] = {}
+    for key, value in after.items():
+        if key not in before:
+            continue
+        old = before[key]
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            found |= differing(old, value, f"{prefix}{key}.")
+        elif value != old:
+            found[f"{prefix}{key}"] = (json.dumps(old), json.dumps(value))
+    return found
 
 
 def _explain(path: Path, name: str, model: type[Section], error: Any) -> str:

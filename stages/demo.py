@@ -6,9 +6,9 @@ Inputs: none. Outputs: `data/demo`. Params: `corpus`, `demo`.
 import time
 from pathlib import Path
 
-from pipeline.corpora.corpus import CorpusParams
 from pipeline.corpora.demo.corpus import build, build_nothing
 from pipeline.corpora.demo.params import DemoParams
+from pipeline.corpora.params import CorpusParams
 from pipeline.params import load_section
 from pipeline.work.progress import closing
 from stages.cli.boundary import run

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 from pipeline.clips import write_clips, write_quarantine
-from pipeline.corpora.corpus import CorpusParams, index_corpus
+from pipeline.corpora.corpus import index_corpus
+from pipeline.corpora.params import CorpusParams
 from pipeline.files import publish
 from pipeline.media.decode import FRAMES, SOUND
 from pipeline.media.extract import extract_corpus, judge, products_in

@@ -1,73 +1,87 @@
 """Stage `fuse`: train and score the system on every fold of the protocol.
 
 Reads embeddings, face features, speech activity, frames and `data/clips.csv`; writes
-`results/fusion`, `results/predictions.csv`, `results/history.csv`, `results/metrics.json`,
-`results/run.json` (all scores) and the tables of the plots. Params: `system`, `split`, `training`,
-`audio`, `visual`, `fusion`, `loss`, `inner_folds`, `predict`, `baselines`.
+`results/fusion`, `results/predictions.csv`, `results/history.csv`, `results/metrics.json`, and for
+the report `results/run.json` and `results/frames`. Params: `system` and the sections that it
+trains by; those of the stages before it are recorded.
 """
 
-import json
 import time
 from pathlib import Path
 
+from annotations.params import AnnotateParams
+from models.audio.params import EmbedParams
+from models.faces.params import DetectorParams
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
 from models.systems.evaluate import before_pooling, gather, mean_pool, run_folds, save_networks
 from models.systems.inputs import Store
 from models.systems.params import Settings, TrainingParams
+from models.systems.record import Sections, record_run
 from pipeline.clips import read_clips
+from pipeline.corpora.params import CorpusParams
 from pipeline.files import write_json
+from pipeline.media.params import ExtractParams
 from pipeline.params import load_section
+from pipeline.report.run import write_run
 from pipeline.scores.calibration import PredictParams
 from pipeline.scores.metrics import summarise, summarise_plainly
 from pipeline.scores.predictions import headline, write_predictions
-from pipeline.scores.results import headline_metrics, write_history, write_plots
+from pipeline.scores.results import headline_metrics, write_history
 from pipeline.splits import InnerFoldParams, SplitParams, make_folds
 from pipeline.systems import load_system
-from pipeline.work.progress import closing
+from pipeline.work.progress import closing, plural
 from stages.cli.boundary import run
 
 
 def main(data: Path, results: Path) -> None:
     """Train and score the system on every fold of the protocol."""
     started = time.monotonic()
-    system = load_system()
+    system, sections = load_system(), load_sections()
     store = Store(tuple(read_clips(data / "clips.csv")), data, results / "detector")
-    folds = make_folds(store.records, load_section("split", SplitParams))
-    settings = Settings(
-        load_section("training", TrainingParams),
-        load_section("audio", AudioParams),
-        load_section("visual", VisualParams),
-        load_section("fusion", FusionParams),
-        load_section("loss", LossParams),
-        load_section("baselines", BaselineParams),
-        load_section("inner_folds", InnerFoldParams),
-    )
-    predict = load_section("predict", PredictParams)
-    outcomes = run_folds(system, store, folds, settings)
+    folds = make_folds(store.records, sections.split)
+    outcomes = run_folds(system, store, folds, sections.settings)
     branches = gather(outcomes, store)
-    history = [row for outcome in outcomes for row in outcome.history]
     save_networks(results / "fusion", system, store, outcomes)
     write_predictions(results / "predictions.csv", branches)
-    write_history(results / "history.csv", history)
-    write_plots(results / "plots", branches, history)
-    detector = json.loads((results / "detector" / "metrics.json").read_text(encoding="utf-8"))
-    main_branch = branches[headline(branches)]
-    scores = summarise(branches, predict.abstain_below)
-    write_json(results / "metrics.json", headline_metrics(scores, detector, main_branch))
+    write_history(results / "history.csv", [row for one in outcomes for row in one.history])
+    scores = summarise(branches, sections.predict.abstain_below)
     scores |= {
         "before_pooling": summarise_plainly(gather(before_pooling(outcomes), store)),
         "pool": mean_pool(outcomes),
-        "detector": detector,
     }
-    write_json(results / "run.json", {"scores": scores})
-    accuracies = ", ".join(
-        f"{branch} {float((p.correct).mean()):.3f}" for branch, p in branches.items()
-    )
-    closing(
-        "fuse",
-        f"{system}, {len(folds)} folds, {len(main_branch)} test clips, {accuracies}",
-        started,
+    record = record_run(system, sections, store, folds, branches, scores, results)
+    write_run(results / "run.json", record)
+    main = branches[headline(branches)]
+    write_json(results / "metrics.json", headline_metrics(scores, record.detector, main))
+    text = ", ".join(f"{name} {one.correct.mean():.3f}" for name, one in branches.items())
+    counts = f"{plural(len(folds), 'fold')}, {plural(len(main), 'test clip')}"
+    closing("fuse", f"{system}, {counts}, {text}", started)
+
+
+def load_sections() -> Sections:
+    """The sections of `params.yaml` that decide what a run gives.
+
+    Raises:
+        ParamsError: a section is missing or a value is refused.
+    """
+    return Sections(
+        load_section("corpus", CorpusParams),
+        load_section("extract", ExtractParams),
+        load_section("annotate", AnnotateParams),
+        load_section("embed", EmbedParams),
+        load_section("split", SplitParams),
+        load_section("detector", DetectorParams),
+        Settings(
+            load_section("training", TrainingParams),
+            load_section("audio", AudioParams),
+            load_section("visual", VisualParams),
+            load_section("fusion", FusionParams),
+            load_section("loss", LossParams),
+            load_section("baselines", BaselineParams),
+            load_section("inner_folds", InnerFoldParams),
+        ),
+        load_section("predict", PredictParams),
     )
 
 

@@ -1,62 +1,37 @@
-"""Stage `report`: write one self-contained page, and a picture for the README.
+"""Stage `report`: write one self-contained page, DVC's plots and a picture for the README.
 
-Reads the clips, what annotation, detector and fusion measured, and the stored frames; writes
-`results/report.html` and `results/overview.png`. Params: `system`, `corpus`, `split`, `embed`,
-`detector`, `audio`, `visual`, `fusion`.
+Reads `results` alone: what `fuse` and `detect` left there, and the notes on when and where the
+stages ran. Writes `report.html`, `plots/*.svg` and `overview.png` beside them.
 """
 
+import json
 import time
 from pathlib import Path
 
-from annotations import voc as voc_files
-from pipeline.report.frames import Corners, FaceOf
 from pipeline.report.overview import overview_figure
 from pipeline.report.page import write_report
-from pipeline.report.run import Facts, Sources, read_run
-from pipeline.work.progress import closing
+from pipeline.report.plots import write_plots
+from pipeline.report.results import read_results
+from pipeline.work.occasion import git
+from pipeline.work.progress import closing, plural
 from stages.cli.boundary import run
 
 
-def main(
-    clips: Path,
-    quarantine: Path,
-    annotation_metrics: Path,
-    voc: Path,
-    detector: Path,
-    predictions: Path,
-    history: Path,
-    metrics: Path,
-    out: Path,
-    overview: Path,
-) -> None:
-    """Write the report and the overview picture of a finished run."""
+def main(results: Path) -> None:
+    """Write the report, the plots and the overview picture of a finished run."""
     started = time.monotonic()
-    sources = Sources(
-        clips=clips,
-        quarantine=quarantine,
-        annotation_metrics=annotation_metrics,
-        voc=voc,
-        detector=detector,
-        predictions=predictions,
-        history=history,
-        metrics=metrics,
-        face_of=faces_in(voc),
-    )
-    finished = read_run(sources, Facts.read())
-    write_report(finished, out)
-    overview_figure(finished, overview)
-    closing("report", f"{len(finished.main)} test clips, {out}", started)
+    finished = read_results(results, committed_test_set(results / "metrics.json"))
+    page = results / "report.html"
+    write_report(finished, page)
+    write_plots(finished, results / "plots")
+    overview_figure(finished, results / "overview.png")
+    closing("report", f"{plural(len(finished.main), 'test clip')}, {page}", started)
 
 
-def faces_in(voc: Path) -> FaceOf:
-    """The annotated face of a frame, read when asked for."""
-
-    def face_of(name: str) -> Corners | None:
-        path = voc / "Annotations" / f"{name}.xml"
-        face = voc_files.read(path).speaker_face if path.is_file() else None
-        return (face.box.x1, face.box.y1, face.box.x2, face.box.y2) if face else None
-
-    return face_of
+def committed_test_set(metrics: Path) -> str:
+    """The digest of the test clips in the committed metrics, "" where there is none."""
+    text = git("show", f"HEAD:./{metrics}")
+    return str(json.loads(text).get("test_set", "")) if text else ""
 
 
 if __name__ == "__main__":

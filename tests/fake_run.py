@@ -2,16 +2,18 @@
 
 import csv
 import json
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from pipeline.clips import EMOTIONS, ClipRecord, Reject, frame_name, write_clips, write_quarantine
-from pipeline.report.run import Facts, Method, Sources
-from pipeline.scores.predictions import Predictions, write_predictions
-from pipeline.splits import SplitParams
+from pipeline.clips import EMOTIONS, ClipRecord, Reject, frame_name
+from pipeline.report.frames import publish_frames, read_detections
+from pipeline.report.run import Corpus, Method, Preset, Protocol, Run, Scores, write_run
+from pipeline.scores.metrics import summarise, summarise_plainly
+from pipeline.scores.predictions import Predictions, headline, write_predictions
+from pipeline.scores.results import digest_of_test_set
+from pipeline.splits import Fold, SplitParams
 from pipeline.systems import SYSTEMS
 
 KINDS = EMOTIONS[:7]
@@ -19,20 +21,32 @@ SPEAKERS = ("DC", "JE", "JK", "KL")
 TAKES = 4
 WIDTH, HEIGHT = 320, 256
 
-METHOD = Method(True, True, "resnet18_light", "kl", voting=True, joint=False)
+DETECTOR = (
+    '{"frames": 112, "frames_without_detection": 0, "emotion_accuracy": 0.55, "ap50": 0.99,'
+    ' "ap75": 0.97, "ap90": 0.71, "mean_iou": 0.936, "sigma_nll": 1.42, "coverage_68": 0.71,'
+    ' "coverage_95": 0.94, "truth": {"ap50": 0.99, "mean_iou": 0.841, "sigma_nll": null}}'
+)
+ANNOTATION = (
+    '{"clips": 112, "frames": 112, "frames_without_face": 0, "found_rate": 1.0, "truth":'
+    ' {"recall": 0.998, "mean_iou": 0.86, "speech_auc_by_speaker": {"DC": 0.93}}}'
+)
+METHOD = Method(
+    audio_weights="untrained", detector_weights="untrained", handcrafted=True,
+    speech_weighting=True, backbone="resnet18_light", box_loss="kl", voting=True, joint=False,
+)  # fmt: skip
 
 
-@dataclass
-class FakeRun:
-    """Folder of a run and where its parts lie."""
+def make_run(root: Path, system: str = "av_faster_rcnn", corpus: str = "demo") -> Path:
+    """Write the results of `system`; an audio system has no frames and no detector.
 
-    root: Path
-    sources: Sources
-    facts: Facts
+    Args:
+        root: gets the stored frames as well.
+        system: its name.
+        corpus: `corpus.name`.
 
-
-def make_run(root: Path, system: str = "av_faster_rcnn", corpus: str = "demo") -> FakeRun:
-    """Write the results of `system` into `root`; an audio system has no frames and no detector."""
+    Returns:
+        The folder `results`.
+    """
     generator = np.random.default_rng(3)
     visual = "video" in SYSTEMS[system].modalities
     records = [
@@ -44,33 +58,42 @@ def make_run(root: Path, system: str = "av_faster_rcnn", corpus: str = "demo") -
     ]  # fmt: skip
     results = root / "results"
     results.mkdir(parents=True)
-    write_clips(root / "clips.csv", records)
-    bad = Reject("DC_xx", "AudioData/DC/täke 9.wav", "0 bytes; expected a recording; remove it")
-    write_quarantine(root / "quarantine.csv", [bad])
     branches = _branches(records, system, generator)
     write_predictions(results / "predictions.csv", branches)
-    _write_summary(results, branches)
     _write_history(
         results / "history.csv",
         ("audio", "visual", "warmup", "joint"),
         ("total", "l_av", "l_a", "l_v"),
     )
     boxes = _write_visual(root, records, generator) if visual else {}
-    sources = Sources(
-        clips=root / "clips.csv",
-        quarantine=root / "quarantine.csv",
-        annotation_metrics=root / "annotation_metrics.json",
-        voc=root / "voc",
-        detector=results / "detector",
-        predictions=results / "predictions.csv",
-        history=results / "history.csv",
-        metrics=results / "run.json",
-        face_of=boxes.get,
-    )
+    write_run(results / "run.json", _record(root, system, corpus, records, branches, boxes))
+    return results
+
+
+def _record(root, system, corpus, records, branches, boxes):
+    results, main = root / "results", branches[headline(branches)]
+    bad = Reject("DC_xx", "AudioData/DC/täke 9.wav", "0 bytes; expected a recording; remove it")
     split = SplitParams(
         protocol="paper", test_per_emotion=10, text_groups=5, folds_csv=Path("folds.csv"), seed=0
     )
-    return FakeRun(root, sources, Facts(system, corpus, split, "untrained", "untrained", METHOD))
+    detections = read_detections(results / "detector" / "detections.csv") if boxes else []
+    scores = summarise(branches, 0.5) | {
+        "before_pooling": summarise_plainly(branches),
+        "pool": dict.fromkeys(branches, 0.5),
+    }
+    frames = publish_frames(results / "frames", root / "voc", records, main, detections, boxes.get)
+    return Run(
+        system=system,
+        params={"training": {"seed": 7}, "loss": {"alpha": 0.5, "beta": 1.0}},
+        preset=Preset(name="demo", differing={"audio.epochs": ("40", "5")}),
+        method=METHOD,
+        corpus=Corpus.of(corpus, records, [bad]),
+        protocol=Protocol.of(split, [Fold("paper", (), main.clip_id)], digest_of_test_set(main)),
+        scores=Scores.of(scores),
+        detector=json.loads(DETECTOR) if boxes else {},
+        annotation=json.loads(ANNOTATION) if boxes else {},
+        frames=frames,
+    )
 
 
 def _branches(records, system, generator):
@@ -99,17 +122,6 @@ def _predictions(records, truth, noise, strength):
     )
 
 
-def _write_summary(results, branches):
-    from pipeline.scores.metrics import summarise, summarise_plainly
-
-    summary = {
-        **summarise(branches, 0.5),
-        "before_pooling": summarise_plainly(branches),
-        "pool": dict.fromkeys(branches, 0.5),
-    }
-    (results / "run.json").write_text(json.dumps({"scores": summary}))
-
-
 def _write_history(path, phases, names):
     rows, epoch = [], 0
     for phase in phases:
@@ -122,7 +134,7 @@ def _write_history(path, phases, names):
 
 def _write_visual(root, records, generator):
     """Frames, detections and figures; returns the annotated box of each drawn frame."""
-    jpegs = root / "voc" / "JPEGImages"
+    jpegs = root / "voc"
     jpegs.mkdir(parents=True)
     detector = root / "results" / "detector"
     detector.mkdir()
@@ -135,16 +147,7 @@ def _write_visual(root, records, generator):
             cv2.imwrite(str(jpegs / f"{name}.jpg"), _face(centre, record))
             rows.append(_detection(record, frame, boxes[name], generator))
     _write_rows(detector / "detections.csv", rows)
-    _write_history(detector / "history.csv", ("detector",), ("loss_classifier", "loss_box_reg"))
-    (detector / "metrics.json").write_text(
-        '{"frames": 112, "frames_without_detection": 0, "emotion_accuracy": 0.55, "ap50": 0.99,'
-        ' "ap75": 0.97, "ap90": 0.71, "mean_iou": 0.936, "sigma_nll": 1.42, "coverage_68": 0.71,'
-        ' "coverage_95": 0.94, "truth": {"ap50": 0.99, "mean_iou": 0.841, "sigma_nll": null}}'
-    )
-    (root / "annotation_metrics.json").write_text(
-        '{"clips": 112, "frames": 112, "frames_without_face": 0, "found_rate": 1.0, "truth":'
-        ' {"recall": 0.998, "mean_iou": 0.86, "speech_auc_by_speaker": {"DC": 0.93}}}'
-    )
+    _write_history(detector / "history.csv", ("detector",), ("total", "class", "box"))
     return boxes
 
 
@@ -178,8 +181,3 @@ def _write_rows(path, rows):
         writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def of_corpus(facts: Facts, corpus: str) -> Facts:
-    """The same run on another corpus with published audio weights."""
-    return replace(facts, corpus=corpus, audio_weights="published")

@@ -1,6 +1,7 @@
 """A copy of the project with small numbers in `params.yaml`, to run DVC in."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -110,10 +111,13 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "DVC_NO_ANALYTICS": "1"}
 
 
+OCCASION = re.compile(rb"<!--occasion-->.*?<!--/occasion-->", re.DOTALL)
+
+
 def tree(folder: Path) -> dict[str, bytes]:
-    """Content of every file below `folder`, by relative name."""
+    """Content of every file below `folder` by relative name, without when and where it ran."""
     return {
-        str(path.relative_to(folder)): path.read_bytes()
+        str(path.relative_to(folder)): OCCASION.sub(b"", path.read_bytes())
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.parent.name != "occasion"
     }

@@ -39,10 +39,6 @@ def test_sections_that_a_stage_reads_are_its_params(stage):
     read = set(re.findall(r'load_section\(\s*"(\w+)"', source))
     if "load_system(" in source:
         read.add("system")
-    if "Facts.read" in source:
-        facts = (ROOT / "pipeline" / "report" / "run.py").read_text(encoding="utf-8")
-        read |= set(re.findall(r'load_section\(\s*"(\w+)"', facts))
-        read |= set(re.findall(r'sections\["(\w+)"\]', facts)) | {"system"}
     assert {entry.split(".")[0] for entry in STAGES[stage].get("params", [])} == read
 
 

@@ -2,17 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 from pipeline.clips import Index
 from pipeline.corpora.cremad import index_cremad
 from pipeline.corpora.folder import index_own
+from pipeline.corpora.params import CorpusParams
 from pipeline.corpora.ravdess import index_ravdess
 from pipeline.corpora.savee import index_savee
 from pipeline.errors import CorpusError
-from pipeline.params import Section
-
-__all__ = ["CorpusParams", "Index", "index_corpus"]
 
 _INDEXERS: dict[str, Callable[[Path], Index]] = {
     "savee": index_savee,
@@ -21,14 +18,6 @@ _INDEXERS: dict[str, Callable[[Path], Index]] = {
     "cremad": index_cremad,
     "folder": index_own,
 }
-
-
-class CorpusParams(Section):
-    """Section `corpus` of `params.yaml`."""
-
-    name: Literal["savee", "ravdess", "cremad", "folder", "demo"]
-    root: Path
-    modalities: Literal["auto", "av", "audio", "video"]
 
 
 def index_corpus(params: CorpusParams) -> Index:

@@ -17,6 +17,7 @@ from pipeline.report.chart_style import (
     percent_axis,
     to_svg,
 )
+from pipeline.report.figures import TOTAL, Losses
 from pipeline.scores.calibration import ReliabilityBin, RiskCoverage
 from pipeline.scores.intervals import Interval
 from pipeline.scores.predictions import Floats
@@ -24,6 +25,7 @@ from pipeline.scores.predictions import Floats
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import QuadMesh
+    from matplotlib.figure import Figure, SubFigure
 
 WIDTH_IN = 3.5
 ROW_IN = 0.3
@@ -51,9 +53,9 @@ def comparison(branches: Mapping[str, Interval], marks: Mapping[str, float]) -> 
         axes.grid(axis="y", visible=False)
         percent_axis(axes, "x")
         axes.set_xlim(0, 1.2)
-        said = [f"{BRANCH_NAMES[b]} {s.value:.1%}" for b, s in branches.items()]
-        said += [f"{name} {value:.1%}" for name, value in marks.items()]
-        return to_svg(figure, "comparison", f"Accuracy: {', '.join(said)}.")
+        shown = [f"{BRANCH_NAMES[b]} {s.value:.1%}" for b, s in branches.items()]
+        shown += [f"{name} {value:.1%}" for name, value in marks.items()]
+        return to_svg(figure, "comparison", f"Accuracy: {', '.join(shown)}.")
 
 
 def rows(name: str, labels: Sequence[str], scores: Mapping[str, Sequence[Interval]]) -> Markup:
@@ -82,14 +84,15 @@ def rows(name: str, labels: Sequence[str], scores: Mapping[str, Sequence[Interva
             axes.plot(
                 values, range(len(labels)), marker, color=BRANCH_COLOURS[branch],
                 label=BRANCH_NAMES[branch], markeredgecolor="white", markersize=6 if named else 2,
+                clip_on=False, zorder=3,
             )  # fmt: skip
         axes.set_yticks(range(len(labels)) if named else [], labels if named else [])
         axes.set_ylim(len(labels) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
         percent_axis(axes, "x")
         figure.legend(loc="outside upper left", ncols=3, handlelength=0.8, columnspacing=1)
-        said = ", ".join(f"{labels[i]} {scores[first][i].value:.0%}" for i in order)
-        return to_svg(figure, name, f"{name} of the {BRANCH_NAMES[first]} branch: {said}.")
+        shown = ", ".join(f"{labels[i]} {scores[first][i].value:.0%}" for i in order)
+        return to_svg(figure, name, f"{name} of the {BRANCH_NAMES[first]} branch: {shown}.")
 
 
 def confusion_matrix(branch: str, counts: Floats, emotions: Sequence[str]) -> Markup:
@@ -110,56 +113,97 @@ def draw_confusion(
     texts = [[str(int(count)) if count else "" for count in row] for row in counts]
     labels = (emotions, [emotion[:3] for emotion in emotions])
     axes.set_xlabel("recognised as")
-    axes.set_ylabel("shown")
+    axes.set_ylabel("actual")
     return draw_cells(axes, BRANCH_COLOURS[branch], shares, texts, labels)
 
 
-def curves(name: str, title: str, series: Mapping[str, Mapping[int, Sequence[float]]]) -> Markup:
-    """Losses by epoch: the mean over folds as a line, their range as a band.
+def loss_curves(name: str, losses: Losses) -> Markup:
+    """Losses of a phase by epoch: the total, and below it its terms on an axis of their own.
 
     Args:
         name: the chart's id on the page.
-        title: what was trained, for the alternative text.
-        series: label -> epoch -> one value a fold.
+        losses: of the phase.
     """
+    with canvas(WIDTH_IN, 3.6 if losses.terms else 2.4) as figure:
+        draw_losses(figure, losses)
+        shown = ", ".join((TOTAL, *losses.terms))
+        return to_svg(figure, name, f"{losses.title}: {shown} by epoch.")
+
+
+def draw_losses(figure: "Figure | SubFigure", losses: Losses) -> None:
+    """Draw the chart of `loss_curves` into a figure."""
+    if not losses.terms:
+        axes = figure.subplots()
+        _curve(axes, losses.total, INK, "")
+        _from_zero(axes)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("loss")
+        return
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[1, 1.3])
+    _curve(upper, losses.total, INK, "")
+    colours = (*BRANCH_COLOURS.values(), WARM, MUTED)
+    for (label, points), colour in zip(losses.terms.items(), colours, strict=False):
+        _curve(lower, points, colour, label)
+    _from_zero(upper)
+    _from_zero(lower)
+    upper.set_ylabel("total")
+    lower.set_ylabel("its terms")
+    lower.set_xlabel("epoch")
+    columns = 3 if len(losses.terms) == 3 else 2
+    figure.legend(loc="outside lower left", ncols=columns, handlelength=1.2, columnspacing=1.2)
+
+
+def _curve(axes: "Axes", points: Mapping[int, Sequence[float]], colour: str, label: str) -> None:
+    """The mean over folds as a line, their range as a band."""
     from matplotlib.ticker import MaxNLocator
 
-    colours = (INK, *BRANCH_COLOURS.values(), WARM, MUTED)
-    with canvas(WIDTH_IN, 2.6) as figure:
-        axes = figure.add_subplot(xlabel="epoch", ylabel="loss")
-        for (label, points), colour in zip(series.items(), colours, strict=False):
-            epochs = sorted(points)
-            means = [float(np.mean(points[epoch])) for epoch in epochs]
-            lows, highs = zip(*((min(points[e]), max(points[e])) for e in epochs), strict=True)
-            axes.plot(epochs, means, color=colour, linewidth=1.6, label=label, marker=_dot(epochs))
-            axes.fill_between(epochs, lows, highs, color=colour, alpha=0.12, linewidth=0)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        figure.legend(loc="outside lower left", ncols=2, handlelength=1.2, columnspacing=1.2)
-        return to_svg(figure, name, f"{title}: {', '.join(series)} by epoch.")
+    epochs = sorted(points)
+    means = [float(np.mean(points[epoch])) for epoch in epochs]
+    lows, highs = ([end(points[epoch]) for epoch in epochs] for end in (min, max))
+    marker = "o" if len(epochs) == 1 else ""  # a line would have no length
+    axes.plot(epochs, means, color=colour, linewidth=1.6, label=label, marker=marker)
+    axes.fill_between(epochs, lows, highs, color=colour, alpha=0.12, linewidth=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+
+
+def _from_zero(axes: "Axes") -> None:
+    """Let the axis of finished curves begin at zero, or a small change would look large."""
+    if axes.dataLim.ymin >= 0:  # losses of a density may be negative
+        axes.set_ylim(0, 1.08 * axes.dataLim.ymax)
 
 
 def reliability_diagram(branch: str, table: Sequence[ReliabilityBin]) -> Markup:
-    """Accuracy by confidence against the diagonal, with the clips a bin below."""
+    """Accuracy by confidence against the diagonal, with the number of clips per bin below."""
     with canvas(WIDTH_IN, 3.1) as figure:
-        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
-        upper.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-        for row in (row for row in table if row.clips):
-            middle, width = (row.low + row.high) / 2, (row.high - row.low) * 0.9
-            upper.bar(middle, row.accuracy, width, color=BRANCH_COLOURS[branch], alpha=0.85)
-            upper.plot([middle - width / 2, middle + width / 2], [row.confidence] * 2, color=WARM)
-            lower.bar(middle, row.clips, width, color="#c9cdd2")
-        upper.plot([], [], color=WARM, label="mean confidence of the bin")
-        figure.legend(loc="outside upper left", handlelength=1.2)
-        upper.set_ylabel("share right")
-        lower.set(xlabel="confidence", ylabel="clips")
-        percent_axis(upper, "y")
-        percent_axis(lower, "x")
-        said = "; ".join(
+        draw_reliability(figure, branch, table)
+        shown = "; ".join(
             f"at {row.confidence:.0%} confidence {row.accuracy:.0%} right ({row.clips} clips)"
             for row in table
             if row.clips
         )
-        return to_svg(figure, "reliability", f"Reliability diagram: {said}.")
+        return to_svg(figure, "reliability", f"Reliability diagram: {shown}.")
+
+
+def draw_reliability(figure: "Figure", branch: str, table: Sequence[ReliabilityBin]) -> None:
+    """Draw the chart of `reliability_diagram` into a figure."""
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    upper.plot([0, 1], [0, 1], color=INK, linewidth=0.9, linestyle=(0, (4, 3)), zorder=3)
+    for row in (row for row in table if row.clips):
+        middle, width = (row.low + row.high) / 2, (row.high - row.low) * 0.9
+        upper.bar(middle, row.accuracy, width, color=BRANCH_COLOURS[branch], alpha=0.85)
+        upper.plot(
+            [middle - width / 2, middle + width / 2], [row.confidence] * 2, color=WARM,
+            clip_on=False,
+        )  # fmt: skip
+        lower.bar(middle, row.clips, width, color="#c9cdd2")
+        lower.text(middle, row.clips, str(row.clips), ha="center", va="bottom", fontsize=7.5)
+    upper.plot([], [], color=WARM, label="mean confidence of the bin")
+    figure.legend(loc="outside upper left", handlelength=1.2)
+    upper.set_ylabel("share right")
+    lower.set(xlabel="confidence", ylabel="clips", yticks=[])
+    lower.margins(y=0.5)
+    percent_axis(upper, "y")
+    percent_axis(lower, "x")
 
 
 def risk_curves(branches: Mapping[str, RiskCoverage]) -> Markup:
@@ -174,8 +218,8 @@ def risk_curves(branches: Mapping[str, RiskCoverage]) -> Markup:
         percent_axis(axes, "y")
         axes.set_ylim(0, max(0.25, *(1.1 * curve.risk.max() for curve in branches.values())))
         figure.legend(loc="outside upper left", ncols=3, handlelength=1.2, columnspacing=1.2)
-        said = ", ".join(f"{BRANCH_NAMES[b]} {c.area:.3f}" for b, c in branches.items())
-        return to_svg(figure, "risk", f"Risk against coverage; area under the curve: {said}.")
+        shown = ", ".join(f"{BRANCH_NAMES[b]} {c.area:.3f}" for b, c in branches.items())
+        return to_svg(figure, "risk", f"Risk against coverage; area under the curve: {shown}.")
 
 
 def sigma_curves(coverages: Mapping[str, tuple[Floats, Floats]]) -> Markup:
@@ -188,18 +232,13 @@ def sigma_curves(coverages: Mapping[str, tuple[Floats, Floats]]) -> Markup:
         axes = figure.add_subplot(xlabel="interval that sigma states", ylabel="holds the edge")
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
         colours = (BRANCH_COLOURS["visual"], WARM)
-        said = []
+        shown = []
         for (name, (nominal, observed)), colour in zip(coverages.items(), colours, strict=False):
             axes.plot(nominal, observed, color=colour, linewidth=1.8, label=name)
-            held = np.interp((0.68, 0.95), nominal, observed)
-            axes.plot((0.68, 0.95), held, "o", color=colour, markersize=4)
-            said.append(f"against {name} 68% hold {held[0]:.0%}, 95% hold {held[1]:.0%}")
+            shares = np.interp((0.68, 0.95), nominal, observed)
+            axes.plot((0.68, 0.95), shares, "o", color=colour, markersize=4, clip_on=False)
+            shown.append(f"against {name} 68% hold {shares[0]:.0%}, 95% hold {shares[1]:.0%}")
         figure.legend(loc="outside upper left", ncols=2, handlelength=1.2, columnspacing=1.2)
         percent_axis(axes, "x")
         percent_axis(axes, "y")
-        return to_svg(figure, "sigma", f"Coverage of box edges by sigma: {'; '.join(said)}.")
-
-
-def _dot(epochs: Sequence[int]) -> str:
-    """A marker where a line would have no length."""
-    return "o" if len(epochs) == 1 else ""
+        return to_svg(figure, "sigma", f"Coverage of box edges by sigma: {'; '.join(shown)}.")

@@ -1,13 +1,36 @@
 """Tables and series that the sections of the report take from stored figures."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
-from pipeline.scores.intervals import Interval
 from pipeline.scores.predictions import Floats
+
+PHASES = {
+    "audio": "Audio branch, L_a",
+    "visual": "Visual branch, L_v",
+    "warmup": "Warm-up on L_av",
+    "joint": "Eq. (4): L_av + alpha L_a + beta L_v",
+    "end_to_end": "End to end, L_av",
+}
+"""Phases of training in the paper's words."""
+
+DETECTOR = "Face detector"
+TOTAL = "total"
+TERMS = {
+    "l_av": "L_av",
+    "l_a": "L_a",
+    "l_v": "L_v",
+    "objectness": "RPN: face or not",
+    "proposal": "RPN: box",
+    "class": "class, L_cls",
+    "box": "box, L_bb",
+    "closer": "on face crops",
+}
+"""Terms of a loss, by column of the histories."""
 
 LABELS = {
     "ap50": "AP50",
@@ -36,12 +59,6 @@ BOX_FIGURES = (
 )
 
 
-def interval_of(scores: Mapping[str, Any], name: str) -> Interval:
-    """A score of `metrics.json` with its interval."""
-    bounds = scores[f"{name}_95"]
-    return Interval(scores[name], bounds["low"], bounds["high"])
-
-
 def figures_of(scores: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
     """Nested numbers as (label, value), in the order of the file; nulls are left out."""
     figures = []
@@ -65,7 +82,7 @@ def box_figures(detector: Mapping[str, Any]) -> list[tuple[str, float | None, fl
 def series_of(
     rows: Sequence[Mapping[str, str]], names: Sequence[str]
 ) -> dict[str, dict[int, list[float]]]:
-    """Columns of a history by epoch, one value a fold; columns without a value are left out."""
+    """Columns of a history by epoch, one value per fold; columns without a value are left out."""
     series: dict[str, dict[int, list[float]]] = {}
     for row in rows:
         for name in names:
@@ -73,6 +90,40 @@ def series_of(
                 points = series.setdefault(name, {})
                 points.setdefault(int(row["epoch"]), []).append(float(row[name]))
     return series
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Losses of one phase by epoch, one value per fold.
+
+    Attributes:
+        title: the phase.
+        total: what is minimised.
+        terms: by name; none where the total is the one term.
+    """
+
+    title: str
+    total: Mapping[int, Sequence[float]]
+    terms: Mapping[str, Mapping[int, Sequence[float]]]
+
+
+def losses_of(
+    history: Sequence[Mapping[str, str]], detector: Sequence[Mapping[str, str]]
+) -> dict[str, Losses]:
+    """Each phase of training by name, then the detector's where there is one."""
+    phases = dict.fromkeys(row["phase"] for row in history)
+    found = {
+        phase: _losses(PHASES.get(phase, phase), [row for row in history if row["phase"] == phase])
+        for phase in phases
+    }
+    return found | ({"detector": _losses(DETECTOR, detector)} if detector else {})
+
+
+def _losses(title: str, rows: Sequence[Mapping[str, str]]) -> Losses:
+    series = series_of(rows, (TOTAL, *TERMS))
+    total = series.pop(TOTAL, {})
+    terms = {TERMS[name]: points for name, points in series.items()}
+    return Losses(title, total, terms if len(terms) > 1 or not total else {})
 
 
 def coverage(errors: Floats) -> tuple[Floats, Floats]:

@@ -1,16 +1,19 @@
-"""Frames as the report shows them: the picture, dlib's box, the detector's box and its sigma."""
+"""The few frames that the report shows, with dlib's box, the detector's box and its sigma."""
 
 import base64
 import csv
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
-from pipeline.clips import ClipRecord
+from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import CorpusError
-from pipeline.scores.predictions import Floats
+from pipeline.files import replace_folder
+from pipeline.scores.predictions import Floats, Predictions
 
 Corners = tuple[float, float, float, float]
 """x1, y1, x2, y2 in px, half-open (the convention of `annotations.voc.Box`)."""
@@ -20,6 +23,9 @@ FaceOf = Callable[[str], Corners | None]
 
 SIDES = ("x1", "y1", "x2", "y2")
 REFERENCES = ("dlib", "truth")
+
+CLIPS_SHOWN = 4
+"""Most confident right clips shown, and as many wrong ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +43,32 @@ class Detection:
     references: Mapping[str, Corners]
 
 
+class ShownFrame(BaseModel):
+    """A stored frame of the report: `results/frames/<name>.jpg`, `face` is dlib's box."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    clip_id: str
+    frame: int
+    speaker: str
+    emotion: str
+    width_px: int
+    height_px: int
+    face: Corners | None
+
+    @property
+    def name(self) -> str:
+        """File stem."""
+        return frame_name(self.clip_id, self.frame)
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """A frame ready for the page; `uri` holds the JPEG itself."""
 
     uri: str
     jpeg: Path
-    width_px: int
-    height_px: int
-    annotated: Corners | None
+    shown: ShownFrame
     found: Detection | None
     alt: str
 
@@ -72,38 +95,98 @@ def read_detections(path: Path) -> list[Detection]:
     return [best[key] for key in sorted(best)]
 
 
-def picture(
-    record: ClipRecord, frame: int, jpeg: Path, face: Corners | None, found: Detection | None
-) -> Picture:
-    """Embed a stored frame.
+def picture(shown: ShownFrame, folder: Path, found: Detection | None) -> Picture:
+    """Embed a frame.
 
     Args:
-        record: the clip; gives the size in px.
-        frame: stored-frame index.
-        jpeg: the stored frame.
-        face: the annotated face, if there is one.
+        shown: the frame.
+        folder: where its JPEG lies.
         found: the detector's best box of this frame, if there is one.
+
+    Raises:
+        CorpusError: the JPEG is missing.
     """
+    jpeg = folder / f"{shown.name}.jpg"
+    if not jpeg.is_file():
+        raise CorpusError(f"{jpeg}: no such file; run `dvc repro fuse`")
     uri = "data:image/jpeg;base64," + base64.b64encode(jpeg.read_bytes()).decode("ascii")
-    said = [f"Speaker {record.speaker}, {record.emotion}, frame {frame}"]
-    said += [f"annotated face {_words(face)}"] if face else []
-    said += [f"the detector's box {_words(found.box)}"] if found else []
-    alt = "; ".join(said) + "."
-    return Picture(uri, jpeg, record.width_px, record.height_px, face, found, alt)
+    words = [f"Speaker {shown.speaker}, {shown.emotion}, frame {shown.frame}"]
+    words += [f"annotated face {_words(shown.face)}"] if shown.face else []
+    words += [f"the detector's box {_words(found.box)}"] if found else []
+    return Picture(uri, jpeg, shown, found, "; ".join(words) + ".")
 
 
-def exemplary(detections: Sequence[Detection], records: Sequence[ClipRecord]) -> list[Detection]:
-    """A handful to look at: the middle one of up to six speakers and emotions, the two least sure.
+def publish_frames(
+    out: Path,
+    jpegs: Path,
+    records: Sequence[ClipRecord],
+    main: Predictions,
+    detections: Sequence[Detection],
+    face_of: FaceOf,
+) -> tuple[ShownFrame, ...]:
+    """Copy the frames that the report shows, so that it needs nothing but `results`.
+
+    Args:
+        out: folder to replace.
+        jpegs: stored frames, `data/voc/JPEGImages`.
+        records: all clips.
+        main: predictions of the headline branch.
+        detections: of test frames.
+        face_of: dlib's box of a stored frame.
+    """
+    by_id = {record.clip_id: record for record in records}
+    shown = {}
+    for clip_id, frame in _wanted(by_id, main, detections):
+        record, name = by_id[clip_id], frame_name(clip_id, frame)
+        if (jpegs / f"{name}.jpg").is_file():
+            shown[name] = ShownFrame(
+                clip_id=clip_id,
+                frame=frame,
+                speaker=record.speaker,
+                emotion=record.emotion,
+                width_px=record.width_px,
+                height_px=record.height_px,
+                face=face_of(name),
+            )
+    with replace_folder(out) as part:
+        for name in shown:
+            shutil.copyfile(jpegs / f"{name}.jpg", part / f"{name}.jpg")
+    return tuple(shown.values())
+
+
+def _wanted(
+    by_id: Mapping[str, ClipRecord], main: Predictions, detections: Sequence[Detection]
+) -> list[tuple[str, int]]:
+    """(clip id, frame) of the surest clips and of `exemplary` detections."""
+    wanted = []
+    for row in (*surest(main, right=True), *surest(main, right=False)):
+        clip_id = main.clip_id[row]
+        own = [found for found in detections if found.clip_id == clip_id]
+        best = max(own, key=lambda found: found.score, default=None)
+        if by_id[clip_id].has_video:
+            wanted.append((clip_id, best.frame if best else by_id[clip_id].frames // 2))
+    speakers = {clip_id: record.speaker for clip_id, record in by_id.items()}
+    wanted += [(found.clip_id, found.frame) for found in exemplary(detections, speakers)]
+    return wanted
+
+
+def surest(predictions: Predictions, right: bool) -> list[int]:
+    """Rows of the clips predicted with most confidence, among the right or the wrong ones."""
+    order = np.argsort(-predictions.confidence, kind="stable")
+    return [int(i) for i in order if predictions.correct[i] == right][:CLIPS_SHOWN]
+
+
+def exemplary(detections: Sequence[Detection], speakers: Mapping[str, str]) -> list[Detection]:
+    """A handful to look at: the middle one of up to six speakers, and the two least sure.
 
     Args:
         detections: of test frames, sorted.
-        records: all clips.
+        speakers: by clip id; detections of other clips are left out.
     """
-    by_id = {record.clip_id: record for record in records}
-    known = [found for found in detections if found.clip_id in by_id]
+    known = [found for found in detections if found.clip_id in speakers]
     groups: dict[str, list[Detection]] = {}
     for found in known:
-        groups.setdefault(by_id[found.clip_id].speaker, []).append(found)
+        groups.setdefault(speakers[found.clip_id], []).append(found)
     chosen = [
         group[(2 * position + 1) * len(group) // (2 * len(groups))]
         for position, group in enumerate(groups.values())

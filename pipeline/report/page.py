@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from pipeline.files import atomic_write
-from pipeline.report.run import Run
+from pipeline.report.results import Results
 from pipeline.report.sections import SECTIONS, Absent, SectionSpec, headline
-from pipeline.report.words import notices, subtitle
+from pipeline.report.words import notices, other_test_set, stamp, subtitle
 from pipeline.scores.intervals import Interval
 
 if TYPE_CHECKING:
@@ -19,20 +19,27 @@ UNDEFINED = "n/a"
 """Shown where a ratio has no clips to be taken over."""
 
 
-def write_report(run: Run, path: Path) -> None:
-    """Write the page of a run; the same run gives the same bytes."""
+def write_report(results: Results, path: Path) -> None:
+    """Write the page of a run; the same run gives the same bytes, apart from the occasion.
+
+    What is not the run's own (date, machine, durations, the commit's test clips) stands between
+    the comments `<!--occasion-->` and `<!--/occasion-->`.
+    """
     with atomic_write(path) as part:
-        part.write_text(render(run), encoding="utf-8")
+        part.write_text(render(results), encoding="utf-8")
 
 
-def render(run: Run, specs: Sequence[SectionSpec] = SECTIONS) -> str:
+def render(results: Results, specs: Sequence[SectionSpec] = SECTIONS) -> str:
     """The page of a run as HTML: notices, headline, then a section each of `specs`."""
     page = templates().get_template("page.html")
+    run = results.run
     return page.render(
-        notices=notices(run.facts.system, run.facts.corpus, run.facts.audio_weights),
-        subtitle=subtitle(run),
-        headline=headline(run),
-        sections=[(spec, spec.build(run)) for spec in specs],
+        notices=notices(run.system, run.corpus.name, run.method.audio_weights),
+        other_test_set=other_test_set(results),
+        stamp=stamp(results.occasions),
+        subtitle=subtitle(results),
+        headline=headline(results),
+        sections=[(spec, spec.build(results)) for spec in specs],
     )
 
 
@@ -48,7 +55,7 @@ def templates() -> "Environment":
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": _percent, "interval": _interval, "figure": _figure}
-    environment.filters |= {"whole": _whole, "code": _code}
+    environment.filters |= {"whole": _whole, "code": _code, "duration": _duration}
     environment.tests["absent"] = lambda content: isinstance(content, Absent)
     return environment
 
@@ -59,6 +66,14 @@ def _percent(value: float) -> str:
 
 def _whole(value: float) -> str:
     return UNDEFINED if value != value else f"{value:.0%}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
 
 
 def _code(text: str) -> Markup:

@@ -1,185 +1,264 @@
-"""Everything the report shows, read once; parts that a run does not have are empty."""
+"""A run as `results/run.json`: everything that the report and the summary say of it.
 
-import csv
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+Equal runs give equal bytes: dates, machines and paths are in `pipeline.work.occasion`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pipeline.clips import ClipRecord, Reject, frame_name, read_clips
-from pipeline.errors import CorpusError, ParamsError
-from pipeline.params import PARAMS_FILE, load_section, read_params
-from pipeline.report.frames import Detection, FaceOf, Picture, picture, read_detections
-from pipeline.scores.predictions import Predictions, headline, read_predictions
-from pipeline.splits import SplitParams
-from pipeline.systems import load_system
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+
+from pipeline.clips import ClipRecord, Reject, emotions_of
+from pipeline.errors import CorpusError
+from pipeline.files import write_json
+from pipeline.report.frames import ShownFrame
+from pipeline.scores.intervals import Interval
+from pipeline.splits import Fold, SplitParams
+
+SCHEMA: Literal[1] = 1
+"""Raised when a reader of an older `run.json` would go wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Part(BaseModel):
+    """A part of the run: frozen, without unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Ends(Part):
+    """Ends of a 95% interval."""
+
+    low: float
+    high: float
+
+
+class BranchScores(Part):
+    """Scores of one branch over all test clips; intervals by bootstrap of clips within speaker."""
+
+    accuracy: float
+    accuracy_95: Ends
+    uar: float
+    uar_95: Ends
+    macro_f1: float
+    macro_f1_95: Ends
+    ece: float
+    nll: float
+    brier: float
+    aurc: float
+
+    def interval(self, score: Literal["accuracy", "uar", "macro_f1"]) -> Interval:
+        """A score with its interval."""
+        ends: Ends = getattr(self, f"{score}_95")
+        return Interval(getattr(self, score), ends.low, ends.high)
+
+
+class EmotionScores(Part):
+    """Scores of one emotion; None where a ratio has no clips to be taken over."""
+
+    recall: float | None = None
+    precision: float | None = None
+    f1: float | None = None
+
+
+class Gain(Part):
+    """The headline branch against another on the same clips."""
+
+    accuracy_gain: float
+    accuracy_gain_95: Ends
+    mcnemar_p: float
+
+
+class Uncalibrated(Part):
+    """A branch's scores before pooling and temperature."""
+
+    accuracy: float
+    ece: float
+    nll: float
+
+
+class Answered(Part):
+    """What is left where confidences under `below` are not answered."""
+
+    below: float
+    coverage: float
+    accuracy: float | None = None
+    accuracy_95: Ends
+
+
+class Scores(Part):
+    """Scores of the test clips.
+
+    Attributes:
+        clips: predictions of a branch; a clip counts once a fold that tests it.
+        chance: accuracy of a uniform guess.
+        majority: accuracy of always naming the commonest emotion.
+        speakers: accuracy by speaker, of the headline branch.
+        emotions: scores by emotion, of the headline branch.
+        branches: by branch, the headline first.
+        gains: the headline over each other branch.
+        abstention: of the headline branch.
+        before_pooling: by branch.
+        pool: weights of the experts in the headline, mean over folds; empty without calibration.
+    """
+
+    clips: int
+    chance: float
+    majority: float
+    speakers: dict[str, float]
+    emotions: dict[str, EmotionScores]
+    branches: dict[str, BranchScores]
+    gains: dict[str, Gain]
+    abstention: Answered
+    before_pooling: dict[str, Uncalibrated]
+    pool: dict[str, float]
+
+    @classmethod
+    def of(cls, summary: Mapping[str, Any]) -> "Scores":
+        """From what `pipeline.scores.metrics` summarises."""
+        versus = "versus_"
+        gains = {k.removeprefix(versus): v for k, v in summary.items() if k.startswith(versus)}
+        names = [name for name in cls.model_fields if name != "gains"]
+        values = {"gains": gains, **{name: summary[name] for name in names}}
+        if summary["abstention"]["coverage"] == 1:  # one figure has one interval
+            values["abstention"] = summary["abstention"] | {"accuracy_95": summary["accuracy_95"]}
+        return cls.model_validate(values)
+
+
+class Quarantined(Part):
+    """A recording that was not used."""
+
+    clip_id: str
+    file: str
+    reason: str
+
+
+class Corpus(Part):
+    """The clips of the run; counts by name."""
+
+    name: str
+    clips: int
+    minutes: float
+    with_video: int
+    with_sound: int
+    speakers: dict[str, int]
+    emotions: dict[str, int]
+    quarantined: tuple[Quarantined, ...]
+
+    @classmethod
+    def of(cls, name: str, records: Sequence[ClipRecord], rejects: Iterable[Reject]) -> "Corpus":
+        """From the tables that `extract` writes."""
+        speakers = [record.speaker for record in records]
+        emotions = [record.emotion for record in records]
+        return cls(
+            name=name,
+            clips=len(records),
+            minutes=round(sum(record.duration_s for record in records) / 60, 2),
+            with_video=sum(record.has_video for record in records),
+            with_sound=sum(record.has_audio for record in records),
+            speakers={one: speakers.count(one) for one in sorted(set(speakers))},
+            emotions={one: emotions.count(one) for one in emotions_of(records)},
+            quarantined=tuple(
+                Quarantined(clip_id=r.clip_id, file=r.file, reason=r.reason) for r in rejects
+            ),
+        )
+
+
+class FoldClips(Part):
+    """How many clips a fold trains on and tests."""
+
+    name: str
+    train: int
+    test: int
+
+
+class Protocol(Part):
+    """How test clips were held out; `test_set` is a digest of the test clips by fold."""
+
+    split: SplitParams
+    folds: tuple[FoldClips, ...]
+    test_set: str
+
+    @classmethod
+    def of(cls, split: SplitParams, folds: Sequence[Fold], test_set: str) -> "Protocol":
+        """From the section `split` and the folds made by it."""
+        counts = tuple(FoldClips(name=f.name, train=len(f.train), test=len(f.test)) for f in folds)
+        return cls(split=split, folds=counts, test_set=test_set)
+
+
+class Method(Part):
     """Switches of `params.yaml` that tell one run of a system from another."""
 
+    audio_weights: str
+    detector_weights: str
     handcrafted: bool
     speech_weighting: bool
     backbone: str
-    box_loss: str
+    box_loss: Literal["kl", "smooth_l1"]
     voting: bool
     joint: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What was run, from `params.yaml`."""
+class Preset(Part):
+    """Values that differ from a preset, `section.key` to (preset's, used) as JSON."""
 
+    name: str
+    differing: dict[str, tuple[str, str]]
+
+
+class Run(Part):
+    """A finished run.
+
+    Attributes:
+        system: a key of `pipeline.systems.SYSTEMS`.
+        params: validated sections of `params.yaml`, without the corpus folder.
+        preset: that of the corpus, None where it has none.
+        method: what the words of the report need of `params`.
+        corpus: the clips.
+        protocol: the folds.
+        scores: of the test clips.
+        detector: `results/detector/metrics.json`.
+        annotation: `data/annotation_metrics.json`; empty where the corpus has no video.
+        frames: the few frames that the report shows, in `results/frames`.
+    """
+
+    schema_version: Literal[1] = SCHEMA
     system: str
-    corpus: str
-    split: SplitParams
-    audio_weights: str
-    detector_weights: str
+    params: dict[str, dict[str, JsonValue]]
+    preset: Preset | None
     method: Method
-
-    @classmethod
-    def read(cls, path: Path = PARAMS_FILE) -> "Facts":
-        """Read what was run; the stages before have validated all sections.
-
-        Raises:
-            ParamsError: a section or key is missing.
-        """
-        sections = read_params(path)
-        try:
-            return cls(
-                system=load_system(path),
-                corpus=str(sections["corpus"]["name"]),
-                split=load_section("split", SplitParams, path),
-                audio_weights=str(sections["embed"]["weights"]),
-                detector_weights=str(sections["detector"]["weights"]),
-                method=Method(
-                    handcrafted=bool(sections["audio"]["handcrafted"]),
-                    speech_weighting=bool(sections["visual"]["speech_weighting"]),
-                    backbone=str(sections["detector"]["backbone"]),
-                    box_loss=str(sections["detector"]["box_loss"]),
-                    voting=bool(sections["detector"]["voting"]),
-                    joint=bool(sections["fusion"]["joint"]),
-                ),
-            )
-        except KeyError as error:
-            raise ParamsError(f"{path}: {error} is missing; see presets/demo.yaml") from error
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """Where the inputs of the report lie; `face_of` reads the annotated face of a frame."""
-
-    clips: Path
-    quarantine: Path
-    annotation_metrics: Path
-    voc: Path
-    detector: Path
-    predictions: Path
-    history: Path
-    metrics: Path
-    face_of: FaceOf
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A finished run."""
-
-    facts: Facts
-    records: Sequence[ClipRecord]
-    rejects: Sequence[Reject]
-    branches: Mapping[str, Predictions]
-    metrics: Mapping[str, Any]
-    history: Sequence[Mapping[str, str]]
-    annotation: Mapping[str, Any]
-    detector: Mapping[str, Any]
-    detector_history: Sequence[Mapping[str, str]]
-    detections: Sequence[Detection]
-    voc: Path
-    face_of: FaceOf
-    found: Mapping[tuple[str, int], Detection] = field(init=False)
-
-    def __post_init__(self) -> None:
-        found = {(one.clip_id, one.frame): one for one in self.detections}
-        object.__setattr__(self, "found", found)
+    corpus: Corpus
+    protocol: Protocol
+    scores: Scores
+    detector: dict[str, JsonValue]
+    annotation: dict[str, JsonValue]
+    frames: tuple[ShownFrame, ...]
 
     @property
-    def headline(self) -> str:
-        """Branch that the run is judged by."""
-        return headline(self.branches)
-
-    @property
-    def main(self) -> Predictions:
-        """Predictions of the headline branch."""
-        return self.branches[self.headline]
-
-    def record(self, clip_id: str) -> ClipRecord:
-        """The clip of a prediction or detection.
-
-        Raises:
-            CorpusError: `data/clips.csv` does not hold it.
-        """
-        for record in self.records:
-            if record.clip_id == clip_id:
-                return record
-        raise CorpusError(f"clip {clip_id} is not in data/clips.csv; run `dvc repro`")
-
-    def picture(self, clip_id: str, frame: int) -> Picture | None:
-        """A stored frame with its boxes; None where the clip has no such frame."""
-        name = frame_name(clip_id, frame)
-        jpeg = self.voc / "JPEGImages" / f"{name}.jpg"
-        if not jpeg.is_file():
-            return None
-        found = self.found.get((clip_id, frame))
-        return picture(self.record(clip_id), frame, jpeg, self.face_of(name), found)
+    def seeds(self) -> dict[str, int]:
+        """Seeds by section."""
+        values = {name: section.get("seed") for name, section in self.params.items()}
+        return {name: seed for name, seed in values.items() if isinstance(seed, int)}
 
 
-def read_run(sources: Sources, facts: Facts) -> Run:
-    """Read a run.
+def write_run(path: Path, run: Run) -> None:
+    """Write `results/run.json`; the inverse of `read_run`."""
+    write_json(path, run.model_dump(mode="json"))
+
+
+def read_run(path: Path) -> Run:
+    """Read `results/run.json`.
 
     Raises:
-        CorpusError: a table is not what its stage writes, or a predicted clip is unknown.
+        CorpusError: no such file, or another version's.
     """
-    detections = sources.detector / "detections.csv"
-    run = Run(
-        facts=facts,
-        records=read_clips(sources.clips),
-        rejects=[Reject(**row) for row in read_rows(sources.quarantine)],
-        branches=read_predictions(sources.predictions),
-        metrics=read_json(sources.metrics).get("scores", {}),
-        history=read_rows(sources.history),
-        annotation=read_json(sources.annotation_metrics),
-        detector=read_json(sources.detector / "metrics.json"),
-        detector_history=read_rows(sources.detector / "history.csv"),
-        detections=read_detections(detections) if detections.is_file() else [],
-        voc=sources.voc,
-        face_of=sources.face_of,
-    )
-    if unknown := sorted({*run.main.clip_id} - {record.clip_id for record in run.records}):
-        raise CorpusError(
-            f"{sources.predictions}: clip {unknown[0]} is not in {sources.clips}; run `dvc repro`"
-        )
-    return run
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV; none where the run did not write it."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; empty where the run did not write it.
-
-    Raises:
-        CorpusError: not JSON.
-    """
-    if not path.is_file():
-        return {}
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise CorpusError(f"{path}: not a JSON object ({error}); run `dvc repro`") from error
+        return Run.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CorpusError(f"{path}: no results yet; run `dvc repro`") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CorpusError(
+            f"{path}: not a run of this version ({where}: {first['msg']}); run `dvc repro fuse`"
+        ) from error

@@ -1,4 +1,4 @@
-"""The sections of the report: each takes the run and gives what its template shows.
+"""The sections of the report: each takes the results and gives what its template shows.
 
 A section that a run does not have (no detector in an audio-only system) says so; it is never
 blank. A further section is one builder here, its line in `SECTIONS` and its template.
@@ -13,20 +13,16 @@ import numpy as np
 from pipeline.report import charts
 from pipeline.report import words as report_words
 from pipeline.report.chart_style import BRANCH_NAMES
-from pipeline.report.figures import box_figures, coverage, figures_of, interval_of, series_of
-from pipeline.report.frames import Picture, exemplary, sigma_errors
-from pipeline.report.run import Run
-from pipeline.scores.calibration import abstention, reliability, risk_coverage
+from pipeline.report.figures import box_figures, coverage, figures_of, losses_of
+from pipeline.report.frames import Picture, exemplary, sigma_errors, surest
+from pipeline.report.results import Results
+from pipeline.scores.calibration import Abstention, abstention, reliability, risk_coverage
+from pipeline.scores.intervals import Interval
 from pipeline.scores.metrics import confusion, per_emotion, per_speaker
 from pipeline.systems import SYSTEMS
 
-CLIPS_SHOWN = 4
-"""Most confident right clips shown, and as many wrong ones."""
-
 REFERENCES = {"dlib": "dlib's box", "truth": "the true box"}
-DETECTOR = "face detector"
 THRESHOLDS = (0.5, 0.7, 0.9)
-LOSSES = ("total", "l_av", "l_a", "l_v")
 
 Content = Mapping[str, Any]
 
@@ -44,12 +40,12 @@ class SectionSpec:
 
     key: str
     title: str
-    build: Callable[[Run], Content | Absent]
+    build: Callable[[Results], Content | Absent]
 
 
 @dataclass(frozen=True, slots=True)
 class ShownClip:
-    """A clip with what was made of it: the three likeliest emotions and their probabilities."""
+    """A clip and its answer: the three likeliest emotions and their probabilities."""
 
     clip_id: str
     speaker: str
@@ -60,63 +56,93 @@ class ShownClip:
     picture: Picture | None
 
 
-def headline(run: Run) -> Content:
+def headline(results: Results) -> Content:
     """Accuracy with its interval beside branches, chance, majority and the paper's figure."""
-    metrics = run.metrics
-    scores = {name: interval_of(row, "accuracy") for name, row in metrics["branches"].items()}
-    paper = SYSTEMS[run.facts.system].paper
+    run, scores = results.run, results.run.scores
+    paper = SYSTEMS[run.system].paper if run.corpus.name != report_words.OWN else None
     marks = {"the paper, on SAVEE": paper} if paper is not None else {}
-    marks |= {"majority class": metrics["majority"], "chance": metrics["chance"]}
-    rows = [
-        {
-            "branch": name,
-            "name": BRANCH_NAMES[name],
-            **{key: interval_of(row, key) for key in ("accuracy", "uar", "macro_f1")},
-            "versus": metrics.get(f"versus_{name}"),
-        }
-        for name, row in metrics["branches"].items()
-    ]
+    marks |= {"majority class": scores.majority, "chance": scores.chance}
+    branches = scores.branches
     return {
-        "branch": BRANCH_NAMES[run.headline],
-        "colour": run.headline,
-        "accuracy": interval_of(metrics, "accuracy"),
-        "rows": rows,
-        "compared": len(rows) > 1,
-        "chart": charts.comparison(scores, marks),
-        "tiles": _tiles(run),
-        "on_savee": run.facts.corpus == "savee",
+        "branch": BRANCH_NAMES[results.headline],
+        "colour": results.headline,
+        "accuracy": branches[results.headline].interval("accuracy"),
+        "rows": [
+            {
+                "branch": name,
+                "name": BRANCH_NAMES[name],
+                "accuracy": row.interval("accuracy"),
+                "uar": row.interval("uar"),
+                "macro_f1": row.interval("macro_f1"),
+                "gain": scores.gains.get(name),
+            }
+            for name, row in branches.items()
+        ],
+        "compared": len(branches) > 1,
+        "chart": charts.comparison(
+            {name: row.interval("accuracy") for name, row in branches.items()}, marks
+        ),
+        "tiles": _tiles(results),
+        "paper": paper is not None,
+        "on_savee": run.corpus.name == "savee",
     }
 
 
-def what_was_run(run: Run) -> Content:
+def what_was_run(results: Results) -> Content:
     """The parameters and counts in plain words."""
-    return {"facts": report_words.flags(run)}
+    return {"facts": report_words.flags(results)}
 
 
-def meaning(run: Run) -> Content:
-    """What the figures do and do not mean."""
-    return {"paragraphs": report_words.meaning(run)}
-
-
-def speakers_and_emotions(run: Run) -> Content:
-    """Accuracy by speaker and recall by emotion, each branch."""
-    ordered = [run.headline, *(branch for branch in run.branches if branch != run.headline)]
-    speakers = {branch: per_speaker(run.branches[branch]) for branch in ordered}
-    emotions = {branch: per_emotion(run.branches[branch]) for branch in ordered}
-    names = list(speakers[run.headline])
-    shares = {branch: [table[name][1] for name in names] for branch, table in speakers.items()}
-    recalls = {branch: [row.recall for row in table] for branch, table in emotions.items()}
-    values = [score.value for score in shares[run.headline]]
+def occasion(results: Results) -> Content | Absent:
+    """When, where and how long the stages ran."""
+    training = report_words.training_of(results.occasions)
+    if training is None:
+        return Absent(
+            "No note of this run lies in `results/occasion`: DVC restored it from its cache, or it "
+            "was trained elsewhere."
+        )
+    # The note of `report` is that of the page before this one.
+    stages = [one for one in results.occasions if one.stage != "report"]
     return {
-        "speakers": charts.rows("accuracy", names, shares),
-        "spread": (min(values), max(values), float(np.std(values, ddof=len(values) > 1))),
-        "emotions": charts.rows("recall", run.main.emotions, recalls),
-        "rows": emotions[run.headline],
-        "branch": BRANCH_NAMES[run.headline],
+        "facts": report_words.when_and_where(training),
+        "stages": stages,
+        "total": sum(one.seconds for one in stages),
+        "elsewhere": [
+            (one.stage, report_words.machine(one.hardware))
+            for one in stages
+            if one.hardware != training.hardware
+        ],
     }
 
 
-def confusions(run: Run) -> Content:
+def meaning(results: Results) -> Content:
+    """What the figures do and do not mean."""
+    return {"paragraphs": report_words.meaning(results)}
+
+
+def speakers_and_emotions(results: Results) -> Content:
+    """Accuracy by speaker and recall by emotion, each branch."""
+    main, branches = results.main, results.branches
+    emotions = {branch: per_emotion(one) for branch, one in branches.items()}
+    table = {branch: per_speaker(one) for branch, one in branches.items()}
+    shares = {
+        branch: [_accuracy(results, branch, *row) for row in table[branch].values()]
+        for branch in branches
+    }
+    values = [share.value for share in shares[results.headline]]
+    return {
+        "speakers": charts.rows("accuracy", list(table[results.headline]), shares),
+        "alone": len(values) == 1,
+        "spread": (min(values), max(values), float(np.std(values, ddof=len(values) > 1))),
+        "emotions": charts.rows(
+            "recall", main.emotions, {b: [row.recall for row in e] for b, e in emotions.items()}
+        ),
+        "rows": emotions[results.headline],
+        "branch": BRANCH_NAMES[results.headline],
+    }
+
+
+def confusions(results: Results) -> Content:
     """A confusion matrix per branch."""
     return {
         "matrices": [
@@ -124,86 +150,97 @@ def confusions(run: Run) -> Content:
                 BRANCH_NAMES[branch],
                 charts.confusion_matrix(branch, confusion(one), one.emotions),
             )
-            for branch, one in run.branches.items()
+            for branch, one in results.branches.items()
         ]
     }
 
 
-def confidence(run: Run) -> Content:
+def confidence(results: Results) -> Content:
     """Reliability, risk and coverage, and what abstaining would give."""
-    chosen = run.metrics["abstention"]["below"]
+    scores, main = results.run.scores, results.main
+    chosen = scores.abstention.below
     return {
-        "reliability": charts.reliability_diagram(run.headline, reliability(run.main)),
-        "risk": charts.risk_curves({b: risk_coverage(p) for b, p in run.branches.items()}),
+        "reliability": charts.reliability_diagram(results.headline, reliability(main)),
+        "risk": charts.risk_curves({b: risk_coverage(p) for b, p in results.branches.items()}),
         "rows": [
-            (BRANCH_NAMES[b], row, run.metrics["before_pooling"][b]["nll"])
-            for b, row in run.metrics["branches"].items()
+            (BRANCH_NAMES[b], row, scores.before_pooling[b].nll)
+            for b, row in scores.branches.items()
         ],
-        "abstentions": [abstention(run.main, b) for b in sorted({0.0, chosen, *THRESHOLDS})],
+        "abstentions": [
+            (row, _accuracy(results, results.headline, row.answered, row.accuracy))
+            for row in _abstentions(results, chosen)
+        ],
         "chosen": chosen,
-        "pool": _believed(run.metrics["pool"]),
-        "branch": BRANCH_NAMES[run.headline],
+        "pool": _pool(results),
+        "branch": BRANCH_NAMES[results.headline],
     }
 
 
-def clips(run: Run) -> Content:
+def clips(results: Results) -> Content:
     """The clips that the run was surest of: right and wrong."""
-    order = np.argsort(-run.main.confidence, kind="stable")
-    right = [i for i in order if run.main.correct[i]][:CLIPS_SHOWN]
-    wrong = [i for i in order if not run.main.correct[i]][:CLIPS_SHOWN]
     groups = {
-        "right": [_shown(run, int(i)) for i in right],
-        "wrong": [_shown(run, int(i)) for i in wrong],
+        name: [_shown(results, row) for row in surest(results.main, right=name == "right")]
+        for name in ("right", "wrong")
     }
     return {**groups, "pictures": any(clip.picture for group in groups.values() for clip in group)}
 
 
-def detector(run: Run) -> Content | Absent:
-    """Box quality, whether sigma can be believed, and frames to look at."""
-    if not run.detector.get("frames"):
-        return Absent(run.detector.get("note", "The detector was not run") + ".")
-    trained = run.detector.get("sigma_nll") is not None
+def detector(results: Results) -> Content | Absent:
+    """Box quality, how well sigma fits the errors, and frames to look at."""
+    figures = results.run.detector
+    if not figures.get("frames"):
+        return Absent(f"{figures.get('note', 'The detector was not run')}.")
     errors = {
         name: coverage(found)
         for reference, name in REFERENCES.items()
-        if (found := sigma_errors(run.detections, reference)).size
+        if (found := sigma_errors(results.detections, reference)).size
     }
-    shown = (run.picture(one.clip_id, one.frame) for one in exemplary(run.detections, run.records))
+    shown = exemplary(results.detections, results.speakers)
+    pictures = {(one.shown.clip_id, one.shown.frame): one for one in results.pictures.values()}
+    trained = figures.get("sigma_nll") is not None
     return {
-        "figures": box_figures(run.detector),
-        "frames": run.detector["frames"],
-        "missed": run.detector.get("frames_without_detection", 0),
-        "emotion": run.detector.get("emotion_accuracy"),
+        "figures": box_figures(figures),
+        "frames": figures["frames"],
+        "missed": figures.get("frames_without_detection", 0),
+        "emotion": figures.get("emotion_accuracy"),
         "sigma": charts.sigma_curves(errors) if trained and errors else None,
-        "pictures": [picture for picture in shown if picture],
+        "pictures": [
+            pictures[key] for one in shown if (key := (one.clip_id, one.frame)) in pictures
+        ],
     }
 
 
-def training(run: Run) -> Content | Absent:
-    """Losses by epoch, a chart a phase, and the detector's."""
-    drawn = []
-    for phase in dict.fromkeys(row["phase"] for row in run.history):
-        rows = [row for row in run.history if row["phase"] == phase]
-        drawn.append((phase, charts.curves(f"loss-{phase}", phase, series_of(rows, LOSSES))))
-    if run.detector_history:
-        names = [n for n in run.detector_history[0] if n not in ("fold", "phase", "epoch")]
-        losses = series_of(run.detector_history, names)
-        drawn.append((DETECTOR, charts.curves("loss-detector", DETECTOR, losses)))
-    if not drawn:
+def training(results: Results) -> Content | Absent:
+    """Losses by epoch, a chart per phase, and the detector's."""
+    phases = losses_of(results.history, results.detector_history)
+    if not phases:
         return Absent("No training history was written.")
-    return {"charts": drawn, "folds": len({row["fold"] for row in run.history})}
+    return {
+        "charts": [
+            (losses.title, charts.loss_curves(f"loss-{phase}", losses))
+            for phase, losses in phases.items()
+        ],
+        "folds": len(results.run.protocol.folds),
+        "weights": results.run.params["loss"],
+        "warmup": "warmup" in phases,
+    }
 
 
-def annotations(run: Run) -> Content | Absent:
+def annotations(results: Results) -> Content | Absent:
     """How good the boxes and the speech activity are that everything else builds on."""
-    if not run.annotation.get("frames"):
+    if not results.run.annotation.get("frames"):
         return Absent("The corpus has no frames to annotate.")
-    return {"figures": figures_of(run.annotation)}
+    return {"figures": figures_of(results.run.annotation)}
 
 
-def quarantine(run: Run) -> Content:
+def quarantine(results: Results) -> Content:
     """Recordings that were not used, and why."""
-    return {"rejects": run.rejects}
+    return {"rejects": results.run.corpus.quarantined}
+
+
+def sources(results: Results) -> Content:
+    """Where the method, the data and the measures come from."""
+    return {"sources": report_words.SOURCES}
 
 
 SECTIONS = (
@@ -211,48 +248,63 @@ SECTIONS = (
     SectionSpec("meaning", "What the figures mean, and what they do not", meaning),
     SectionSpec("rows", "By speaker and by emotion", speakers_and_emotions),
     SectionSpec("confusion", "What is taken for what", confusions),
-    SectionSpec("confidence", "Can its confidence be believed?", confidence),
+    SectionSpec("confidence", "Is the confidence calibrated?", confidence),
     SectionSpec("clips", "Surest right, surest wrong", clips),
     SectionSpec("detector", "The face detector and its uncertainty", detector),
     SectionSpec("training", "Training", training),
     SectionSpec("annotations", "Annotation quality", annotations),
     SectionSpec("quarantine", "Quarantined recordings", quarantine),
+    SectionSpec("occasion", "When, where and how long", occasion),
+    SectionSpec("sources", "Sources", sources),
 )
 
 
-def _believed(pool: Mapping[str, float]) -> str:
-    """How far each expert is believed, in words."""
+def _accuracy(results: Results, branch: str, clips: int, share: Interval) -> Interval:
+    """Accuracy on some of the clips; on all of them it has the one interval of the run."""
+    if clips == len(results.main):
+        return results.run.scores.branches[branch].interval("accuracy")
+    return share
+
+
+def _abstentions(results: Results, chosen: float) -> list[Abstention]:
+    return [abstention(results.main, below) for below in sorted({0.0, chosen, *THRESHOLDS})]
+
+
+def _pool(results: Results) -> str:
+    """How much each expert weighs, in words."""
+    pool, folds = results.run.scores.pool, len(results.run.protocol.folds)
     if not pool:
         return "Not calibrated: no training clips were held out for it."
     names = {**BRANCH_NAMES, "av": "the fused network"}
     weights = ", ".join(f"{names[e]} {w:.2f}" for e, w in pool.items())
-    return f"Log p is weighted, {weights}, as fits training clips that were held out best."
+    whose = f"; each fold has weights of its own, these are the means of {folds}" * (folds > 1)
+    return (
+        f"The answer is a weighted sum of log p: {weights}{whose}. The weights were fitted on "
+        "training clips that were held out."
+    )
 
 
-def _tiles(run: Run) -> list[tuple[str, str]]:
+def _tiles(results: Results) -> list[tuple[str, str]]:
+    row = results.run.scores.branches[results.headline]
     tiles = [
-        ("UA, mean recall", f"{run.metrics['uar']:.1%}"),
-        ("Macro F1", f"{run.metrics['macro_f1']:.1%}"),
-        ("Calibration error (ECE)", f"{run.metrics['ece']:.3f}"),
+        ("UA, mean recall", f"{row.uar:.1%}"),
+        ("Macro F1", f"{row.macro_f1:.1%}"),
+        ("Calibration error (ECE)", f"{row.ece:.3f}"),
     ]
-    if run.detector.get("mean_iou") is not None:
-        tiles.append(("Box IoU with dlib", f"{run.detector['mean_iou']:.3f}"))
+    if isinstance(iou := results.run.detector.get("mean_iou"), float):
+        tiles.append(("Box IoU with dlib", f"{iou:.3f}"))
     return tiles
 
 
-def _shown(run: Run, row: int) -> ShownClip:
-    main = run.main
-    clip_id = main.clip_id[row]
+def _shown(results: Results, row: int) -> ShownClip:
+    main = results.main
     order = np.argsort(-main.probabilities[row], kind="stable")[:3]
-    seen = [found for found in run.detections if found.clip_id == clip_id]
-    best = max(seen, key=lambda found: found.score, default=None)
-    frame = best.frame if best else run.record(clip_id).frames // 2
     return ShownClip(
-        clip_id,
+        main.clip_id[row],
         main.speaker[row],
         main.emotions[main.emotion[row]],
         main.emotions[main.predicted[row]],
         float(main.confidence[row]),
         tuple((main.emotions[k], float(main.probabilities[row, k])) for k in order),
-        run.picture(clip_id, frame),
+        results.picture_of(main.clip_id[row]),
     )

@@ -1,12 +1,17 @@
-"""What the report says in plain words: notices, what was run, what the figures mean."""
+"""What the report says in plain words: notices, what was run, what the figures mean, sources."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from pipeline.report.run import Facts, Run
+from pipeline.report.results import Results
+from pipeline.report.run import Run
 from pipeline.systems import SYSTEMS
+from pipeline.work.occasion import Hardware, Occasion
+from pipeline.work.progress import plural
 
 DEMO = "demo"
+OWN = "folder"
 NAMES_SHOWN = 12
+COMMIT_DIGITS = 10
 
 KINDS = {"av": "Audio-visual", "audio": "Audio", "visual": "Visual"}
 """What a system reads, by its branch."""
@@ -16,8 +21,25 @@ CORPORA = {
     "savee": "SAVEE",
     "ravdess": "RAVDESS",
     "cremad": "CREMA-D",
-    "folder": "a folder of recordings",
+    OWN: "a folder of recordings",
 }
+
+SOURCES = (
+    "Method and published figures: Hussain, Wang, Bouaynaya, Fathallah-Shaykh and Mihaylova, "
+    "Deep Learning for Audio Visual Emotion Recognition. Eq. (1) to (4) are its equations.",
+    "SAVEE: Haq and Jackson, Multimodal emotion recognition, in Machine Audition (2010).",
+    "Audio networks: Kong et al., PANNs: Large-Scale Pretrained Audio Neural Networks for Audio "
+    "Pattern Recognition, IEEE/ACM TASLP 28 (2020).",
+    "Face detector: Ren et al., Faster R-CNN (2015), arXiv 1506.01497. Its box variance and "
+    "variance voting: He et al., Bounding Box Regression with Uncertainty for Accurate Object "
+    "Detection, CVPR 2019, arXiv 1809.08545.",
+    "Annotated faces: King, Dlib-ml: A Machine Learning Toolkit, JMLR 10 (2009).",
+    "Reliability and ECE: Guo et al., On Calibration of Modern Neural Networks (2017), arXiv "
+    "1706.04599. Brier score: Brier (1950), Monthly Weather Review 78. Risk and coverage: Geifman "
+    "and El-Yaniv (2017), arXiv 1705.08500.",
+    "Intervals of a share: Wilson (1927), JASA 22. Paired test: McNemar (1947), Psychometrika 12, "
+    "in its exact form.",
+)
 
 
 def notices(system: str, corpus: str, audio_weights: str) -> list[str]:
@@ -42,9 +64,21 @@ def notices(system: str, corpus: str, audio_weights: str) -> list[str]:
     return found
 
 
-def protocol(facts: Facts) -> str:
+def other_test_set(results: Results) -> str:
+    """A warning where the committed metrics are of other test clips, else ""."""
+    committed = results.committed_test_set
+    if not committed or committed == results.run.protocol.test_set:
+        return ""
+    return (
+        "Other test clips than the committed run: the figures below and those of "
+        "results/metrics.json at HEAD were not taken on the same clips, so their difference is not "
+        "the effect of a change to the method."
+    )
+
+
+def protocol(run: Run) -> str:
     """How test clips were held out, as the end of a sentence."""
-    split = facts.split
+    split = run.protocol.split
     return {
         "paper": f"{split.test_per_emotion} random clips of each emotion held out for test (the "
         "paper's split: test speakers are also in training)",
@@ -54,92 +88,158 @@ def protocol(facts: Facts) -> str:
     }[split.protocol]
 
 
-def subtitle(run: Run) -> str:
+def subtitle(results: Results) -> str:
     """One sentence: what recognised what, on which clips."""
-    corpus = CORPORA.get(run.facts.corpus, run.facts.corpus)
-    speakers = len({*run.main.speaker})
-    kind = KINDS[SYSTEMS[run.facts.system].branch]
+    run, main = results.run, results.main
+    kind = KINDS[SYSTEMS[run.system].branch]
     return (
-        f"{kind} emotion recognition on {corpus}: {len(run.main.emotions)} emotions, "
-        f"{len(run.main)} test clips of {speakers} speaker{'s' if speakers != 1 else ''}."
+        f"{kind} emotion recognition on {CORPORA[run.corpus.name]}: {len(main.emotions)} emotions, "
+        f"{plural(len(main), 'test clip')} of {plural(len({*main.speaker}), 'speaker')}."
     )
 
 
-def meaning(run: Run) -> list[str]:
+def meaning(results: Results) -> list[str]:
     """What the figures do and do not mean, a few plain paragraphs."""
-    interval = run.metrics["accuracy_95"]
-    clips = len(run.main)
+    interval = results.run.scores.branches[results.headline].interval("accuracy")
     return [
-        f"Accuracy (WA) is the share of the {clips} test clips whose emotion was named; UA is the "
-        "mean over emotions, so that a common emotion does not count more. The interval says how "
-        f"far another draw of clips by the same speakers could move the figure: from "
-        f"{interval['low']:.1%} to {interval['high']:.1%} in 95 of 100 draws. It does not cover "
-        "other speakers, rooms or cameras, nor another training seed.",
-        _speakers_meaning(run),
-        "The corpus holds emotions shown on request, in short clips. Naming the label that an "
-        "actor was given is not knowing what a person feels, and none of this is evidence that it "
-        "would work in a conversation, on the street or at work. Do not use it to judge people.",
+        f"Accuracy (WA) is the share of the {plural(len(results.main), 'test clip')} whose emotion "
+        "was named; UA is the mean over emotions, so that a common emotion does not count more. "
+        "The interval says how far another draw of clips by the same speakers could move the "
+        f"figure: from {interval.low:.1%} to {interval.high:.1%} in 95 of 100 draws. It does not "
+        "cover other speakers, rooms or cameras, nor another training seed.",
+        _speakers_meaning(results),
+        _labels_meaning(results.run.corpus.name),
     ]
 
 
-def flags(run: Run) -> Sequence[tuple[str, str]]:
+def flags(results: Results) -> Sequence[tuple[str, str]]:
     """The run as label and value, for the table of what was run."""
-    facts, records = run.facts, run.records
-    with_video = sum(record.has_video for record in records)
-    with_audio = sum(record.has_audio for record in records)
-    minutes = sum(record.duration_s for record in records) / 60
-    counts = {e: sum(record.emotion == e for record in records) for e in run.main.emotions}
+    run = results.run
+    corpus, folds = run.corpus, run.protocol.folds
+    trains = sorted({fold.train for fold in folds})
+    trained = f"{trains[0]} to {trains[-1]}" if len(trains) > 1 else str(trains[0])
     return [
-        ("System", f"{facts.system}: {SYSTEMS[facts.system].title}"),
-        ("Method", _method(facts)),
-        ("Corpus", CORPORA.get(facts.corpus, facts.corpus)),
-        ("Protocol", f"{facts.split.protocol}: {protocol(facts)}"),
-        ("Folds", f"{len({*run.main.fold})}, {len(run.main)} test clips in all"),
+        ("System", f"{run.system}: {SYSTEMS[run.system].title}"),
+        ("Method", _method(run)),
+        ("Corpus", CORPORA[corpus.name]),
+        ("Protocol", f"{run.protocol.split.protocol}: {protocol(run)}"),
+        (
+            "Folds",
+            f"{plural(len(folds), 'fold')}; {trained} clips train{' each' * (len(folds) > 1)}, "
+            f"{len(results.main)} test in all (test set {run.protocol.test_set})",
+        ),
         (
             "Clips",
-            f"{len(records)} ({minutes:.1f} minutes): {with_video} with video, {with_audio} with "
-            f"sound, {len(run.rejects)} quarantined",
+            f"{corpus.clips} ({corpus.minutes:.1f} minutes): {corpus.with_video} with video, "
+            f"{corpus.with_sound} with sound, {len(corpus.quarantined)} quarantined",
         ),
-        ("Speakers", _listed(sorted({record.speaker for record in records}))),
-        ("Emotions", ", ".join(f"{emotion} {count}" for emotion, count in counts.items())),
-        ("Weights", f"audio {facts.audio_weights}, detector {facts.detector_weights}"),
+        ("Speakers", f"{len(corpus.speakers)}: {_listed(_counts(corpus.speakers))} clips"),
+        ("Emotions", f"{_listed(_counts(corpus.emotions))} clips"),
+        (
+            "Weights before training",
+            f"audio networks {run.method.audio_weights}, face detector "
+            f"{run.method.detector_weights}",
+        ),
+        ("Seeds", _listed(_counts(run.seeds))),
+        ("Preset", _preset(run)),
     ]
+
+
+def when_and_where(occasion: Occasion) -> Sequence[tuple[str, str]]:
+    """The last training as label and value."""
+    commit = occasion.commit[:COMMIT_DIGITS] or "not under Git"
+    changed = [f"{key} {new} (commit: {old})" for key, (old, new) in occasion.changed.items()]
+    return [
+        ("Trained", f"{occasion.began:%Y-%m-%d %H:%M} UTC"),
+        ("Commit", commit + (", with uncommitted changes" if occasion.dirty else "")),
+        ("Params changed since the commit", "; ".join(changed) or "none"),
+        ("Corpus folder", occasion.corpus_root),
+        ("Hardware", machine(occasion.hardware)),
+        ("Versions", ", ".join(f"{name} {number}" for name, number in occasion.versions.items())),
+    ]
+
+
+def stamp(occasions: Sequence[Occasion]) -> str:
+    """Date and commit of the training, for the head of the page; "" where neither is known."""
+    last = training_of(occasions)
+    if last is None:
+        return ""
+    commit = f", commit {last.commit[:COMMIT_DIGITS]}" if last.commit else ""
+    return f"{last.began:%d %B %Y}{commit}{' with uncommitted changes' if last.dirty else ''}"
+
+
+def training_of(occasions: Sequence[Occasion]) -> Occasion | None:
+    """When `fuse` last ran."""
+    return next((one for one in occasions if one.stage == "fuse"), None)
+
+
+def machine(hardware: Hardware) -> str:
+    """The machine in words."""
+    return (
+        f"{hardware.cpu}, {plural(hardware.cores, 'core')}, {hardware.memory_gib:.0f} GiB memory, "
+        f"{hardware.gpu or 'no GPU'}"
+    )
+
+
+def _preset(run: Run) -> str:
+    if run.preset is None:
+        return "none for this corpus"
+    changed = [f"{key} {new} (preset: {old})" for key, (old, new) in run.preset.differing.items()]
+    return f"{run.preset.name}, {'except ' + '; '.join(changed) if changed else 'unchanged'}"
 
 
 def _reads_embeddings(system: str) -> bool:
     return "embeddings" in SYSTEMS[system].reads
 
 
-def _method(facts: Facts) -> str:
+def _method(run: Run) -> str:
     """The switches that matter to the system."""
-    method, said = facts.method, []
-    if _reads_embeddings(facts.system):
-        said.append(f"{'with' if method.handcrafted else 'without'} hand-crafted features")
-    if "face_features" in SYSTEMS[facts.system].reads:
+    method, parts = run.method, []
+    if _reads_embeddings(run.system):
+        parts.append(f"{'with' if method.handcrafted else 'without'} hand-crafted features")
+    if "face_features" in SYSTEMS[run.system].reads:
         loss = {"kl": "KL", "smooth_l1": "smooth L1"}[method.box_loss]
-        said += [
+        parts += [
             f"{method.backbone} detector, {loss} box loss",
             "variance voting" if method.voting else "NMS alone",
             "frames weighted by speech" if method.speech_weighting else "all frames alike",
         ]
-    if SYSTEMS[facts.system].can_be_joint:
-        said.append("joint training" if method.joint else "staged training")
-    return ", ".join(said) or "as published"
+    if SYSTEMS[run.system].can_be_joint:
+        parts.append("joint training" if method.joint else "staged training")
+    return ", ".join(parts) or "as published"
+
+
+def _counts(values: Mapping[str, int]) -> list[str]:
+    return [f"{name} {count}" for name, count in values.items()]
 
 
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(names[:NAMES_SHOWN])
-    return f"{len(names)}: {shown}" + (", and others" if len(names) > NAMES_SHOWN else "")
+    return shown + (", and others" if len(names) > NAMES_SHOWN else "")
 
 
-def _speakers_meaning(run: Run) -> str:
-    if run.facts.split.protocol in ("loso", "loso_text"):
+def _speakers_meaning(results: Results) -> str:
+    if results.run.protocol.split.protocol in ("loso", "loso_text"):
         return (
             "No test speaker was in training, so the figure speaks of new speakers, as far as "
-            f"{len({*run.main.speaker})} can: look at the spread between them before the mean."
+            f"{len({*results.main.speaker})} can: look at the spread between them before the mean."
         )
     return (
-        "Test speakers may also be in training under this protocol, so part of the figure may be "
-        "knowing the voice and the face. Run `dvc exp run -S split.protocol=loso` for speakers "
-        "never met: one published audio-visual model on RAVDESS falls from 95.8% to 48.1% there."
+        "Test speakers may also be in training under this protocol, so part of the figure may come "
+        "from knowing the voice and the face. Run `dvc exp run -S split.protocol=loso` for "
+        "speakers never met in training; expect less."
+    )
+
+
+def _labels_meaning(corpus: str) -> str:
+    if corpus == OWN:
+        labels = "The labels are those that the files or folders are named after. Naming a label"
+    else:
+        labels = (
+            "The corpus holds emotions shown on request, in short clips. Naming the label that an "
+            "actor was given"
+        )
+    return (
+        f"{labels} is not knowing what a person feels, and none of this is evidence that it would "
+        "work in a conversation, on the street or at work. Do not use it to judge people."
     )

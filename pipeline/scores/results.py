@@ -1,4 +1,4 @@
-"""What a run leaves for DVC: `results/metrics.json` and the tables behind its plots."""
+"""What a run leaves behind: its history, and the digest that tells its test set."""
 
 import hashlib
 import json
@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.files import replace_folder, write_table
-from pipeline.scores.calibration import reliability
-from pipeline.scores.predictions import Predictions, headline
+from pipeline.files import write_table
+from pipeline.scores.predictions import Predictions
 
 LOSSES = ("total", "l_av", "l_a", "l_v")
 HISTORY_COLUMNS = ("fold", "phase", "epoch", *LOSSES)
@@ -61,47 +60,6 @@ def digest_of_test_set(predictions: Predictions) -> str:
 def write_history(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write `results/history.csv`: one row an epoch; a loss that a phase lacks stays empty."""
     write_table(path, HISTORY_COLUMNS, (_numbers(row) for row in rows))
-
-
-def write_plots(
-    out: Path, branches: Mapping[str, Predictions], history: Sequence[Mapping[str, object]]
-) -> None:
-    """Write the tables of DVC's plots: `confusion.csv`, `loss.csv`, `reliability.csv`.
-
-    They show the headline branch. `loss.csv` counts epochs over all phases of the first fold.
-    """
-    main = branches[headline(branches)]
-    with replace_folder(out) as part:
-        write_table(
-            part / "confusion.csv",
-            ("actual", "predicted"),
-            (
-                {"actual": main.emotions[true], "predicted": main.emotions[guess]}
-                for true, guess in zip(main.emotion, main.predicted, strict=True)
-            ),
-        )
-        write_table(part / "loss.csv", ("step", "phase", "total"), _loss_rows(history))
-        bins = [one for one in reliability(main) if one.clips]
-        write_table(
-            part / "reliability.csv",
-            ("confidence", "accuracy", "clips"),
-            (
-                {
-                    "confidence": f"{one.confidence:.4f}",
-                    "accuracy": f"{one.accuracy:.4f}",
-                    "clips": one.clips,
-                }
-                for one in bins
-            ),
-        )
-
-
-def _loss_rows(history: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
-    first = [row for row in history if row["fold"] == history[0]["fold"]]
-    return [
-        {"step": step, "phase": row["phase"], "total": _numbers(row)["total"]}
-        for step, row in enumerate(first, start=1)
-    ]
 
 
 def _numbers(row: Mapping[str, object]) -> dict[str, object]:

@@ -1,25 +1,43 @@
 """The one boundary at which a stage's errors meet the user."""
 
+import functools
 import gc
+import inspect
 import logging
 import sys
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 
 import typer
 
 from pipeline.errors import AvemoError
+from pipeline.work import occasion
 
 
 def run(main: Callable[..., None]) -> None:
-    """Parse the command line for `main` and call it.
+    """Parse the command line for a stage's `main`, call it and note the occasion.
 
     An `AvemoError` becomes one line on stderr and exit code 1; anything else is a bug and keeps
     its traceback.
     """
     configure_logging()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
+    app.command()(_noted(main))
     with_boundary(app)
+
+
+def _noted(main: Callable[..., None]) -> Callable[..., None]:
+    """`main`, followed by a note of when, where and how long it ran."""
+
+    @functools.wraps(main)
+    def stage(*arguments: object, **options: object) -> None:
+        began, started = datetime.now(UTC), time.monotonic()
+        main(*arguments, **options)
+        occasion.note(Path(inspect.getfile(main)).stem, began, time.monotonic() - started)
+
+    return stage
 
 
 def with_boundary(app: Callable[[], object]) -> None:

@@ -11,8 +11,8 @@ from models.faces.params import DetectorParams
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
 from models.systems.params import TrainingParams
-from pipeline.corpora.corpus import CorpusParams
 from pipeline.corpora.demo.params import DemoParams
+from pipeline.corpora.params import CorpusParams
 from pipeline.errors import ParamsError
 from pipeline.files import atomic_write
 from pipeline.media.params import ExtractParams, ResampleParams

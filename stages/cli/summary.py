@@ -1,14 +1,13 @@
 """What `make demo` prints: the figures of the last run, and where its report lies."""
 
-import json
 from pathlib import Path
-from typing import Any
 
-from pipeline.errors import CorpusError
+from pipeline.report.run import BranchScores, read_run
 from pipeline.work.progress import figure
 
 NAMES = {"av": "fused", "audio": "audio alone", "visual": "visual alone"}
 EXPERTS = {"av": "network", "audio": "audio", "visual": "visual"}
+BOX_FIGURES = ("ap50", "ap75", "ap90", "mean_iou")
 
 
 def summary(results: Path) -> str:
@@ -17,29 +16,24 @@ def summary(results: Path) -> str:
     Raises:
         CorpusError: there are no results yet.
     """
-    path = results / "run.json"
-    if not path.is_file():
-        raise CorpusError(f"{path}: no results yet; run `dvc repro`")
-    metrics = json.loads(path.read_text(encoding="utf-8"))["scores"]
-    lines = [_branch(name, metrics["branches"][name]) for name in metrics["branches"]]
-    if len(metrics["pool"]) > 1:
-        weights = ", ".join(f"{EXPERTS[name]} {w:.2f}" for name, w in metrics["pool"].items())
-        alone = metrics["before_pooling"]["av"]["accuracy"]
+    run = read_run(results / "run.json")
+    scores = run.scores
+    lines = [_branch(name, row) for name, row in scores.branches.items()]
+    if len(scores.pool) > 1:
+        weights = ", ".join(f"{EXPERTS[name]} {w:.2f}" for name, w in scores.pool.items())
+        alone = scores.before_pooling["av"].accuracy
         lines.append(f"{'network':<14}accuracy {alone:.3f} before pooling; weights: {weights}")
-    lines.append(f"{'chance':<14}{metrics['chance']:.3f}  majority class {metrics['majority']:.3f}")
-    detector = metrics["detector"]
-    if "ap50" in detector:
-        names = ("ap50", "ap75", "ap90", "mean_iou")
-        figures = (f"{name} {figure(detector[name])}" for name in names)
+    lines.append(f"{'chance':<14}{scores.chance:.3f}  majority class {scores.majority:.3f}")
+    if "ap50" in run.detector:
+        figures = (f"{name} {figure(run.detector[name])}" for name in BOX_FIGURES)
         lines.append(f"{'detector':<14}{'  '.join(figures)}")
     lines.append(f"report: {(results / 'report.html').resolve().as_uri()}")
     return "\n".join(lines)
 
 
-def _branch(name: str, scores: dict[str, Any]) -> str:
-    interval = scores["accuracy_95"]
+def _branch(name: str, scores: BranchScores) -> str:
+    accuracy = scores.interval("accuracy")
     return (
-        f"{NAMES[name]:<14}accuracy {scores['accuracy']:.3f} "
-        f"[{interval['low']:.3f}, {interval['high']:.3f}]  UAR {scores['uar']:.3f}  "
-        f"macro F1 {scores['macro_f1']:.3f}  ECE {scores['ece']:.3f}"
+        f"{NAMES[name]:<14}accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}]"
+        f"  UAR {scores.uar:.3f}  macro F1 {scores.macro_f1:.3f}  ECE {scores.ece:.3f}"
     )

@@ -24,7 +24,7 @@ from models.systems.baselines.params import BaselineParams
 from models.systems.inputs import Store
 from models.systems.params import Settings, TrainingParams
 from pipeline.clips import read_clips
-from pipeline.corpora.corpus import CorpusParams
+from pipeline.corpora.params import CorpusParams
 from pipeline.errors import CorpusError
 from pipeline.params import PARAMS_FILE, load_section, read_params
 from pipeline.report.comparison.page import write_comparison

@@ -1,7 +1,8 @@
 import pytest
 
-from pipeline.corpora.corpus import CorpusParams, index_corpus
+from pipeline.corpora.corpus import index_corpus
 from pipeline.corpora.index import clean_id
+from pipeline.corpora.params import CorpusParams
 from pipeline.errors import CorpusError
 
 

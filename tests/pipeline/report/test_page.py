@@ -1,38 +1,47 @@
 import re
 import shutil
 import struct
+import xml.etree.ElementTree as ET
 from dataclasses import replace
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-import yaml
 from fake_run import make_run
 
-from annotations.box import Box
-from annotations.voc import Annotation, FaceObject
-from annotations.voc import write as write_voc
 from pipeline.errors import CorpusError
-from pipeline.report.figures import coverage
+from pipeline.files import file_digest, write_json
+from pipeline.report.figures import coverage, losses_of
 from pipeline.report.overview import overview_figure
 from pipeline.report.page import render
-from pipeline.report.run import read_run
+from pipeline.report.plots import write_plots
+from pipeline.report.results import read_results
+from pipeline.report.run import Scores, read_run, write_run
 from pipeline.report.sections import SECTIONS
+from pipeline.scores.metrics import summarise
 from pipeline.systems import SYSTEMS
+from pipeline.work.occasion import Hardware, Occasion
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 QUIET = ("--no-sandbox --disable-gpu --disable-background-networking --disable-component-update "
          "--disable-sync --no-first-run").split()  # fmt: skip
+OCCASION = Occasion(
+    stage="fuse", began=datetime(2026, 3, 9, 14, 5, tzinfo=UTC), seconds=3725, commit="c0ffee" * 6,
+    dirty=True, changed={"loss.alpha": ("1.0", "0.5")}, corpus_root="/recordings/savee",
+    hardware=Hardware(cpu="A processor", cores=1, memory_gib=7.9, gpu=None),
+    versions={"python": "3.11.7", "torch": "2.0"}, run="",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def fake(tmp_path_factory):
+def folder(tmp_path_factory):
     return make_run(tmp_path_factory.mktemp("av"))
 
 
 @pytest.fixture(scope="module")
-def finished(fake):
-    return read_run(fake.sources, fake.facts)
+def finished(folder):
+    return replace(read_results(folder), occasions=[OCCASION])
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +51,17 @@ def page(finished):
 
 def only(*keys):
     return [spec for spec in SECTIONS if spec.key in keys]
+
+
+def changed(finished, **parts):
+    """The same results of a run that differs in some parts."""
+    return replace(finished, run=finished.run.model_copy(update=parts))
+
+
+def on_corpus(finished, name, audio_weights="published"):
+    method = finished.run.method.model_copy(update={"audio_weights": audio_weights})
+    corpus = finished.run.corpus.model_copy(update={"name": name})
+    return changed(finished, corpus=corpus, method=method)
 
 
 class Elements(HTMLParser):
@@ -65,16 +85,36 @@ class Elements(HTMLParser):
             self.texts.append(data.strip())
 
 
-def test_page_opens_with_what_a_reader_must_know(page, fake, finished):
+def test_a_run_is_read_as_it_was_written(tmp_path, finished):
+    write_run(tmp_path / "run.json", finished.run)
+    assert read_run(tmp_path / "run.json") == finished.run
+
+
+def test_a_run_of_another_version_names_what_is_wrong(tmp_path, folder):
+    text = (folder / "run.json").read_text()
+    (tmp_path / "run.json").write_text(text.replace('"schema_version": 1', '"schema_version": 2'))
+    with pytest.raises(CorpusError, match=r"schema_version: .*; run `dvc repro fuse`"):
+        read_run(tmp_path / "run.json")
+    (tmp_path / "run.json").write_text("accuracy: 1")
+    with pytest.raises(CorpusError, match=r"run\.json: not a run of this version"):
+        read_run(tmp_path / "run.json")
+
+
+def test_page_opens_with_what_a_reader_must_know(page, finished):
     texts = Elements(page).texts
     body = texts[texts.index("avemo report") + 1 :]  # after <title>
     assert body[0].startswith("Demo corpus: the faces are drawn")
     assert "say nothing about people" in body[0]
     assert body[1].startswith("The audio network is untrained")
-    trained = replace(fake.facts, corpus="savee", audio_weights="published")
-    savee = render(replace(finished, facts=trained), [])
+    savee = render(on_corpus(finished, "savee"), [])
     assert 'class="notice"' not in savee
     assert "a landmark, not a comparison" not in savee
+
+
+def test_a_folder_of_ones_own_has_no_paper_and_no_actors(finished, page):
+    own = render(on_corpus(finished, "folder"))
+    for words in ("the paper, on SAVEE", "shown on request", "an actor"):
+        assert words in page and words not in own
 
 
 def test_page_needs_nothing_from_elsewhere(page):
@@ -95,30 +135,110 @@ def test_ids_are_unique_and_pictures_have_words(page):
 
 def test_page_says_the_figures_of_the_run(page, finished):
     texts = Elements(page).texts
-    for name in ("accuracy", "uar", "macro_f1"):
-        assert f"{finished.metrics[name]:.1%}" in texts
+    row = finished.run.scores.branches["av"]
+    for value in (row.accuracy, row.uar, row.macro_f1):
+        assert f"{value:.1%}" in texts
     assert {"the paper, on SAVEE", "majority class", "chance", "63.1%"} <= set(texts)
     assert {spec.key for spec in SECTIONS} <= set(Elements(page).ids)
     assert "the fused network 0.50, audio only 0.50, visual only 0.50" in page
     assert "Not part of this run" not in page
 
 
-def test_same_run_gives_the_same_bytes(page, fake):
-    assert render(read_run(fake.sources, fake.facts)) == page
+def test_page_says_when_where_and_with_what(page):
+    texts = Elements(page).texts
+    assert "09 March 2026, commit c0ffeec0ff with uncommitted changes" in texts
+    assert {"2026-03-09 14:05 UTC", "1 h 02 min", "/recordings/savee", "training 7"} <= set(texts)
+    assert "loss.alpha 0.5 (commit: 1.0)" in texts
+    assert "demo, except audio.epochs 5 (preset: 40)" in texts
+    assert "A processor, 1 core, 8 GiB memory, no GPU" in texts
+
+
+def test_a_note_of_another_run_is_not_shown(tmp_path, folder):
+    results = tmp_path / "results"
+    shutil.copytree(folder, results)
+    for run, known in ((file_digest(results / "run.json"), ["fuse"]), ("other", [])):
+        note = OCCASION.model_copy(update={"run": run})
+        write_json(results / "occasion" / "fuse.json", note.model_dump(mode="json"))
+        assert [one.stage for one in read_results(results).occasions] == known
+
+
+def test_the_occasion_can_be_cut_out_of_the_page(page, finished):
+    """What is left of two equal runs on two days is equal."""
+    cut = re.compile("<!--occasion-->.*?<!--/occasion-->", re.DOTALL)
+    later = replace(finished, occasions=[], committed_test_set="other")
+    assert render(later) != page
+    lines = [[t for t in cut.sub("", p).split("\n") if t] for p in (page, render(later))]
+    assert lines[0] == lines[1]
+
+
+def test_other_test_clips_than_the_committed_ones_are_flagged(finished):
+    warning = "Other test clips than the committed run"
+    same = replace(finished, committed_test_set=finished.run.protocol.test_set)
+    assert warning not in render(same, [])
+    assert warning not in render(replace(finished, committed_test_set=""), [])
+    assert warning in render(replace(finished, committed_test_set="0123456789ab"), [])
+
+
+def test_a_figure_has_one_interval(finished):
+    """All clips answered at 0%: that accuracy is the headline's, and so is its interval."""
+    accuracy = finished.run.scores.branches["av"].interval("accuracy")
+    ends = f"{100 * accuracy.low:.1f} to {100 * accuracy.high:.1f}"
+    assert render(finished, only("confidence")).count(ends) >= 3  # headline, table, abstention
+    scores = summarise(finished.branches, 0.0) | {"before_pooling": {}, "pool": {}}
+    everyone = Scores.of(scores).abstention.accuracy_95
+    assert (everyone.low, everyone.high) == (accuracy.low, accuracy.high)
+
+
+def test_under_several_folds_the_page_says_whose_weights_it_shows(finished):
+    assert "each fold" not in render(finished, only("confidence"))
+    folds = finished.run.protocol.folds * 4
+    protocol = finished.run.protocol.model_copy(update={"folds": folds})
+    page = render(changed(finished, protocol=protocol), only("confidence"))
+    assert "each fold has weights of its own, these are the means of 4" in page
+
+
+def test_the_total_is_apart_from_its_terms(finished):
+    phases = losses_of(finished.history, finished.detector_history)
+    assert list(phases) == ["audio", "visual", "warmup", "joint", "detector"]
+    assert phases["joint"].title.startswith("Eq. (4)")
+    assert list(phases["joint"].terms) == ["L_av", "L_a", "L_v"]
+    alone = [{"fold": "f", "phase": "audio", "epoch": "1", "total": "0.5", "l_a": "0.5"}]
+    assert losses_of(alone, [])["audio"].terms == {}
+
+
+def test_same_run_gives_the_same_bytes(page, finished, folder, tmp_path):
+    again = replace(read_results(folder), occasions=[OCCASION])
+    assert render(again) == page
+    for part in ("one", "two"):
+        write_plots(again, tmp_path / part)
+    for path in sorted((tmp_path / "one").iterdir()):
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_plots_are_pictures_that_need_no_network(finished, tmp_path):
+    write_plots(finished, tmp_path / "plots")
+    pictures = sorted((tmp_path / "plots").iterdir())
+    assert [path.name for path in pictures] == ["confusion.svg", "loss.svg", "reliability.svg"]
+    for path in pictures:
+        root = ET.parse(path).getroot()
+        assert root.get("width") and root.get("height")
+        links = [v for e in root.iter() for k, v in e.attrib.items() if k.endswith("href")]
+        assert all(link.startswith(("#", "data:")) for link in links)
 
 
 def test_names_from_the_corpus_cannot_become_markup(finished):
-    rejects = [replace(finished.rejects[0], file="<script>alert(1)</script>.wav")]
-    page = render(replace(finished, rejects=rejects), only("quarantine"))
+    (reject,) = finished.run.corpus.quarantined
+    odd = reject.model_copy(update={"file": "<script>alert(1)</script>.wav"})
+    corpus = finished.run.corpus.model_copy(update={"quarantined": (odd,)})
+    page = render(changed(finished, corpus=corpus), only("quarantine"))
     assert "&lt;script&gt;" in page
     assert "<script>" not in page
 
 
 def test_audio_only_run_says_what_is_not_part_of_it(tmp_path):
-    fake = make_run(tmp_path, "audio_wavegram_logmel")
-    finished = read_run(fake.sources, fake.facts)
-    page = render(finished, only("clips", "detector", "annotations"))
-    assert page.count("Not part of this run.") == 2
+    finished = read_results(make_run(tmp_path, "audio_wavegram_logmel"))
+    page = render(finished, only("clips", "detector", "annotations", "occasion"))
+    assert page.count("Not part of this run.") == 3
     assert "sound only" in page
     overview_figure(finished, tmp_path / "overview.png")
 
@@ -126,81 +246,67 @@ def test_audio_only_run_says_what_is_not_part_of_it(tmp_path):
 def test_run_without_mistakes_or_detections(finished):
     right = replace(finished.main, predicted=finished.main.emotion)
     sections = only("clips", "detector", "quarantine")
-    page = render(replace(finished, branches={"av": right}, detections=[], rejects=[]), sections)
+    corpus = finished.run.corpus.model_copy(update={"quarantined": ()})
+    clean = replace(changed(finished, corpus=corpus), branches={"av": right}, detections=[])
+    page = render(clean, sections)
     assert page.count("None.") == 1
     assert "every recording was used" in page
 
 
 def test_detector_without_sigma_or_frames_says_so(finished):
-    plain = replace(finished, detector={**finished.detector, "sigma_nll": None})
+    plain = changed(finished, detector={**finished.run.detector, "sigma_nll": None})
     assert "trained without sigma" in render(plain, only("detector"))
-    empty = replace(finished, detector={"frames": 0, "note": "none of the 9 clips has video"})
+    empty = changed(finished, detector={"frames": 0, "note": "none of the 9 clips has video"})
     page = render(empty, only("detector"))
     assert "Not part of this run. none of the 9 clips has video." in page
 
 
 def test_coverage_of_normal_errors_is_what_it_states():
     errors = np.abs(np.random.default_rng(0).normal(size=20_000))
-    stated, held = coverage(errors)
-    assert np.abs(held - stated).max() < 0.015
+    stated, found = coverage(errors)
+    assert np.abs(found - stated).max() < 0.015
     assert coverage(errors / 2)[1][25] > stated[25] + 0.2
 
 
-def test_predicted_clip_unknown_to_the_corpus_is_refused(tmp_path):
-    fake = make_run(tmp_path, "audio_cnn")
-    table = fake.sources.clips
-    table.write_text(table.read_text().replace("DC_an01", "DC_an99"))
-    with pytest.raises(CorpusError, match="clip DC_an01 is not in"):
-        read_run(fake.sources, fake.facts)
+def test_tables_of_two_runs_are_refused(tmp_path):
+    results = make_run(tmp_path, "audio_cnn")
+    table = results / "predictions.csv"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(CorpusError, match=r"holds 111 test clips and run\.json 112"):
+        read_results(results)
 
 
-def test_damaged_tables_name_their_stage(tmp_path, fake):
-    detections = (fake.sources.detector / "detections.csv").read_text()
-    (tmp_path / "detections.csv").write_text(detections.replace("sigma_x1", "sigma"))
+def test_damaged_products_name_their_stage(tmp_path, folder):
+    results = tmp_path / "results"
+    shutil.copytree(folder, results)
+    frame = next((results / "frames").iterdir())
+    frame.unlink()
+    with pytest.raises(CorpusError, match=rf"{frame.name}: no such file; run `dvc repro fuse`"):
+        read_results(results)
+    detections = results / "detector" / "detections.csv"
+    detections.write_text(detections.read_text().replace("sigma_x1", "sigma"))
     with pytest.raises(CorpusError, match=r"not a table of detections .*sigma_x1"):
-        read_run(replace(fake.sources, detector=tmp_path), fake.facts)
-    (tmp_path / "metrics.json").write_text("accuracy: 1")
-    with pytest.raises(CorpusError, match=r"metrics\.json: not a JSON object"):
-        read_run(replace(fake.sources, metrics=tmp_path / "metrics.json"), fake.facts)
+        read_results(results)
 
 
-def test_a_system_without_a_published_figure_is_reported(fake, monkeypatch):
-    own = replace(SYSTEMS[fake.facts.system], paper=None)
-    monkeypatch.setitem(SYSTEMS, fake.facts.system, own)
-    page = render(read_run(fake.sources, fake.facts))
-    assert "the paper, on SAVEE" not in page
+def test_a_system_without_a_published_figure_is_reported(finished, monkeypatch):
+    own = replace(SYSTEMS[finished.run.system], paper=None)
+    monkeypatch.setitem(SYSTEMS, finished.run.system, own)
+    assert "the paper, on SAVEE" not in render(finished)
 
 
-def test_stage_writes_page_and_picture(tmp_path, fake, monkeypatch, capsys):
+def test_stage_writes_page_plots_and_picture_from_results_alone(tmp_path, folder, capsys):
     from stages.report import main
 
-    source = fake.sources
-    for jpeg in (source.voc / "JPEGImages").iterdir():
-        corners = source.face_of(jpeg.stem)
-        face = Annotation(jpeg.name, 320, 256, (FaceObject(Box(*corners).rounded()),))
-        (source.voc / "Annotations").mkdir(exist_ok=True)
-        write_voc(source.voc / "Annotations" / f"{jpeg.stem}.xml", face)
-    params = {
-        "system": fake.facts.system, "corpus": {"name": "demo"},
-        "split": fake.facts.split.model_dump(mode="json"),
-        "embed": {"weights": "untrained"}, "audio": {"handcrafted": True},
-        "detector": {
-            "weights": "untrained", "backbone": "resnet50", "box_loss": "kl", "voting": False
-        },
-        "visual": {"speech_weighting": False}, "fusion": {"joint": False},
-    }  # fmt: skip
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    monkeypatch.chdir(tmp_path)
-    out, overview = tmp_path / "report.html", tmp_path / "overview.png"
-    main(
-        source.clips, source.quarantine, source.annotation_metrics, source.voc, source.detector,
-        source.predictions, source.history, source.metrics, out, overview,
-    )  # fmt: skip
+    results = tmp_path / "results"
+    shutil.copytree(folder, results)
+    main(results)
     assert capsys.readouterr().out.startswith("report: 112 test clips")
-    page = out.read_text(encoding="utf-8")
+    page = (results / "report.html").read_text(encoding="utf-8")
     assert "stroke-dasharray" in page
-    assert "resnet50 detector, KL box loss, NMS alone, all frames alike, staged training" in page
-    width, height = struct.unpack(">II", overview.read_bytes()[16:24])
+    assert "resnet18_light detector, KL box loss, variance voting, frames weighted" in page
+    assert (results / "plots" / "loss.svg").is_file()
+    width, height = struct.unpack(">II", (results / "overview.png").read_bytes()[16:24])
     assert width > 2 * height > 800
 
 
@@ -208,24 +314,24 @@ def test_stage_writes_page_and_picture(tmp_path, fake, monkeypatch, capsys):
 @pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome on the PATH")
 @pytest.mark.parametrize("width", [390, 1400])
 def test_page_in_a_browser(tmp_path, page, width):
-    """No overflow, nothing in the console, no request but the page itself."""
+    """No overflow, no figure of a branch cut off, no console message, no request but the page."""
     from playwright.sync_api import sync_playwright
 
     path = tmp_path / "report.html"
     path.write_text(page, encoding="utf-8")
-    said, asked = [], []
+    console, requests = [], []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=QUIET)
         view = browser.new_page(viewport={"width": width, "height": 900})
-        view.on("console", lambda message: said.append(message.text))
-        view.on("pageerror", lambda error: said.append(str(error)))
-        view.on("request", lambda request: asked.append(request.url))
+        view.on("console", lambda message: console.append(message.text))
+        view.on("pageerror", lambda error: console.append(str(error)))
+        view.on("request", lambda request: requests.append(request.url))
         view.goto(path.as_uri())
         widest = view.evaluate("document.documentElement.scrollWidth")
         cut = view.evaluate(
-            "[...document.querySelectorAll('.card svg')]"
+            "[...document.querySelectorAll('.card svg, .stack td')]"
             ".filter(e => e.getBoundingClientRect().right > innerWidth).length"
         )
         browser.close()
-    assert (widest, cut, said) == (width, 0, [])
-    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+    assert (widest, cut, console) == (width, 0, [])
+    assert [url for url in requests if not url.startswith("data:")] == [path.as_uri()]

@@ -1,0 +1,137 @@
+"""What the report says of a run, gathered from its validated sections and its products."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from annotations import voc
+from annotations.params import AnnotateParams
+from models.audio.params import EmbedParams
+from models.faces.params import DetectorParams
+from models.systems.inputs import Store
+from models.systems.params import Settings
+from pipeline.clips import Reject
+from pipeline.corpora.params import CorpusParams
+from pipeline.media.params import ExtractParams
+from pipeline.params import differing, read_params
+from pipeline.report.frames import Corners, FaceOf, publish_frames, read_detections
+from pipeline.report.run import Corpus, Method, Preset, Protocol, Run, Scores
+from pipeline.scores.calibration import PredictParams
+from pipeline.scores.predictions import Predictions, headline
+from pipeline.scores.results import digest_of_test_set
+from pipeline.splits import Fold, SplitParams
+
+PRESETS = Path("presets")
+
+
+@dataclass(frozen=True, slots=True)
+class Sections:
+    """The sections of `params.yaml` that decide what a run gives."""
+
+    corpus: CorpusParams
+    extract: ExtractParams
+    annotate: AnnotateParams
+    embed: EmbedParams
+    split: SplitParams
+    detector: DetectorParams
+    settings: Settings
+    predict: PredictParams
+
+    def values(self) -> dict[str, dict[str, JsonValue]]:
+        """By section, without the corpus folder, which is a fact of the machine."""
+        models = {name: getattr(self, name) for name in self.__slots__ if name != "settings"}
+        models |= {name: getattr(self.settings, name) for name in self.settings.__slots__}
+        values = {name: model.model_dump(mode="json") for name, model in models.items()}
+        del values["corpus"]["root"]
+        return values
+
+    @property
+    def method(self) -> Method:
+        """The switches that the report names in words."""
+        return Method(
+            audio_weights=self.embed.weights,
+            detector_weights=self.detector.weights,
+            handcrafted=self.settings.audio.handcrafted,
+            speech_weighting=self.settings.visual.speech_weighting,
+            backbone=self.detector.backbone,
+            box_loss=self.detector.box_loss,
+            voting=self.detector.voting,
+            joint=self.settings.fusion.joint,
+        )
+
+
+def record_run(
+    system: str,
+    sections: Sections,
+    store: Store,
+    folds: Sequence[Fold],
+    branches: Mapping[str, Predictions],
+    scores: Mapping[str, Any],
+    results: Path,
+) -> Run:
+    """Describe a run, and publish the frames that the report shows as `results/frames`.
+
+    Args:
+        system: its name.
+        sections: of `params.yaml`.
+        store: the run's inputs.
+        folds: of the protocol.
+        branches: predictions of the test clips.
+        scores: what `pipeline.scores.metrics.summarise` gives, `before_pooling` and `pool`.
+        results: folder of the results.
+    """
+    main = branches[headline(branches)]
+    detections = results / "detector" / "detections.csv"
+    frames = publish_frames(
+        results / "frames",
+        store.data / "voc" / "JPEGImages",
+        store.records,
+        main,
+        read_detections(detections) if detections.is_file() else [],
+        faces_in(store.data / "voc" / "Annotations"),
+    )
+    return Run(
+        system=system,
+        params=sections.values(),
+        preset=preset_of(sections.corpus.name, sections.values()),
+        method=sections.method,
+        corpus=Corpus.of(sections.corpus.name, store.records, _rejects(store.data)),
+        protocol=Protocol.of(sections.split, folds, digest_of_test_set(main)),
+        scores=Scores.of(scores),
+        detector=_figures(results / "detector" / "metrics.json"),
+        annotation=_figures(store.data / "annotation_metrics.json"),
+        frames=frames,
+    )
+
+
+def preset_of(corpus: str, params: Mapping[str, Any], presets: Path = PRESETS) -> Preset | None:
+    """How `params` differ from the preset named as the corpus; None where there is none."""
+    path = presets / f"{corpus}.yaml"
+    if not path.is_file():
+        return None
+    return Preset(name=corpus, differing=differing(read_params(path), params))
+
+
+def faces_in(annotations: Path) -> FaceOf:
+    """The annotated face of a frame, read when asked for."""
+
+    def face_of(name: str) -> Corners | None:
+        path = annotations / f"{name}.xml"
+        face = voc.read(path).speaker_face if path.is_file() else None
+        return (face.box.x1, face.box.y1, face.box.x2, face.box.y2) if face else None
+
+    return face_of
+
+
+def _rejects(data: Path) -> list[Reject]:
+    with (data / "quarantine.csv").open(newline="", encoding="utf-8") as stream:
+        return [Reject(**row) for row in csv.DictReader(stream)]
+
+
+def _figures(path: Path) -> dict[str, JsonValue]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
