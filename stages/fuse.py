@@ -18,8 +18,8 @@ from models.systems.params import Settings, TrainingParams
 from pipeline.clips import read_clips
 from pipeline.files import write_json
 from pipeline.params import load_section
-from pipeline.scores.calibration import PredictParams
 from pipeline.scores.metrics import summarise, summarise_plainly
+from pipeline.scores.params import PredictParams
 from pipeline.scores.predictions import headline, write_predictions
 from pipeline.scores.results import write_history, write_plots
 from pipeline.splits import InnerFoldParams, SplitParams, make_folds

@@ -17,7 +17,7 @@ from pipeline.errors import ParamsError
 from pipeline.files import atomic_write
 from pipeline.media.params import ExtractParams, ResampleParams
 from pipeline.params import PARAMS_FILE, Section, load_section, read_params
-from pipeline.scores.calibration import PredictParams
+from pipeline.scores.params import PredictParams
 from pipeline.splits import InnerFoldParams, SplitParams
 from pipeline.systems import load_system
 
