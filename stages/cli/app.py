@@ -17,6 +17,7 @@ from pipeline.work.progress import counted
 from stages.cli.boundary import configure_logging, new_app, with_boundary
 
 STAGES = {
+    "inputs": "Validate params.yaml; note what the files that it names hold.",
     "demo": "Make the embedded demo corpus.",
     "extract": "Index the corpus; take frames and sound from the recordings.",
     "resample": "Resample the sound to 32 kHz mono.",
