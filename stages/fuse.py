@@ -24,7 +24,7 @@ from pipeline.scores.predictions import headline, write_predictions
 from pipeline.scores.results import write_history, write_plots
 from pipeline.splits import InnerFoldParams, SplitParams, make_folds
 from pipeline.systems import load_system
-from pipeline.work.progress import closing
+from pipeline.work.progress import closing, counted
 from stages.cli.boundary import run
 
 
@@ -64,7 +64,10 @@ def main(data: Path, results: Path) -> None:
     )
     main_branch = branches[headline(branches)]
     closing(
-        "fuse", f"{system}, {len(folds)} folds, {len(main_branch)} test clips, {scores}", started
+        "fuse",
+        f"{system}, {counted(len(folds), 'fold')}, "
+        f"{counted(len(main_branch), 'test clip')}, {scores}",
+        started,
     )
 
 

@@ -13,7 +13,7 @@ from pipeline.report.frames import Corners, FaceOf
 from pipeline.report.overview import overview_figure
 from pipeline.report.page import write_report
 from pipeline.report.run import Facts, Sources, read_run
-from pipeline.work.progress import closing
+from pipeline.work.progress import closing, counted
 from stages.cli.boundary import run
 
 
@@ -45,7 +45,7 @@ def main(
     finished = read_run(sources, Facts.read())
     write_report(finished, out)
     overview_figure(finished, overview)
-    closing("report", f"{len(finished.main)} test clips, {out}", started)
+    closing("report", f"{counted(len(finished.main), 'test clip')}, {out}", started)
 
 
 def faces_in(voc: Path) -> FaceOf:

@@ -10,7 +10,7 @@ from models.comparison.tables import ablation_table
 from pipeline.report.comparison.files import write_ablations
 from pipeline.report.comparison.rows import Origin
 from pipeline.report.run import Facts
-from pipeline.work.progress import closing
+from pipeline.work.progress import closing, counted
 from stages.cli.comparison import RESULTS, load_bench
 
 
@@ -27,4 +27,4 @@ def main(protocol: str, seeds: int) -> None:
     rows = ablation_table(bench, protocol or bench.split.protocol, range(seeds), origin)
     write_ablations(RESULTS, rows, facts)
     page = (RESULTS / "tables.html").resolve().as_uri()
-    closing("ablations", f"{len(rows)} rows, {seeds} seeds, {page}", started)
+    closing("ablations", f"{counted(len(rows), 'row')}, {counted(seeds, 'seed')}, {page}", started)

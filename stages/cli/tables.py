@@ -14,7 +14,7 @@ from pipeline.report.comparison.files import write_systems
 from pipeline.report.comparison.rows import Origin
 from pipeline.report.run import Facts
 from pipeline.systems import SYSTEMS
-from pipeline.work.progress import closing
+from pipeline.work.progress import closing, counted
 from stages.cli.comparison import RESULTS, load_bench
 
 
@@ -33,4 +33,4 @@ def main(systems: Sequence[str], protocols: Sequence[str], seeds: int) -> None:
     rows = system_table(bench, systems or tuple(SYSTEMS), protocols, range(seeds), origin)
     write_systems(RESULTS, rows, facts)
     page = (RESULTS / "tables.html").resolve().as_uri()
-    closing("tables", f"{len(rows)} rows, {seeds} seeds, {page}", started)
+    closing("tables", f"{counted(len(rows), 'row')}, {counted(seeds, 'seed')}, {page}", started)
