@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
 
 from pipeline.errors import ParamsError
 from pipeline.files import atomic_write
@@ -87,7 +88,16 @@ def _merge(params: Any, changes: Any, where: str) -> None:
         if isinstance(value, dict):
             _merge(params[key], value, where)
         elif params[key] != value:
-            params[key] = value
+            params[key] = _in_one_row(value)
+
+
+def _in_one_row(value: Any) -> Any:
+    """A list as `[a, b]`: in rows, an empty one would be lost behind a comment."""
+    if not isinstance(value, list):
+        return value
+    row = CommentedSeq(value)
+    row.fa.set_flow_style()
+    return row
 
 
 def _leaves(params: Any) -> dict[tuple[str, str], Any]:
