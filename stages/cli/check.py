@@ -24,6 +24,7 @@ from pipeline.params import PARAMS_FILE, Section, read_params, refusals, validat
 from pipeline.scores.params import PredictParams
 from pipeline.splits import InnerFoldParams, SplitParams, make_folds
 from pipeline.systems import SYSTEMS, SystemSpec, load_system
+from pipeline.work.progress import counted
 from stages.cli import weight_files
 
 CLIPS = Path("data/clips.csv")
@@ -185,9 +186,15 @@ def corpus_findings(named: Named) -> list[str]:
     if corpus.root.is_dir() and not os.access(corpus.root, os.R_OK | os.X_OK):
         return [f"corpus.root: {corpus.root}: may not be read; change its permissions"]
     try:
-        clips = index_corpus(corpus).clips
+        index = index_corpus(corpus)
     except (CorpusError, OSError) as error:
         return [str(error)]
+    clips = index.clips
+    if not clips:
+        return [
+            f"corpus.root: {corpus.root}: none of {counted(len(index.rejects), 'file')} is a "
+            f"recording of {corpus.name}, the first: {index.rejects[0].reason}"
+        ]
     silent = [clip for clip in clips if clip.video is None]
     if "video" in system.modalities and silent:
         return [

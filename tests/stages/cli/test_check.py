@@ -103,6 +103,9 @@ def test_folds_are_held_against_the_clips(settings):
     usable = [ClipRecord(i, "anna", i.split("_")[1], "", 1, 1.0, 1, 1, 1, 1, 1) for i in ids[:-1]]
     write_clips(Path("data/clips.csv"), usable)
     assert check() == [], "a quarantined clip needs no fold"
+    set_params(settings, {"corpus": {"name": "ravdess"}})
+    assert "own: none of 6 files is a recording of ravdess, the first: " in check()[0]
+    set_params(settings, {"corpus": {"name": "folder"}})
     Path("own/anna/anger/0.mp4").rename("own/anna/anger/0.wav")
     assert "1 of 6 clips below own have none, the first is anna_anger_0" in check()[0]
 
