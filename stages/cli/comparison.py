@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import yaml
-
 from models.comparison.runner import Bench, require_products
 from models.faces.params import DetectorParams
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
@@ -12,7 +10,7 @@ from models.systems.inputs import Store
 from models.systems.params import Settings, TrainingParams
 from pipeline.clips import read_clips
 from pipeline.errors import CorpusError
-from pipeline.params import PARAMS_FILE, load_section, read_params
+from pipeline.params import PARAMS_FILE, load_section, parse_yaml, read_params
 from pipeline.splits import InnerFoldParams, SplitParams
 
 DATA, RESULTS = Path("data"), Path("results")
@@ -54,7 +52,7 @@ def _require_current(lock: Path) -> None:
     if not lock.is_file():
         return  # made without DVC
     params = read_params()
-    stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
+    stages = parse_yaml(lock.read_text(encoding="utf-8"), lock)["stages"]
     for stage in PRODUCERS:
         made_with = stages.get(stage, {}).get("params", {}).get(str(PARAMS_FILE), {})
         for section, values in made_with.items():
