@@ -10,6 +10,7 @@ from annotations.annotate import FrameSummary
 from annotations.box import Box
 from pipeline.clips import ClipRecord
 from pipeline.errors import CorpusError
+from pipeline.work.progress import counted
 
 FOUND_IOU = 0.5
 """Overlap with the true box from which a face counts as found."""
@@ -86,7 +87,8 @@ def measure(
 
 def describe(figures: Mapping[str, object]) -> str:
     """The closing line's numbers: counts, and agreement with the truth where there is one."""
-    text = "{clips} clips, {frames} frames, {frames_without_face} without a face".format(**figures)
+    counts = (counted(int(str(figures[f"{noun}s"])), noun) for noun in ("clip", "frame"))
+    text = f"{', '.join(counts)}, {figures['frames_without_face']} without a face"
     truth = figures.get("truth")
     if isinstance(truth, dict) and "speech_auc" in truth and "mean_iou" in truth:
         text += "; against truth: recall {recall:.3f}, mean IoU {mean_iou:.3f}".format(**truth)

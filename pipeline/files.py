@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+EMPTY_NOTE = "EMPTY.txt"
+
 
 def publish(out: Path, files: Iterable[tuple[str, Path]]) -> None:
     """Rebuild the whole folder `out` from copies of finished files.
@@ -33,12 +35,17 @@ def publish(out: Path, files: Iterable[tuple[str, Path]]) -> None:
 
 @contextmanager
 def replace_folder(out: Path) -> Iterator[Path]:
-    """A temporary folder beside `out` that takes its place when the block succeeds."""
+    """A temporary folder beside `out` that takes its place when the block succeeds.
+
+    One that would be empty holds a note instead: DVC warns of an empty folder at every command.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         part.chmod(0o755)
         yield part
+        if not any(part.iterdir()):
+            (part / EMPTY_NOTE).write_text("No clip of this corpus has what would lie here.\n")
         if out.exists():
             shutil.rmtree(out)
         part.replace(out)

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from pipeline.clips import EMOTIONS, ClipRecord, emotions_of, require_unique
 from pipeline.errors import CorpusError
-from pipeline.params import Section
+from pipeline.params import Count, CountOrNone, Section, Seed
 
 FOLD_NAME = re.compile(r"[\w-]+")
 """Names become file names."""
@@ -37,10 +37,10 @@ class SplitParams(Section):
     """Section `split` of `params.yaml`."""
 
     protocol: Literal["paper", "loso", "loso_text", "folds"]
-    test_per_emotion: int = Field(ge=1)
-    text_groups: int = Field(ge=2)
+    test_per_emotion: Count
+    text_groups: int = Field(ge=2, le=1000)
     folds_csv: Path
-    seed: int = Field(ge=0)
+    seed: Seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +250,8 @@ def _check(fold: Fold, records: Sequence[ClipRecord]) -> None:
 class InnerFoldParams(Section):
     """Section `inner_folds` of `params.yaml`: parts of the training clips to calibrate on."""
 
-    count: int = Field(ge=0)
-    seed: int = Field(ge=0)
+    count: CountOrNone
+    seed: Seed
 
 
 def inner_folds(

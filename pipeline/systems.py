@@ -135,9 +135,9 @@ def load_system(path: Path = PARAMS_FILE) -> str:
         ParamsError: an unknown system.
     """
     system = read_params(path).get("system")
-    if system not in SYSTEMS:
+    if not isinstance(system, str) or system not in SYSTEMS:
         raise ParamsError(f"{path}: system: got {system!r}, expected one of {', '.join(SYSTEMS)}")
-    return str(system)
+    return system
 
 
 def require_modalities(system: str, records: Sequence[ClipRecord]) -> None:

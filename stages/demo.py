@@ -10,7 +10,7 @@ from pipeline.corpora.demo.corpus import build, build_nothing
 from pipeline.corpora.demo.params import DemoParams
 from pipeline.corpora.params import CorpusParams
 from pipeline.params import load_section
-from pipeline.work.progress import closing
+from pipeline.work.progress import closing, counted
 from stages.cli.boundary import run
 
 
@@ -28,7 +28,9 @@ def main(out: Path) -> None:
         closing("demo", f"not needed for {corpus.name}", started)
         return
     products = build(out, params)
-    closing("demo", f"{len(products.folders)} clips, {products.cached} from cache", started)
+    closing(
+        "demo", f"{counted(len(products.folders), 'clip')}, {products.cached} from cache", started
+    )
 
 
 if __name__ == "__main__":

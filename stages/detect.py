@@ -13,7 +13,7 @@ from models.faces.params import DetectorParams
 from pipeline.clips import read_clips
 from pipeline.params import load_section
 from pipeline.splits import InnerFoldParams, SplitParams, all_inner_folds, make_folds
-from pipeline.work.progress import closing, figure
+from pipeline.work.progress import closing, counted, figure
 from stages.cli.boundary import run
 
 
@@ -39,7 +39,8 @@ def main(voc: Path, clips: Path, truth: Path, results: Path, face_features: Path
         return
     closing(
         "detect",
-        f"{len(folds)} folds, {len(inner)} inner folds, {metrics['frames']} test frames, "
+        f"{counted(len(folds), 'fold')}, {counted(len(inner), 'inner fold')}, "
+        f"{metrics['frames']} test frames, "
         f"{metrics['frames_without_detection']} without a detection, "
         f"mean IoU {figure(metrics['mean_iou'])}, AP90 {figure(metrics['ap90'])}",
         started,

@@ -12,7 +12,7 @@ from models.audio.params import EmbedParams
 from pipeline.clips import read_clips
 from pipeline.params import load_section
 from pipeline.work.cache import ClipCache
-from pipeline.work.progress import closing
+from pipeline.work.progress import closing, counted
 from stages.cli.boundary import run
 
 
@@ -30,8 +30,8 @@ def main(audio: Path, clips: Path, embeddings: Path) -> None:
     # what changes a result is in the facts of each job: a further network leaves the others alone
     products = ClipCache("embed", {}).run(jobs, embed_clip, "embed", unit="embedding")
     count = write_embeddings(products, embeddings)
-    text = f"{count} clips x {len(params.names)} embeddings, {products.cached} from cache"
-    closing("embed", f"{text}, {params.weights}", started)
+    text = f"{counted(count, 'clip')} x {counted(len(params.names), 'embedding')}"
+    closing("embed", f"{text}, {products.cached} from cache, {params.weights}", started)
 
 
 if __name__ == "__main__":

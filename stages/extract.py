@@ -18,7 +18,7 @@ from pipeline.media.extract import extract_corpus, judge, products_in
 from pipeline.media.params import ExtractParams
 from pipeline.params import load_section
 from pipeline.systems import load_system, require_modalities
-from pipeline.work.progress import closing
+from pipeline.work.progress import closing, counted
 from stages.cli.boundary import run
 
 
@@ -42,7 +42,7 @@ def main(clips_csv: Path, quarantine_csv: Path, frames: Path, sound: Path, truth
     records = extraction.records
     closing(
         "extract",
-        f"{len(records)} clips, {sum(r.frames for r in records)} frames, "
+        f"{counted(len(records), 'clip')}, {counted(sum(r.frames for r in records), 'frame')}, "
         f"{sum(r.duration_s for r in records) / 60:.1f} min, "
         f"{len(extraction.rejects)} quarantined, {extraction.cached} from cache",
         started,

@@ -24,13 +24,13 @@ from pipeline.files import write_json
 from pipeline.media.params import ExtractParams
 from pipeline.params import load_section
 from pipeline.report.run import write_run
-from pipeline.scores.calibration import PredictParams
 from pipeline.scores.metrics import summarise, summarise_plainly
+from pipeline.scores.params import PredictParams
 from pipeline.scores.predictions import headline, write_predictions
 from pipeline.scores.results import headline_metrics, write_history
 from pipeline.splits import InnerFoldParams, SplitParams, make_folds
 from pipeline.systems import load_system
-from pipeline.work.progress import closing, plural
+from pipeline.work.progress import closing, counted
 from stages.cli.boundary import run
 
 
@@ -55,7 +55,7 @@ def main(data: Path, results: Path) -> None:
     main = branches[headline(branches)]
     write_json(results / "metrics.json", headline_metrics(scores, record.detector, main))
     text = ", ".join(f"{name} {one.correct.mean():.3f}" for name, one in branches.items())
-    counts = f"{plural(len(folds), 'fold')}, {plural(len(main), 'test clip')}"
+    counts = f"{counted(len(folds), 'fold')}, {counted(len(main), 'test clip')}"
     closing("fuse", f"{system}, {counts}, {text}", started)
 
 

@@ -16,7 +16,7 @@ from pipeline.media.params import ResampleParams
 from pipeline.media.sound import ResampleJob, resample_clip
 from pipeline.params import load_section
 from pipeline.work.cache import ClipCache, Job
-from pipeline.work.progress import closing
+from pipeline.work.progress import closing, counted
 from stages.cli.boundary import run
 
 
@@ -44,7 +44,7 @@ def main(sound: Path, clips_csv: Path, out: Path) -> None:
     seconds = sum(record.duration_s for record in clips)
     closing(
         "resample",
-        f"{len(clips)} clips, {seconds / 60:.1f} min, {products.cached} from cache",
+        f"{counted(len(clips), 'clip')}, {seconds / 60:.1f} min, {products.cached} from cache",
         started,
     )
 

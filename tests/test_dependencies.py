@@ -16,7 +16,6 @@ BROUGHT_BY = {
 }
 """Modules whose package has another name."""
 NOT_IMPORTED = {
-    "dvc",  # run as a command
     "faster-coco-eval",  # torchmetrics looks for it
     "ruamel-yaml-clib",  # ruamel.yaml looks for it
 }

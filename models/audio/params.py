@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from pipeline.params import Section
+from pipeline.params import Section, Seed
 
 
 class EmbedParams(Section):
@@ -13,7 +13,7 @@ class EmbedParams(Section):
     networks: tuple[Literal["Cnn14", "Wavegram_Cnn14", "Wavegram_Logmel_Cnn14"], ...]
     weights: str = Field(min_length=1)
     handcrafted: tuple[Literal["mfcc", "log_mfcc"], ...]
-    seed: int = Field(ge=0)
+    seed: Seed
 
     @field_validator("networks", "handcrafted")
     @classmethod

@@ -4,7 +4,15 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.params import Section
+from pipeline.params import (
+    Count,
+    CountOrNone,
+    LearningRate,
+    LossWeight,
+    Section,
+    Seed,
+    WeightDecay,
+)
 
 BackboneName = Literal["resnet50", "mobilenet_v3", "resnet18_light"]
 
@@ -20,26 +28,26 @@ class DetectorParams(Section):
     max_size_px: int = Field(ge=64, le=2666)
 
     box_loss: Literal["kl", "smooth_l1"]
-    box_weight: float = Field(ge=0)
+    box_weight: LossWeight
     closer_px: int = Field(ge=0, le=512)
-    closer_epochs: int = Field(ge=0)
-    kl_warmup_epochs: int = Field(ge=0)
+    closer_epochs: CountOrNone
+    kl_warmup_epochs: CountOrNone
     voting: bool
-    voting_sigma_t: float = Field(gt=0)
+    voting_sigma_t: float = Field(gt=0, le=1)
 
-    proposals: int = Field(ge=1)
-    roi_batch: int = Field(ge=1)
+    proposals: Count
+    roi_batch: Count
     score_threshold: float = Field(ge=0, lt=1)
     nms_iou: float = Field(gt=0, lt=1)
 
-    frames_per_clip_train: int = Field(ge=1)
-    frames_per_clip: int = Field(ge=1)
-    epochs: int = Field(ge=1)
-    batch: int = Field(ge=1)
-    lr: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    threads: int = Field(ge=1)
-    seed: int = Field(ge=0)
+    frames_per_clip_train: Count
+    frames_per_clip: Count
+    epochs: Count
+    batch: Count
+    lr: LearningRate
+    weight_decay: WeightDecay
+    threads: int = Field(ge=1, le=1024)
+    seed: Seed
 
     @model_validator(mode="after")
     def _nothing_random_is_frozen(self) -> "DetectorParams":

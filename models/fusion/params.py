@@ -2,18 +2,26 @@
 
 from pydantic import Field
 
-from pipeline.params import Section
+from pipeline.params import (
+    Count,
+    CountOrNone,
+    Dropout,
+    LearningRate,
+    LossWeight,
+    Section,
+    WeightDecay,
+)
 
 
 class AudioParams(Section):
     """Section `audio` of `params.yaml`."""
 
     handcrafted: bool
-    hidden: tuple[int, int]
-    dropout: float = Field(ge=0, lt=1)
-    epochs: int = Field(ge=1)
-    lr: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
+    hidden: tuple[Count, Count]
+    dropout: Dropout
+    epochs: Count
+    lr: LearningRate
+    weight_decay: WeightDecay
 
 
 class VisualParams(Section):
@@ -21,30 +29,30 @@ class VisualParams(Section):
 
     speech_weighting: bool
     speech_floor: float = Field(ge=0, le=1)
-    hidden: int = Field(ge=1)
-    dropout: float = Field(ge=0, lt=1)
-    epochs: int = Field(ge=1)
-    lr: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
+    hidden: Count
+    dropout: Dropout
+    epochs: Count
+    lr: LearningRate
+    weight_decay: WeightDecay
 
 
 class FusionParams(Section):
     """Section `fusion` of `params.yaml`."""
 
     joint: bool
-    hidden: int = Field(ge=1)
-    dropout: float = Field(ge=0, lt=1)
-    warmup_epochs: int = Field(ge=0)
-    epochs: int = Field(ge=0)
-    lr: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    joint_epochs: int = Field(ge=1)
-    joint_frames: int = Field(ge=1)
-    joint_lr: float = Field(gt=0)
+    hidden: Count
+    dropout: Dropout
+    warmup_epochs: CountOrNone
+    epochs: CountOrNone
+    lr: LearningRate
+    weight_decay: WeightDecay
+    joint_epochs: Count
+    joint_frames: Count
+    joint_lr: LearningRate
 
 
 class LossParams(Section):
     """Section `loss` of `params.yaml`: L = l_av + alpha l_a + beta l_v, Eq. (4)."""
 
-    alpha: float = Field(ge=0)
-    beta: float = Field(ge=0)
+    alpha: LossWeight
+    beta: LossWeight

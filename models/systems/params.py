@@ -6,7 +6,7 @@ from pydantic import Field
 
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
-from pipeline.params import Section
+from pipeline.params import Count, Section, Seed
 from pipeline.splits import InnerFoldParams
 
 
@@ -17,9 +17,9 @@ class TrainingParams(Section):
     and so the result.
     """
 
-    seed: int = Field(ge=0)
-    batch_size: int = Field(ge=1)
-    threads: int = Field(ge=1)
+    seed: Seed
+    batch_size: Count
+    threads: int = Field(ge=1, le=1024)
 
 
 @dataclass(frozen=True, slots=True)

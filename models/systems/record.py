@@ -21,7 +21,7 @@ from pipeline.media.params import ExtractParams
 from pipeline.params import differing, read_params
 from pipeline.report.frames import Corners, FaceOf, publish_frames, read_detections
 from pipeline.report.run import Corpus, Method, Preset, Protocol, Run, Scores
-from pipeline.scores.calibration import PredictParams
+from pipeline.scores.params import PredictParams
 from pipeline.scores.predictions import Predictions, headline
 from pipeline.scores.results import digest_of_test_set
 from pipeline.splits import Fold, SplitParams

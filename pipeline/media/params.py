@@ -4,16 +4,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.params import Section
+from pipeline.params import Count, Section
 
 
 class ExtractParams(Section):
     """Section `extract` of `params.yaml`."""
 
-    frame_step: int = Field(ge=1)
+    frame_step: Count
     jpeg_quality: int = Field(ge=1, le=31)
-    min_duration_s: float = Field(ge=0.1)
-    silence_dbfs: float = Field(lt=0)
+    min_duration_s: float = Field(ge=0.1, le=3600)
+    silence_dbfs: float = Field(ge=-200, lt=0)
     max_bad_fraction: float = Field(ge=0, le=1)
 
 

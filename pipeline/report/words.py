@@ -6,7 +6,7 @@ from pipeline.report.results import Results
 from pipeline.report.run import Run
 from pipeline.systems import SYSTEMS
 from pipeline.work.occasion import Hardware, Occasion
-from pipeline.work.progress import plural
+from pipeline.work.progress import counted
 
 DEMO = "demo"
 OWN = "folder"
@@ -94,7 +94,7 @@ def subtitle(results: Results) -> str:
     kind = KINDS[SYSTEMS[run.system].branch]
     return (
         f"{kind} emotion recognition on {CORPORA[run.corpus.name]}: {len(main.emotions)} emotions, "
-        f"{plural(len(main), 'test clip')} of {plural(len({*main.speaker}), 'speaker')}."
+        f"{counted(len(main), 'test clip')} of {counted(len({*main.speaker}), 'speaker')}."
     )
 
 
@@ -102,8 +102,9 @@ def meaning(results: Results) -> list[str]:
     """What the figures do and do not mean, a few plain paragraphs."""
     interval = results.run.scores.branches[results.headline].interval("accuracy")
     return [
-        f"Accuracy (WA) is the share of the {plural(len(results.main), 'test clip')} whose emotion "
-        "was named; UA is the mean over emotions, so that a common emotion does not count more. "
+        f"Accuracy (WA) is the share of the {counted(len(results.main), 'test clip')} whose "
+        "emotion was named; UA is the mean over emotions, so that a common emotion does not count "
+        "more. "
         "The interval says how far another draw of clips by the same speakers could move the "
         f"figure: from {interval.low:.1%} to {interval.high:.1%} in 95 of 100 draws. It does not "
         "cover other speakers, rooms or cameras, nor another training seed.",
@@ -125,7 +126,7 @@ def flags(results: Results) -> Sequence[tuple[str, str]]:
         ("Protocol", f"{run.protocol.split.protocol}: {protocol(run)}"),
         (
             "Folds",
-            f"{plural(len(folds), 'fold')}; {trained} clips train{' each' * (len(folds) > 1)}, "
+            f"{counted(len(folds), 'fold')}; {trained} clips train{' each' * (len(folds) > 1)}, "
             f"{len(results.main)} test in all (test set {run.protocol.test_set})",
         ),
         (
@@ -176,7 +177,7 @@ def training_of(occasions: Sequence[Occasion]) -> Occasion | None:
 def machine(hardware: Hardware) -> str:
     """The machine in words."""
     return (
-        f"{hardware.cpu}, {plural(hardware.cores, 'core')}, {hardware.memory_gib:.0f} GiB memory, "
+        f"{hardware.cpu}, {counted(hardware.cores, 'core')}, {hardware.memory_gib:.0f} GiB memory, "
         f"{hardware.gpu or 'no GPU'}"
     )
 

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import Field
 
-from pipeline.params import Section
 from pipeline.scores.intervals import Interval, wilson
 from pipeline.scores.predictions import Floats, Predictions
 
@@ -14,12 +12,6 @@ BINS = 10
 
 SMALLEST = 1e-6
 """Probabilities are clipped here before a logarithm: the CSV holds five decimals."""
-
-
-class PredictParams(Section):
-    """Section `predict` of `params.yaml`."""
-
-    abstain_below: float = Field(ge=0, le=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,11 +31,11 @@ def closing(stage: str, text: str, started: float) -> None:
     print(f"{stage}: {text}, {time.monotonic() - started:.1f} s", flush=True)
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: `1 fold`, `3 folds`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def figure(value: object) -> str:
     """A figure with three decimals, `n/a` where it could not be had."""
     return "n/a" if value is None else f"{value:.3f}"
-
-
-def plural(count: int, noun: str) -> str:
-    """A count with its noun, e.g. `1 fold`, `3 folds`."""
-    return f"{count} {noun}" + ("" if count == 1 else "s")

@@ -4,16 +4,20 @@ Stages are imported when they are called, so that `avemo --help` answers at once
 """
 
 import importlib
+import importlib.metadata
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
 from pipeline.errors import ParamsError
-from stages.cli.boundary import configure_logging, with_boundary
+from pipeline.params import parse_yaml
+from pipeline.work.progress import counted
+from stages.cli.boundary import configure_logging, new_app, with_boundary
 
 STAGES = {
+    "inputs": "Validate params.yaml; note what the files that it names hold.",
     "demo": "Make the embedded demo corpus.",
     "extract": "Index the corpus; take frames and sound from the recordings.",
     "resample": "Resample the sound to 32 kHz mono.",
@@ -24,11 +28,9 @@ STAGES = {
     "report": "Write the report of the last run.",
 }
 
-app = typer.Typer(
-    add_completion=False,
+app = new_app(
+    add_completion=True,
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
     help="Audio-visual emotion recognition as a DVC pipeline. `dvc repro` runs all stages.",
 )
 
@@ -39,23 +41,42 @@ def run() -> None:
     with_boundary(app)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"avemo {importlib.metadata.version('avemo')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """See the help of `app`."""
+
+
 def _add_stage(name: str, summary: str) -> None:
     def forward(context: typer.Context) -> None:
+        usual = _usual_paths(name)
         module = importlib.import_module(f"stages.{name}")
-        stage = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        stage = new_app()
         stage.command()(module.main)
         command = typer.main.get_command(stage)
-        command(args=context.args or _usual_paths(name), prog_name=f"avemo {name}")
+        for parameter, path in zip(command.params, usual, strict=False):
+            parameter.default, parameter.required = path, False
+        command(args=context.args, prog_name=f"avemo {name}")
 
     settings = {"allow_extra_args": True, "ignore_unknown_options": True}
-    text = f"{summary} Without arguments: on the paths of dvc.yaml."
-    app.command(name, help=text, add_help_option=False, context_settings=settings)(forward)
+    app.command(name, help=summary, add_help_option=False, context_settings=settings)(forward)
 
 
 def _usual_paths(stage: str) -> list[str]:
     """Arguments of a stage's command in `dvc.yaml`: `python -m stages.<name> <paths>`."""
+    path = Path("dvc.yaml")
     try:
-        content = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError as error:
         raise ParamsError("dvc.yaml: no such file; run from the project's folder") from error
     command: str = content["stages"][stage]["cmd"]
@@ -75,7 +96,7 @@ def preset(
     from stages.cli.presets import apply_preset
 
     changed = apply_preset(name, root)
-    print(f"preset {name}: {changed} values of params.yaml changed")
+    print(f"preset {name}: {counted(changed, 'value')} of params.yaml changed")
 
 
 @app.command()
@@ -109,7 +130,10 @@ def tables(
     protocols: Annotated[str, typer.Option(help="Names with commas; without: params.yaml's.")] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each system.")] = 3,
 ) -> None:
-    """Train and score every system of the paper's tables; goes on where it was stopped."""
+    """Train and score every system of the paper.
+
+    Goes on where it was stopped.
+    """
     from stages.cli.tables import tables as run_tables
 
     run_tables(_names(systems), _names(protocols), seeds)
@@ -120,7 +144,10 @@ def ablations(
     protocol: Annotated[str, typer.Option(help="Its name; without: params.yaml's.")] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each variant.")] = 3,
 ) -> None:
-    """Switch parts of the method off and on; goes on where it was stopped."""
+    """Switch parts of the method off and on.
+
+    Goes on where it was stopped.
+    """
     from stages.cli.tables import ablations as run_ablations
 
     run_ablations(protocol, seeds)
@@ -132,11 +159,18 @@ def _names(text: str) -> list[str]:
 
 @app.command()
 def check() -> None:
-    """Check every section of params.yaml."""
-    from stages.cli.presets import check_params
+    """Check params.yaml, and whether what it names is there.
 
-    check_params()
-    print("params.yaml: fine")
+    That is: the corpus, its folds, and weights; systems against corpus and networks.
+    """
+    from stages.cli.check import check as findings
+
+    found = findings()
+    for line in found:
+        print(f"error: {line}", file=sys.stderr)
+    if found:
+        raise typer.Exit(1)
+    print("params.yaml: valid, and what it names is there")
 
 
 if __name__ == "__main__":

@@ -9,11 +9,15 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, NoReturn
 
 import typer
 
 from pipeline.errors import AvemoError
 from pipeline.work import occasion
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 
 def run(main: Callable[..., None]) -> None:
@@ -23,7 +27,7 @@ def run(main: Callable[..., None]) -> None:
     its traceback.
     """
     configure_logging()
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app = new_app()
     app.command()(_noted(main))
     with_boundary(app)
 
@@ -40,17 +44,57 @@ def _noted(main: Callable[..., None]) -> Callable[..., None]:
     return stage
 
 
+def new_app(**settings: Any) -> typer.Typer:
+    """A Typer app in the one style of all our help pages, without completion unless asked for."""
+    plain = {
+        "add_completion": False,
+        "pretty_exceptions_enable": False,
+        "rich_markup_mode": None,
+        "context_settings": {"help_option_names": ["-h", "--help"]},
+    }
+    return typer.Typer(**{**plain, **settings})
+
+
 def with_boundary(app: Callable[[], object]) -> None:
-    """Call `app` and turn an `AvemoError` into one line and exit code 1."""
+    """Call `app`; an `AvemoError` becomes one line and exit code 1, Ctrl-C one line and 130."""
     try:
         app()
     except AvemoError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        _interrupted()
+    except SystemExit as leaving:
+        if leaving.code == INTERRUPTED:  # Typer has caught the interrupt already
+            _interrupted()
+        raise
     finally:
         gc.freeze()  # or Python, on leaving, would walk torch's objects once more, for 0.6 s
 
 
+def _interrupted() -> NoReturn:
+    print("interrupted; finished clips are kept, run again to go on", file=sys.stderr)
+    sys.exit(INTERRUPTED)
+
+
+class Once(logging.Filter):
+    """Lets each message through once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this message is new."""
+        text = record.getMessage()
+        new = text not in self.shown
+        self.shown.add(text)
+        return new
+
+
 def configure_logging() -> None:
-    """Warnings and above of our own packages to stderr, one line each."""
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    """Warnings and above to stderr, one line each, each once."""
+    handler = logging.StreamHandler()
+    handler.addFilter(Once())
+    style = "%(levelname)s: %(message)s"
+    logging.basicConfig(format=style, level=logging.WARNING, handlers=[handler])

@@ -1,66 +1,27 @@
-"""Presets: `presets/<name>.yaml` holds the values in which `params.yaml` differs by corpus."""
+"""Presets: `presets/<name>.yaml` holds the values of `params.yaml` for a corpus.
+
+`demo.yaml` states every key, the others what differs from it. So a preset forgets whatever an
+earlier experiment has changed.
+"""
 
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
 
-from annotations.params import AnnotateParams
-from models.audio.params import EmbedParams
-from models.faces.params import DetectorParams
-from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
-from models.systems.baselines.params import BaselineParams
-from models.systems.params import TrainingParams
-from pipeline.corpora.demo.params import DemoParams
-from pipeline.corpora.params import CorpusParams
 from pipeline.errors import ParamsError
 from pipeline.files import atomic_write
-from pipeline.media.params import ExtractParams, ResampleParams
-from pipeline.params import PARAMS_FILE, Section, load_section, read_params
-from pipeline.scores.calibration import PredictParams
-from pipeline.splits import InnerFoldParams, SplitParams
-from pipeline.systems import load_system
+from pipeline.params import PARAMS_FILE, parse_yaml, read_params
+from stages.cli.check import require_valid
 
 PRESETS = Path("presets")
 
+BASE = "demo"
+"""The preset that every other begins from."""
+
 COMMENT_COLUMN = 29
 """Where comments behind values begin in `params.yaml`, 0-based."""
-
-SECTIONS: dict[str, type[Section]] = {
-    "corpus": CorpusParams,
-    "demo": DemoParams,
-    "extract": ExtractParams,
-    "resample": ResampleParams,
-    "annotate": AnnotateParams,
-    "embed": EmbedParams,
-    "split": SplitParams,
-    "detector": DetectorParams,
-    "training": TrainingParams,
-    "audio": AudioParams,
-    "visual": VisualParams,
-    "fusion": FusionParams,
-    "loss": LossParams,
-    "inner_folds": InnerFoldParams,
-    "predict": PredictParams,
-    "baselines": BaselineParams,
-}
-"""Every section of `params.yaml` and its model; `system` stands beside them."""
-
-
-def check_params(path: Path = PARAMS_FILE) -> None:
-    """Validate the whole file.
-
-    Raises:
-        ParamsError: an unknown section, or anything a section refuses.
-    """
-    unknown = sorted(read_params(path).keys() - SECTIONS.keys() - {"system"})
-    if unknown:
-        raise ParamsError(
-            f"{path}: {unknown[0]}: unknown section; expected one of {', '.join(SECTIONS)}"
-        )
-    load_system(path)
-    for name, model in SECTIONS.items():
-        load_section(name, model, path)
 
 
 def apply_preset(
@@ -80,8 +41,10 @@ def apply_preset(
         How many values changed.
 
     Raises:
-        ParamsError: an unknown preset, a preset without its corpus folder, or a value refused.
+        ParamsError: an unknown preset, a preset without its corpus folder, a folder that is not
+            there, or a value refused.
     """
+    read_params(path)  # refuses what is no YAML
     source = presets / f"{name}.yaml"
     if not source.is_file():
         known = ", ".join(sorted(p.stem for p in presets.glob("*.yaml")))
@@ -89,34 +52,61 @@ def apply_preset(
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 200
-    changes = yaml.load(source.read_text(encoding="utf-8"))
-    if root is not None:
-        changes["corpus"]["root"] = str(root)
-    elif changes["corpus"]["root"] is None:
-        raise ParamsError(f"preset {name}: say where the corpus lies: --root DIR")
-    read_params(path)  # refuses what is no YAML
     params = yaml.load(path.read_text(encoding="utf-8"))
-    changed = _merge(params, changes, str(source))
+    before = _leaves(params)
+    for values in (presets / f"{BASE}.yaml", source):
+        _merge(params, parse_yaml(values.read_text(encoding="utf-8"), values), str(values))
+    params["corpus"]["root"] = _root(name, root, params["corpus"]["root"])
     _align_comments(params)
     with atomic_write(path) as part:
         with part.open("w", encoding="utf-8") as stream:
             yaml.dump(params, stream)
-        check_params(part)
-    return changed
+        require_valid(part, path)
+    after = _leaves(params)
+    return sum(before.get(key) != value for key, value in after.items())
 
 
-def _merge(params: Any, changes: Any, where: str) -> int:
-    """Set every leaf of `changes` in `params`; count those that differed."""
-    changed = 0
+def _root(name: str, chosen: Path | None, usual: str | None) -> str:
+    """The corpus folder: one that is there, or the preset's own."""
+    if chosen is None and usual is None:
+        raise ParamsError(f"preset {name}: say where the corpus lies: --root DIR")
+    if chosen is None:
+        return str(usual)
+    if not chosen.is_dir():
+        raise ParamsError(
+            f"preset {name}: --root {chosen}: no such folder; expected the one that holds the "
+            "recordings"
+        )
+    return str(chosen)
+
+
+def _merge(params: Any, changes: Any, where: str) -> None:
+    """Set every leaf of `changes` in `params`."""
     for key, value in changes.items():
         if key not in params:
             raise ParamsError(f"{where}: {key}: not in params.yaml")
         if isinstance(value, dict):
-            changed += _merge(params[key], value, where)
+            _merge(params[key], value, where)
         elif params[key] != value:
-            params[key] = value
-            changed += 1
-    return changed
+            params[key] = _in_one_row(value)
+
+
+def _in_one_row(value: Any) -> Any:
+    """A list as `[a, b]`: in rows, an empty one would be lost behind a comment."""
+    if not isinstance(value, list):
+        return value
+    row = CommentedSeq(value)
+    row.fa.set_flow_style()
+    return row
+
+
+def _leaves(params: Any) -> dict[tuple[str, str], Any]:
+    """Values by section and key."""
+    return {
+        (name, key): value
+        for name, section in params.items()
+        for key, value in (section if isinstance(section, dict) else {"": section}).items()
+    }
 
 
 def _align_comments(node: Any) -> None:

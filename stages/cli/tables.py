@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
 from models.audio.params import EmbedParams
 from models.comparison.runner import Setup, require_products
 from models.comparison.tables import ablation_table, system_table
@@ -26,12 +24,12 @@ from models.systems.params import Settings, TrainingParams
 from pipeline.clips import read_clips
 from pipeline.corpora.params import CorpusParams
 from pipeline.errors import CorpusError
-from pipeline.params import PARAMS_FILE, load_section, read_params
+from pipeline.params import PARAMS_FILE, load_section, parse_yaml, read_params
 from pipeline.report.comparison.page import write_comparison
 from pipeline.report.comparison.rows import Row
 from pipeline.splits import InnerFoldParams, SplitParams
 from pipeline.systems import SYSTEMS
-from pipeline.work.progress import closing
+from pipeline.work.progress import closing, counted
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +107,7 @@ def _require_current(lock: Path) -> None:
         )
         return
     params = read_params()
-    stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
+    stages = parse_yaml(lock.read_text(encoding="utf-8"), lock)["stages"]
     for stage in PRODUCERS:
         recorded = stages.get(stage, {}).get("params", {}).get(str(PARAMS_FILE), {})
         for section, values in recorded.items():
@@ -124,4 +122,4 @@ def _write(
     name: Literal["tables", "ablations"], rows: Sequence[Row], seeds: int, started: float
 ) -> None:
     page = write_comparison(RESULTS, name, rows).resolve().as_uri()
-    closing(name, f"{len(rows)} rows, {seeds} seed{'' if seeds == 1 else 's'}, {page}", started)
+    closing(name, f"{counted(len(rows), 'row')}, {counted(seeds, 'seed')}, {page}", started)

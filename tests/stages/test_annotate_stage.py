@@ -124,7 +124,7 @@ def test_stage_without_video_or_truth_writes_empty_products(annotate, tmp_path):
     write_clips(tmp_path / "sound.csv", [record("DC_a01", "DC", 0), record("JE_a01", "JE", 0)])
     (tmp_path / "no_truth").mkdir()
     out = annotate(tmp_path / "sound.csv", tmp_path / "no_truth")
-    assert not list((out / "voc/Annotations").iterdir())
+    assert not list((out / "voc/Annotations").glob("*.xml"))
     assert (out / "speech.csv").read_text() == "clip_id,frame,mouth_motion,speech\n"
     figures = json.loads((out / "annotation_metrics.json").read_text())
     assert figures["frames"] == 0 and "truth" not in figures

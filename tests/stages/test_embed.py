@@ -26,6 +26,6 @@ def test_stage_embeds_once_and_reports(corpus, capsys):
     out = corpus / "data" / "embeddings"
     for cached in (0, 2):
         main(corpus / "audio", corpus / "clips.csv", out)
-        assert f"embed: 1 clips x 2 embeddings, {cached} from cache, " in capsys.readouterr().out
+        assert f"embed: 1 clip x 2 embeddings, {cached} from cache, " in capsys.readouterr().out
     assert [path.name for path in out.iterdir()] == ["a.safetensors"]
     assert load_safetensors(out / "a.safetensors")[0].keys() == {"mfcc", "log_mfcc"}

@@ -4,7 +4,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.params import Section
+from pipeline.params import (
+    Count,
+    CountOrNone,
+    Dropout,
+    LearningRate,
+    LossWeight,
+    Section,
+    WeightDecay,
+)
 
 ImageNet = Literal["resnet18", "resnet50"]
 
@@ -19,20 +27,20 @@ class BaselineParams(Section):
     image_net: ImageNet
     video_net: VideoNet
     # what of a clip is read
-    frames: int = Field(ge=1)
-    frame_px: int = Field(ge=32)
-    face_px: int = Field(ge=32)
-    windows: int = Field(ge=1)
-    snippets: int = Field(ge=1)
-    snippet_px: int = Field(ge=32)
-    segments: int = Field(ge=1)
-    segment_frames: int = Field(ge=1)
+    frames: Count
+    frame_px: int = Field(ge=32, le=4096)
+    face_px: int = Field(ge=32, le=4096)
+    windows: Count
+    snippets: Count
+    snippet_px: int = Field(ge=32, le=4096)
+    segments: Count
+    segment_frames: Count
     # networks and losses
-    hidden: int = Field(ge=1)
-    dropout: float = Field(ge=0, lt=1)
-    polarity_penalty: float = Field(ge=0)
+    hidden: Count
+    dropout: Dropout
+    polarity_penalty: LossWeight
     # training
-    epochs: int = Field(ge=1)
-    joint_epochs: int = Field(ge=0)
-    lr: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
+    epochs: Count
+    joint_epochs: CountOrNone
+    lr: LearningRate
+    weight_decay: WeightDecay

@@ -1,0 +1,244 @@
+"""`avemo check`: whether `params.yaml` is valid, and whether what it names is there.
+
+All findings are listed, not the first alone. Nothing slow is imported: no torch, dlib or OpenCV.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from annotations.params import AnnotateParams
+from models.audio.params import EmbedParams
+from models.faces.params import DetectorParams
+from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
+from models.systems.baselines.params import BaselineParams
+from models.systems.params import TrainingParams
+from pipeline.clips import Clip, ClipRecord, read_clips
+from pipeline.corpora.corpus import CorpusParams, index_corpus
+from pipeline.corpora.demo.params import DemoParams
+from pipeline.errors import CorpusError, ParamsError
+from pipeline.media.params import ExtractParams, ResampleParams
+from pipeline.params import PARAMS_FILE, Section, read_params, refusals, validate
+from pipeline.scores.params import PredictParams
+from pipeline.splits import InnerFoldParams, SplitParams, make_folds
+from pipeline.systems import SYSTEMS, SystemSpec, load_system
+from pipeline.work.progress import counted
+from stages.cli import weight_files
+
+CLIPS = Path("data/clips.csv")
+DEMO = Path("data/demo")
+"""As in `dvc.yaml`."""
+
+SECTIONS: dict[str, type[Section]] = {
+    "corpus": CorpusParams,
+    "demo": DemoParams,
+    "extract": ExtractParams,
+    "resample": ResampleParams,
+    "annotate": AnnotateParams,
+    "embed": EmbedParams,
+    "split": SplitParams,
+    "detector": DetectorParams,
+    "training": TrainingParams,
+    "audio": AudioParams,
+    "visual": VisualParams,
+    "fusion": FusionParams,
+    "loss": LossParams,
+    "inner_folds": InnerFoldParams,
+    "predict": PredictParams,
+    "baselines": BaselineParams,
+}
+"""Every section of `params.yaml` and its model; `system` stands beside them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The sections of a valid `params.yaml` that name things outside it."""
+
+    system: SystemSpec
+    corpus: CorpusParams
+    embed: EmbedParams
+    split: SplitParams
+    detector: DetectorParams
+    audio: AudioParams
+    baselines: BaselineParams
+
+
+def check(path: Path = PARAMS_FILE, patience_s: float = 0.8) -> list[str]:
+    """Everything that would stop a run, one line each; none where all is well.
+
+    Args:
+        path: the file to check; what it names is looked for from the working folder.
+        patience_s: how long a server with weights that are not here may take to answer, in s.
+
+    Raises:
+        ParamsError: the file is missing, or no YAML.
+    """
+    found = params_findings(path)
+    if found:
+        return found
+    named = read_named(path)
+    return [
+        *settings_findings(named),
+        *corpus_findings(named),
+        *weight_files.unavailable(weights_of(named), patience_s),
+    ]
+
+
+def params_findings(path: Path = PARAMS_FILE, shown: Path | None = None) -> list[str]:
+    """What is wrong with the file itself, one line each.
+
+    Args:
+        path: the file.
+        shown: its name in messages, where it will have another.
+    """
+    content, shown = read_params(path), shown or path
+    found = [
+        f"{shown}: {name}: unknown section; expected one of {', '.join(SECTIONS)}"
+        for name in content
+        if name not in SECTIONS and name != "system"
+    ]
+    found += _refusal(lambda: load_system(path))
+    for name, model in SECTIONS.items():
+        if name not in content:
+            found.append(f"{shown}: section `{name}` is missing; see presets/demo.yaml")
+        else:
+            found += refusals(name, content[name], model, shown)
+    return found
+
+
+def require_valid(path: Path = PARAMS_FILE, shown: Path | None = None) -> None:
+    """Refuse a file with findings; see `params_findings`.
+
+    Raises:
+        ParamsError: it has some; the message lists all.
+    """
+    found = params_findings(path, shown)
+    if found:
+        raise ParamsError("; ".join(found))
+
+
+def read_named(path: Path = PARAMS_FILE) -> Named:
+    """The sections of a valid file that name things outside it."""
+    content = read_params(path)
+
+    def section(name: str, model: type[Any]) -> Any:
+        return validate(name, content[name], model, path)
+
+    return Named(
+        SYSTEMS[load_system(path)],
+        section("corpus", CorpusParams),
+        section("embed", EmbedParams),
+        section("split", SplitParams),
+        section("detector", DetectorParams),
+        section("audio", AudioParams),
+        section("baselines", BaselineParams),
+    )
+
+
+def settings_findings(named: Named) -> list[str]:
+    """Settings that do not go together."""
+    system, found = named.system, []
+    lacking = [name for name in system.networks if name not in named.embed.networks]
+    if lacking:
+        found.append(
+            f"embed.networks: system {system.name} reads {', '.join(lacking)}, which is not among "
+            f"{', '.join(named.embed.networks) or '(none)'}; add it"
+        )
+    features = {"mfcc", "log_mfcc"} - set(named.embed.handcrafted)
+    if "embeddings" in system.reads and named.audio.handcrafted and features:
+        found.append(
+            f"embed.handcrafted: audio.handcrafted needs {', '.join(sorted(features))}; add it or "
+            "set audio.handcrafted to false"
+        )
+    detector = named.detector
+    if detector.weights == "coco" and detector.backbone not in weight_files.COCO:
+        found.append(
+            f"detector.weights: got coco, but nobody published COCO weights for "
+            f"{detector.backbone}; use imagenet or untrained, or detector.backbone "
+            f"{' or '.join(weight_files.COCO)}"
+        )
+    baselines = named.baselines
+    if system.name == "av_vaanet" and (baselines.weights, baselines.video_net) == (
+        "published",
+        "c3d",
+    ):
+        found.append(
+            "baselines.weights: got published, but there are none for c3d; set "
+            "baselines.video_net to r3d_18 or mc3_18"
+        )
+    return found
+
+
+def corpus_findings(named: Named) -> list[str]:
+    """What is wrong with the corpus, with what the system needs of it, and with its folds."""
+    system, corpus = named.system, named.corpus
+    needed = "av" if len(system.modalities) == 2 else system.modalities[0]
+    if corpus.modalities not in ("auto", "av", needed):
+        return [
+            f"corpus.modalities: got {corpus.modalities}, but system {system.name} needs "
+            f"{' and '.join(system.modalities)}; set another system, or auto"
+        ]
+    made = corpus.name == "demo" and corpus.root == DEMO  # by the first stage of `dvc repro`
+    if made and not any(DEMO.rglob("*.wav")):
+        return []
+    if corpus.root.is_dir() and not os.access(corpus.root, os.R_OK | os.X_OK):
+        return [f"corpus.root: {corpus.root}: may not be read; change its permissions"]
+    try:
+        index = index_corpus(corpus)
+    except (CorpusError, OSError) as error:
+        return [str(error)]
+    clips = index.clips
+    if not clips:
+        return [
+            f"corpus.root: {corpus.root}: none of {counted(len(index.rejects), 'file')} is a "
+            f"recording of {corpus.name}, the first: {index.rejects[0].reason}"
+        ]
+    silent = [clip for clip in clips if clip.video is None]
+    if "video" in system.modalities and silent:
+        return [
+            f"system: {system.name} needs video, and {len(silent)} of {len(clips)} clips below "
+            f"{corpus.root} have none, the first is {silent[0].clip_id}; set another system"
+        ]
+    return _refusal(lambda: make_folds(_records(clips), named.split))
+
+
+def weights_of(named: Named) -> list[weight_files.WeightFile]:
+    """All files of weights that a run reads."""
+    detector = named.detector
+    known = detector.weights != "coco" or detector.backbone in weight_files.COCO
+    watched = named.corpus.modalities != "audio"
+    return [
+        *weight_files.embedding_weights(named.embed),
+        *(weight_files.detector_weights(detector) if known and watched else ()),
+        *_published(named),
+    ]
+
+
+def _published(named: Named) -> list[weight_files.WeightFile]:
+    try:
+        return weight_files.baseline_weights(named.system.name, named.baselines)
+    except KeyError:  # published weights of a network without any: `settings_findings` tells
+        return []
+
+
+def _records(clips: Iterable[Clip]) -> list[ClipRecord]:
+    """Usable clips: those of the last `extract` where it read this corpus, else all."""
+    by_id: Mapping[str, Clip] = {clip.clip_id: clip for clip in clips}
+    if CLIPS.is_file():
+        records = read_clips(CLIPS)
+        if {record.clip_id for record in records} <= by_id.keys():
+            return records
+    return [
+        ClipRecord(c.clip_id, c.speaker, c.emotion, c.sentence, 1, 1.0, 1, 1, 1, 1, 1)
+        for c in by_id.values()
+    ]
+
+
+def _refusal(call: Callable[[], object]) -> list[str]:
+    try:
+        call()
+    except (ParamsError, CorpusError) as error:
+        return [str(error)]
+    return []

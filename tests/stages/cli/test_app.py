@@ -1,0 +1,71 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from project_copy import ROOT, set_params
+from typer.testing import CliRunner
+
+from pipeline.errors import ParamsError
+from stages.cli.app import app
+
+
+def avemo(*arguments):
+    return CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+def test_version_and_help_answer_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert re.fullmatch(r"avemo \d+\.\d+\.\d+\n", avemo("--version").output)
+    text = avemo("--help").output
+    assert "--install-completion" in text
+    assert "..." not in text.partition("Commands:")[2], "a summary is cut short"
+
+
+def test_paths_of_a_stage_are_optional_and_shown(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    text = avemo("resample", "--help").output
+    assert "[default: data/audio32k]" in text and "required" not in text
+
+
+def test_check_lists_its_findings_and_fails(settings):
+    assert avemo("check").exit_code == 0
+    set_params(settings, {"loss": {"alpha": -1}, "audio": {"epochs": 0}})
+    result = avemo("check")
+    assert result.exit_code == 1
+    keys = [line.split(": ")[2] for line in result.output.splitlines()]
+    assert keys == ["audio.epochs", "loss.alpha"]
+
+
+@pytest.mark.parametrize("command", [["extract"], ["check"], ["preset", "demo"]])
+def test_a_command_called_elsewhere_names_the_remedy(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ParamsError, match="run from the project's folder"):
+        avemo(*command)
+
+
+def test_ctrl_c_is_one_line_and_130(tmp_path):
+    code = (
+        "import pathlib, time\n"
+        "from stages.cli.boundary import run\n"
+        "def main() -> None:\n"
+        "    pathlib.Path('begun').touch()\n"
+        "    time.sleep(60)\n"
+        "run(main)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (tmp_path / "begun").exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "interrupted; finished clips are kept, run again to go on\n"

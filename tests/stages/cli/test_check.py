@@ -1,0 +1,140 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from project_copy import ROOT, set_params
+from torchvision.models.video import MC3_18_Weights, R3D_18_Weights
+
+from models.faces.backbones import COCO, IMAGENET
+from pipeline.clips import ClipRecord, write_clips
+from pipeline.params import read_params
+from stages.cli import weight_files
+from stages.cli.check import SECTIONS, check, params_findings
+
+
+def test_nothing_slow_is_imported():
+    code = (
+        "import sys, stages.cli.check, stages.cli.presets;"
+        "print({'torch', 'torchvision', 'dlib', 'cv2', 'scipy', 'dvc', 'numpy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stdout + done.stderr
+
+
+def test_the_project_as_it_is_has_no_findings(settings):
+    assert check() == []
+    assert set(read_params()) == {"system", *SECTIONS}
+
+
+def test_all_findings_of_the_file_are_listed(settings):
+    set_params(settings, {"system": "av_rnn", "detector": {"epochs": True}, "audio": {"lr": 0}})
+    path = settings / "params.yaml"
+    path.write_text(path.read_text().replace("  alpha:", "  alhpa:", 1) + "fusoin: {}\n")
+    found = "\n".join(params_findings())
+    for key in (
+        "fusoin: unknown section",
+        "system: got 'av_rnn'",
+        "detector.epochs: got True",
+        "audio.lr: got 0",
+        "loss.alhpa: unknown key; expected one of alpha, beta",
+        "loss.alpha: missing",
+    ):
+        assert key in found
+    assert len(found.splitlines()) == 6
+
+
+def test_what_is_not_there_is_listed_whole(settings, monkeypatch):
+    monkeypatch.setattr(weight_files, "_unreachable", lambda url, patience_s: "offline")
+    changes = {
+        "corpus": {"name": "ravdess", "root": "/no/corpus"},
+        "embed": {"networks": ["Cnn14"], "weights": "published", "handcrafted": ["mfcc"]},
+        "detector": {"weights": "missing.safetensors"},
+    }
+    set_params(settings, changes)
+    found = check()
+    assert len(found) == 5
+    text = "\n".join(found)
+    assert "embed.networks: system av_faster_rcnn reads Wavegram_Logmel_Cnn14" in text
+    assert "embed.handcrafted: audio.handcrafted needs log_mfcc" in text
+    assert "corpus.root: /no/corpus: no such folder" in text
+    where = settings / "weights" / "Cnn14_mAP=0.431.pth"
+    assert "zenodo.org cannot be reached (offline); fetch https://zenodo.org/records/" in text
+    assert f"put it at {where}" in text
+    assert "detector.weights: missing.safetensors: no such file" in text
+    where.parent.mkdir()
+    where.touch()
+    (settings / "missing.safetensors").touch()
+    assert len(check()) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"corpus": {"modalities": "audio"}}, "corpus.modalities: got audio, but system av_faster"),
+        ({"system": "av_vaanet", "baselines": {"weights": "published"}}, "there are none for c3d"),
+        ({"detector": {"weights": "coco"}}, "nobody published COCO weights for resnet18_light"),
+        ({"embed": {"weights": "my/weights"}}, "my/weights: no such file of Wavegram_Logmel"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_found(settings, monkeypatch, changes, says):
+    monkeypatch.setattr(weight_files, "_unreachable", lambda url, patience_s: "")
+    set_params(settings, changes)
+    assert any(says in line for line in check()), check()
+
+
+def test_folds_are_held_against_the_clips(settings):
+    ids = [f"anna_{emotion}_{take}" for emotion in ("anger", "sadness") for take in range(3)]
+    for clip_id in ids:
+        path = settings / "own" / Path(*clip_id.split("_")).with_suffix(".mp4")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    changes = {"corpus": {"name": "folder", "root": "own"}, "split": {"test_per_emotion": 1}}
+    set_params(settings, changes)
+    assert check() == []
+    set_params(settings, {"split": {"protocol": "loso"}})
+    assert "leave-one-speaker-out needs 2 speakers" in check()[0]
+    set_params(settings, {"split": {"protocol": "folds"}})
+    assert "folds.csv: 112 unknown clip ids" in check()[0]
+    rows = [f"{clip_id},{number % 2}" for number, clip_id in enumerate(ids)]
+    Path("folds.csv").write_text("\n".join(["clip_id,fold", *rows[:-1]]))
+    assert "1 clips without a fold" in check()[0]
+    usable = [ClipRecord(i, "anna", i.split("_")[1], "", 1, 1.0, 1, 1, 1, 1, 1) for i in ids[:-1]]
+    write_clips(Path("data/clips.csv"), usable)
+    assert check() == [], "a quarantined clip needs no fold"
+    set_params(settings, {"corpus": {"name": "ravdess"}})
+    assert "own: none of 6 files is a recording of ravdess, the first: " in check()[0]
+    set_params(settings, {"corpus": {"name": "folder"}})
+    Path("own/anna/anger/0.mp4").rename("own/anna/anger/0.wav")
+    assert "1 of 6 clips below own have none, the first is anna_anger_0" in check()[0]
+
+
+def test_weight_files_are_those_of_torchvision():
+    published = {
+        **{(name, "imagenet"): weights for name, weights in IMAGENET.items()},
+        **{(name, "coco"): weights for name, weights in COCO.items()},
+        ("mc3_18", "kinetics"): MC3_18_Weights.KINETICS400_V1,
+        ("r3d_18", "kinetics"): R3D_18_Weights.KINETICS400_V1,
+    }
+    tables = {
+        "imagenet": weight_files.IMAGENET,
+        "coco": weight_files.COCO,
+        "kinetics": weight_files.KINETICS,
+    }
+    for (name, kind), weights in published.items():
+        assert weight_files.TORCHVISION + tables[kind][name] == weights.url
+    assert len(published) + 1 == sum(map(len, tables.values()))  # resnet18 stands there twice
+
+
+@pytest.mark.parametrize("name", ["TORCH_HOME", "XDG_CACHE_HOME"])
+def test_the_folder_is_that_of_torch(monkeypatch, tmp_path, name):
+    monkeypatch.delenv("TORCH_HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv(name, str(tmp_path))
+    assert weight_files.torch_folder() == Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def test_a_server_that_is_not_there_is_said(monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+    assert "refused" in weight_files._unreachable("http://127.0.0.1:9/x", 5)
