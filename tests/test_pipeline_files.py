@@ -7,10 +7,11 @@ import shutil
 
 import pytest
 import yaml
-from import_closure import PACKAGES, ROOT, closure, imported_modules
 from typer.testing import CliRunner
 
 from pipeline.errors import ParamsError
+from pipeline.work.closure import PACKAGES, closure, imported_modules
+from pipeline.work.closure import PROJECT as ROOT
 from stages.cli.app import STAGES as COMMANDS
 from stages.cli.app import app
 from stages.cli.presets import SECTIONS, apply_preset, check_params
