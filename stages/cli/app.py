@@ -11,6 +11,7 @@ import typer
 import yaml
 
 from pipeline.errors import ParamsError
+from stages.cli import cache
 from stages.cli.boundary import configure_logging, with_boundary
 
 STAGES = {
@@ -64,6 +65,9 @@ def _usual_paths(stage: str) -> list[str]:
 
 for _name, _summary in STAGES.items():
     _add_stage(_name, _summary)
+
+
+app.add_typer(cache.app, name="cache")
 
 
 @app.command()
