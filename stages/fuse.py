@@ -24,7 +24,7 @@ from pipeline.scores.predictions import headline, write_predictions
 from pipeline.scores.results import write_history, write_plots
 from pipeline.splits import InnerFoldParams, SplitParams, make_folds
 from pipeline.systems import load_system
-from pipeline.work.progress import closing
+from pipeline.work.progress import closing, timed
 from stages.cli.boundary import run
 
 
@@ -44,7 +44,8 @@ def main(data: Path, results: Path) -> None:
         load_section("inner_folds", InnerFoldParams),
     )
     predict = load_section("predict", PredictParams)
-    outcomes = run_folds(system, store, folds, settings)
+    with timed("training and inference"):
+        outcomes = run_folds(system, store, folds, settings)
     branches = gather(outcomes, store)
     history = [row for outcome in outcomes for row in outcome.history]
     save_networks(results / "fusion", system, store, outcomes)
@@ -52,12 +53,13 @@ def main(data: Path, results: Path) -> None:
     write_history(results / "history.csv", history)
     write_plots(results / "plots", branches, history)
     detector = json.loads((results / "detector" / "metrics.json").read_text(encoding="utf-8"))
-    metrics = summarise(branches, predict.abstain_below)
-    metrics |= {
-        "before_pooling": summarise_plainly(gather(before_pooling(outcomes), store)),
-        "pool": mean_pool(outcomes),
-        "detector": detector,
-    }
+    with timed("scores"):
+        metrics = summarise(branches, predict.abstain_below)
+        metrics |= {
+            "before_pooling": summarise_plainly(gather(before_pooling(outcomes), store)),
+            "pool": mean_pool(outcomes),
+            "detector": detector,
+        }
     write_json(results / "metrics.json", metrics)
     scores = ", ".join(
         f"{branch} {float((p.correct).mean()):.3f}" for branch, p in branches.items()
