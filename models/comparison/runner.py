@@ -15,6 +15,7 @@ from models.faces.folds import DetectPaths, detect
 from models.faces.params import DetectorParams
 from models.systems.inputs import Store
 from models.systems.params import Settings
+from models.training import device_name
 from pipeline.errors import CorpusError, ParamsError
 from pipeline.files import file_digest
 from pipeline.splits import Fold, SplitParams, all_inner_folds, make_folds
@@ -66,7 +67,8 @@ def run_trials(bench: Bench, trials: Iterable[Trial], desc: str) -> Finished:
     tasks, refused = _prepare(bench, list(dict.fromkeys(trials)))
     digests = {path: _digest(path) for path in _read_by(tasks.values())}
     # of a store the digests of the products that the system reads are in the facts of each job
-    cache = ClipCache("trials", run_trial, ignore=("store",))
+    facts = {"device": device_name()}
+    cache = ClipCache("trials", run_trial, facts=facts, ignore=("store",))
     jobs = {trial: _job(cache, task, digests) for trial, task in tasks.items()}
     unique = {job.clip_id: job for job in jobs.values()}
     products = cache.run(list(unique.values()), desc, "trial")

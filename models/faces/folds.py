@@ -31,6 +31,7 @@ from models.faces.scores import (
     read_truth,
     score_frames,
 )
+from models.training import device_name
 from pipeline.clips import ClipRecord, emotions_of, frame_name
 from pipeline.errors import TrainingError
 from pipeline.files import publish, replace_folder, write_table
@@ -136,7 +137,12 @@ def _annotation(folder: Path, name: str) -> Path:
 
 def _run(tasks: Sequence[FoldTask], params: DetectorParams) -> Products:
     start = Path(params.weights)
-    cache = ClipCache("detect", train_fold, files=[start] if start.is_file() else [])
+    cache = ClipCache(
+        "detect",
+        train_fold,
+        facts={"device": device_name()},
+        files=[start] if start.is_file() else [],
+    )
     jobs = [Job(task.fold.name, task, steps=task.steps) for task in tasks]
     return cache.run(jobs, "detect", unit="fold", step="frame").complete(TrainingError, "fold")
 
