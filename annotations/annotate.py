@@ -19,7 +19,7 @@ from annotations.tracks import choose_speaker
 from annotations.voc import Annotation, FaceObject
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import AnnotationError, CorpusError
-from pipeline.files import publish, write_table
+from pipeline.files import write_table
 from pipeline.work.cache import ClipCache, Job
 
 XML_FOLDER = "Annotations"
@@ -145,15 +145,9 @@ def annotate_corpus(
     """
     jobs = [_job(record, images, params) for record in records if record.has_video]
     _warn_of_low_rates(records)
-    cache = ClipCache("annotate", params.model_dump())
-    products = cache.run(jobs, annotate_clip, desc="annotate")
-    if products.rejects:
-        reject, count = products.rejects[0], len(products.rejects)
-        raise AnnotationError(f"{count} of {len(jobs)} clips failed, first: {reject.reason}")
-    folders = [products.folders[job.clip_id] for job in jobs]
-    files = [path for folder in folders for path in sorted((folder / XML_FOLDER).iterdir())]
-    publish(annotations, ((path.name, path) for path in files))
-    summaries = {job.clip_id: read_summary(products.folders[job.clip_id]) for job in jobs}
+    products = ClipCache("annotate", annotate_clip).run(jobs, "annotate").complete(AnnotationError)
+    products.publish(annotations, XML_FOLDER)
+    summaries = {clip_id: read_summary(folder) for clip_id, folder in products.folders.items()}
     return summaries, products.cached
 
 
@@ -229,6 +223,4 @@ def _job(record: ClipRecord, images: Path, params: AnnotateParams) -> Job:
     if missing is not None:
         raise CorpusError(f"{missing}: no such frame of {record.clip_id}; run `dvc repro extract`")
     rate_hz = record.fps / record.frame_step
-    payload = ClipFrames(record.clip_id, record.emotion, frames, rate_hz, params)
-    facts = {"emotion": record.emotion, "rate_hz": rate_hz}
-    return Job(record.clip_id, frames, payload, facts)
+    return Job(record.clip_id, ClipFrames(record.clip_id, record.emotion, frames, rate_hz, params))

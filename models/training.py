@@ -24,6 +24,11 @@ OnEpoch = Callable[[int, dict[str, float]], None]
 """Receives the 1-based epoch and the mean of each named loss, `total` among them."""
 
 
+def device_name() -> str:
+    """What training runs on, e.g. `cpu`; another device trains to other last digits."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
     """How long and how fast: AdamW with a one-cycle schedule that peaks at `lr`."""

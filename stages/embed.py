@@ -27,8 +27,7 @@ def main(audio: Path, clips: Path, embeddings: Path) -> None:
     started = time.monotonic()
     params = load_section("embed", EmbedParams)
     jobs = make_jobs(read_clips(clips), audio, params)
-    # what changes a result is in the facts of each job: a further network leaves the others alone
-    products = ClipCache("embed", {}).run(jobs, embed_clip, "embed", unit="embedding")
+    products = ClipCache("embed", embed_clip).run(jobs, "embed", unit="embedding")
     count = write_embeddings(products, embeddings)
     text = f"{counted(count, 'clip')} x {counted(len(params.names), 'embedding')}"
     closing("embed", f"{text}, {products.cached} from cache, {params.weights}", started)

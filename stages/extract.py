@@ -14,7 +14,7 @@ from pipeline.corpora.corpus import index_corpus
 from pipeline.corpora.params import CorpusParams
 from pipeline.files import publish
 from pipeline.media.decode import FRAMES, SOUND
-from pipeline.media.extract import extract_corpus, judge, products_in
+from pipeline.media.extract import extract_corpus, judge
 from pipeline.media.params import ExtractParams
 from pipeline.params import load_section
 from pipeline.systems import load_system, require_modalities
@@ -35,16 +35,17 @@ def main(clips_csv: Path, quarantine_csv: Path, frames: Path, sound: Path, truth
     require_modalities(load_system(), extraction.records)
 
     write_clips(clips_csv, extraction.records)
-    publish(frames, products_in(extraction.folders.values(), FRAMES))
-    publish(sound, products_in(extraction.folders.values(), SOUND))
-    kept = [clip for clip in index.clips if clip.clip_id in extraction.folders and clip.truth]
+    products = extraction.products
+    products.publish(frames, FRAMES)
+    products.publish(sound, SOUND)
+    kept = [clip for clip in index.clips if clip.clip_id in products.folders]
     publish(truth, ((f"{clip.clip_id}.csv", clip.truth) for clip in kept if clip.truth))
     records = extraction.records
     closing(
         "extract",
         f"{counted(len(records), 'clip')}, {counted(sum(r.frames for r in records), 'frame')}, "
         f"{sum(r.duration_s for r in records) / 60:.1f} min, "
-        f"{len(extraction.rejects)} quarantined, {extraction.cached} from cache",
+        f"{len(extraction.rejects)} quarantined, {products.cached} from cache",
         started,
     )
 

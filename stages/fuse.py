@@ -30,7 +30,7 @@ from pipeline.scores.predictions import headline, write_predictions
 from pipeline.scores.results import headline_metrics, write_history
 from pipeline.splits import InnerFoldParams, SplitParams, make_folds
 from pipeline.systems import load_system
-from pipeline.work.progress import closing, counted
+from pipeline.work.progress import closing, counted, timed
 from stages.cli.boundary import run
 
 
@@ -40,16 +40,18 @@ def main(data: Path, results: Path) -> None:
     system, sections = load_system(), load_sections()
     store = Store(tuple(read_clips(data / "clips.csv")), data, results / "detector")
     folds = make_folds(store.records, sections.split)
-    outcomes = run_folds(system, store, folds, sections.settings)
+    with timed("training and inference"):
+        outcomes = run_folds(system, store, folds, sections.settings)
     branches = gather(outcomes, store)
     save_networks(results / "fusion", system, store, outcomes)
     write_predictions(results / "predictions.csv", branches)
     write_history(results / "history.csv", [row for one in outcomes for row in one.history])
-    scores = summarise(branches, sections.predict.abstain_below)
-    scores |= {
-        "before_pooling": summarise_plainly(gather(before_pooling(outcomes), store)),
-        "pool": mean_pool(outcomes),
-    }
+    with timed("scores"):
+        scores = summarise(branches, sections.predict.abstain_below)
+        scores |= {
+            "before_pooling": summarise_plainly(gather(before_pooling(outcomes), store)),
+            "pool": mean_pool(outcomes),
+        }
     record = record_run(system, sections, store, folds, branches, scores, results)
     write_run(results / "run.json", record)
     main = branches[headline(branches)]

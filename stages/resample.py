@@ -11,7 +11,6 @@ from pathlib import Path
 
 from pipeline.clips import read_clips
 from pipeline.errors import CorpusError
-from pipeline.files import publish
 from pipeline.media.params import ResampleParams
 from pipeline.media.sound import ResampleJob, resample_clip
 from pipeline.params import load_section
@@ -33,14 +32,10 @@ def main(sound: Path, clips_csv: Path, out: Path) -> None:
             f"{sound}: {len(odd)} clips do not join with {clips_csv}, the first is {odd[0]}; run "
             "`dvc repro --force extract`"
         )
-    settings = {**params.model_dump(), "version": version(params.method)}
-    jobs = [
-        Job(clip_id, (source,), ResampleJob(source, params)) for clip_id, source in sources.items()
-    ]
-    products = ClipCache("resample", settings).run(jobs, resample_clip, desc="resample")
-    if products.rejects:
-        raise CorpusError(products.rejects[0].reason)
-    publish(out, ((f"{i}.wav", folder / f"{i}.wav") for i, folder in products.folders.items()))
+    cache = ClipCache("resample", resample_clip, facts={"version": version(params.method)})
+    jobs = [Job(clip_id, ResampleJob(source, params)) for clip_id, source in sources.items()]
+    products = cache.run(jobs, "resample").complete(CorpusError)
+    products.publish(out)
     seconds = sum(record.duration_s for record in clips)
     closing(
         "resample",

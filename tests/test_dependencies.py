@@ -5,7 +5,8 @@ import re
 import sys
 import tomllib
 
-from import_closure import PACKAGES, ROOT
+from pipeline.work.closure import PACKAGES
+from pipeline.work.closure import PROJECT as ROOT
 
 BROUGHT_BY = {
     "cv2": "opencv-python-headless",

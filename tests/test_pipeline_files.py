@@ -7,8 +7,9 @@ import subprocess
 
 import pytest
 import yaml
-from import_closure import PACKAGES, ROOT, closure, imported_modules
 
+from pipeline.work.closure import PACKAGES, closure, imported_modules
+from pipeline.work.closure import PROJECT as ROOT
 from stages.cli.app import STAGES as COMMANDS
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))

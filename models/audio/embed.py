@@ -147,13 +147,8 @@ def write_embeddings(products: Products, out: Path) -> int:
     Raises:
         CorpusError: a clip could not be embedded.
     """
-    if products.rejects:
-        first = products.rejects[0]
-        raise CorpusError(
-            f"{len(products.rejects)} embeddings failed, first {first.clip_id}: {first.reason}"
-        )
     tensors: dict[str, dict[str, Tensor]] = {}
-    for job_id, folder in products.folders.items():
+    for job_id, folder in products.complete(CorpusError, "embedding").folders.items():
         clip_id = job_id.rpartition("/")[0]
         tensors.setdefault(clip_id, {}).update(load_safetensors(folder / _PART)[0])
     with replace_folder(out) as part:
@@ -168,8 +163,7 @@ def _resolve_all(params: EmbedParams) -> dict[str, Weights]:
 
 def _job(record: ClipRecord, audio: Path, name: str, weights: Weights | None) -> Job:
     wav = audio / f"{record.clip_id}.wav"
-    facts = {"name": name, "weights": weights.identity if weights else None}
-    return Job(f"{record.clip_id}/{name}", (wav,), EmbedTask(wav, name, weights), facts)
+    return Job(f"{record.clip_id}/{name}", EmbedTask(wav, name, weights))
 
 
 _held: dict[Weights, Panns] = {}

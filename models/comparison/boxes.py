@@ -13,7 +13,8 @@ from torchvision.ops import box_iou
 
 from models.comparison.runner import Setup, detector_paths, folds_of, require_products
 from models.faces.detector import Detections
-from models.faces.folds import DetectPaths, FoldTask, detect, make_tasks
+from models.faces.fold_task import FoldTask
+from models.faces.folds import DetectPaths, detect, make_tasks
 from models.faces.frames import Frame
 from models.faces.params import DetectorParams
 from models.faces.scores import ScoredFrame, box_tensor, read_truth, score_frames
@@ -57,10 +58,9 @@ def box_study(setup: Setup, protocol: str, seeds: Sequence[int]) -> list[BoxScor
         for update in ({"box_loss": loss, "seed": seed},)
         for voting in (False, True)
     ]
-    cache = ClipCache("detect", {}, [Path(__file__)])
-    products = cache.run(jobs, score_boxes, "boxes", "detector")
-    if products.rejects:
-        raise TrainingError(products.rejects[0].reason)
+    # true boxes are in the facts of each job, of the clips that it looks at
+    cache = ClipCache("boxes", score_boxes, ignore=("truth",))
+    products = cache.run(jobs, "boxes", "detector").complete(TrainingError, "detector")
     return [
         _scores(loss, voting, {s: products.folders[_name(loss, s, voting)] for s in seeds})
         for loss in LOSSES
@@ -77,7 +77,7 @@ def score_boxes(task: BoxTask, folder: Path) -> None:
         detector = load_detector(weights)
         heads = detector.net.roi_heads
         heads.voting_sigma_t = fold.params.voting_sigma_t if task.voting else None
-        tested = [frame for frame in fold.ask if frame.clip_id in set(fold.fold.test)]
+        tested = [frame for frame in fold.inference if frame.clip_id in set(fold.fold.test)]
         for frame, faces in detect_frames(detector, tested, fold.params.batch):
             scored = _scored(frame, faces, task)
             frames.append(scored)
@@ -102,16 +102,8 @@ def _job(
     steps = {record.clip_id: record.frame_step for record in records}
     task = BoxTask(weights, tuple(tasks), steps, paths.truth, voting)
     truth = [paths.truth / f"{clip_id}.csv" for clip_id in steps]
-    facts = {
-        "voting": voting,
-        "sigma_t": params.voting_sigma_t,
-        "frames": [[f.image.stem for f in task.ask] for task in tasks],
-        "boxes": [[(f.label, str(f.box)) for f in task.ask] for task in tasks],
-        "truth": [file_digest(path) for path in truth if path.is_file()],
-        "score_threshold": params.score_threshold,
-    }
-    images = sorted({frame.image for one in tasks for frame in one.ask})
-    return Job(_name(params.box_loss, params.seed, voting), (*weights, *images), task, facts)
+    facts = {"truth": {path.name: file_digest(path) for path in truth if path.is_file()}}
+    return Job(_name(params.box_loss, params.seed, voting), task, facts)
 
 
 def _trained(

@@ -15,17 +15,15 @@ from models.faces.folds import DetectPaths, detect
 from models.faces.params import DetectorParams
 from models.systems.inputs import Store
 from models.systems.params import Settings
+from models.training import device_name
 from pipeline.errors import CorpusError, ParamsError
 from pipeline.files import file_digest
 from pipeline.report.comparison.rows import Setting
 from pipeline.splits import Fold, SplitParams, all_inner_folds, make_folds
 from pipeline.systems import SYSTEMS, require_modalities
-from pipeline.work.cache import PROJECT, ClipCache, Job
+from pipeline.work.cache import ClipCache, Job
 
 PROTOCOLS: tuple[str, ...] = get_args(SplitParams.model_fields["protocol"].annotation)
-
-OWN_CODE = ("models/comparison/trials.py", "pipeline/report/comparison/seeds.py")
-"""What decides a trial's products beside the code of the stage `fuse`."""
 
 MADE_HERE = ("face_features", "detector")
 """Products that come from the detectors of a protocol, not from DVC's outs."""
@@ -77,10 +75,12 @@ def run_trials(setup: Setup, trials: Iterable[Trial], desc: str) -> Finished:
     """
     tasks, refused = _prepare(setup, list(dict.fromkeys(trials)))
     digests = {path: _digest(path) for path in _read_by(tasks.values())}
-    jobs = {trial: _job(task, digests) for trial, task in tasks.items()}
-    cache = ClipCache("fuse", {}, [PROJECT / path for path in OWN_CODE])
+    # of a store the digests of the products that the system reads are in the facts of each job
+    facts = {"device": device_name()}
+    cache = ClipCache("trials", run_trial, facts=facts, ignore=("store",))
+    jobs = {trial: _job(cache, task, digests) for trial, task in tasks.items()}
     unique = {job.clip_id: job for job in jobs.values()}
-    products = cache.run(list(unique.values()), run_trial, desc, "trial")
+    products = cache.run(list(unique.values()), desc, "trial")
     reasons = {reject.clip_id: reject.reason for reject in products.rejects}
     failed = {t: reasons[job.clip_id] for t, job in jobs.items() if job.clip_id in reasons}
     done = {t: products.folders[job.clip_id] for t, job in jobs.items() if t not in failed}
@@ -178,17 +178,14 @@ def _store(
     return ProtocolStore(setup.store.records, setup.store.data, paths.results, paths.face_features)
 
 
-def _job(task: TrialTask, digests: Mapping[Path, str]) -> Job:
-    settings = {name: getattr(task.settings, name) for name in Settings.__slots__}
+def _job(cache: ClipCache, task: TrialTask, digests: Mapping[Path, str]) -> Job:
     facts = {
-        "settings": {name: one.model_dump(mode="json") for name, one in settings.items()},
-        "folds": [(fold.name, fold.train, fold.test) for fold in task.folds],
         "clips": [str(record) for record in task.store.records],
         "products": {name: digests[task.store.product(name)] for name in _reads(task.system)},
     }
-    job = Job(task.system, (), task, facts)
+    job = Job(task.system, task, facts)
     # One id for one piece of work, whatever table asks for it.
-    return replace(job, clip_id=f"{task.system} {ClipCache('fuse', {}).key(job)}")
+    return replace(job, clip_id=f"{task.system} {cache.key(job)}")
 
 
 def _reads(system: str) -> tuple[str, ...]:

@@ -3,18 +3,24 @@
 import csv
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from annotations import voc
 from annotations.voc import Box
-from models.checkpoint import save_safetensors
-from models.faces.detector import Detections, Detector
+from models.faces.fold_task import (
+    FEATURES,
+    FOUND,
+    HISTORY,
+    HISTORY_COLUMNS,
+    WEIGHTS,
+    FoldTask,
+    train_fold,
+)
 from models.faces.frames import Frame, evenly_spaced
 from models.faces.params import DetectorParams
 from models.faces.scores import (
@@ -25,132 +31,13 @@ from models.faces.scores import (
     read_truth,
     score_frames,
 )
-from models.faces.train import LOSS_NAMES, detect_frames, train_detector
-from models.faces.weights import save_detector, seen_by
-from models.training import History
+from models.training import device_name
 from pipeline.clips import ClipRecord, emotions_of, frame_name
-from pipeline.errors import TrainingError, WeightsError
+from pipeline.errors import TrainingError
 from pipeline.files import publish, replace_folder, write_table
 from pipeline.splits import Fold
-from pipeline.work.cache import ClipCache, Job
-
-WEIGHTS, FEATURES, FOUND, HISTORY = (
-    "weights.safetensors",
-    "features.safetensors",
-    "found.safetensors",
-    "history.csv",
-)
-"""Files of a finished fold."""
-
-HISTORY_COLUMNS = ("fold", "epoch", "total", *LOSS_NAMES)
-
-
-@dataclass(frozen=True, slots=True)
-class FoldTask:
-    """What a worker needs for one fold.
-
-    Attributes:
-        fold: its training and test clips.
-        classes: names of the classes, without the background.
-        train: frames to train on, of training clips only.
-        ask: frames to detect faces in, of the fold's clips, sorted by clip and frame.
-        params: section `detector`.
-    """
-
-    fold: Fold
-    classes: tuple[str, ...]
-    train: tuple[Frame, ...]
-    ask: tuple[Frame, ...]
-    params: DetectorParams
-
-    def __post_init__(self) -> None:
-        seen = {frame.clip_id for frame in self.train}
-        leaked = sorted(seen - set(self.fold.train)) + sorted(seen & set(self.fold.test))
-        if leaked:
-            raise TrainingError(
-                f"fold {self.fold.name}: the detector would train on {len(leaked)} clips that are "
-                f"not its training clips, the first is {leaked[0]}"
-            )
-
-
-def run_fold(task: FoldTask, folder: Path) -> None:
-    """Write weights, history, face features and detections of one fold into `folder`.
-
-    Raises:
-        TrainingError: nothing to learn from, or the loss is not finite.
-        WeightsError: the weights to begin with cannot be had, or have seen the fold's test clips.
-    """
-    leaked = sorted(seen_by(task.params) & set(task.fold.test))
-    if leaked:
-        raise WeightsError(
-            f"detector.weights: {task.params.weights} was trained on {len(leaked)} clips that fold "
-            f"{task.fold.name} tests, the first is {leaked[0]}; begin with weights of other clips"
-        )
-    torch.set_num_threads(task.params.threads)
-    history = History()
-    detector = train_detector(
-        task.train, task.classes, task.params, history.record(fold=task.fold.name)
-    )
-    save_detector(folder / WEIGHTS, detector, task.params, task.fold.train)
-    write_table(folder / HISTORY, HISTORY_COLUMNS, map(_rounded, history.rows))
-    found = list(detect_frames(detector, task.ask, task.params.batch))
-    save_safetensors(folder / FEATURES, face_features(found, detector))
-    save_safetensors(folder / FOUND, all_detections([faces for _, faces in found]))
-
-
-def face_features(
-    found: Iterable[tuple[Frame, Detections]], detector: Detector
-) -> dict[str, Tensor]:
-    """The best face of each frame, by clip.
-
-    Args:
-        found: frames and their faces.
-        detector: gives the sizes D and K.
-
-    Returns:
-        `<clip>/features` [F, D], `/probs` [F, K+1] (background first), `/boxes` [F, 4] px,
-        `/log_var` [F, 4] log px^2, `/scores` [F] and `/frames` [F] int64, the stored-frame index.
-        A frame without detection has score 0, and zeros everywhere else too.
-    """
-    by_clip: dict[str, list[tuple[int, list[Tensor]]]] = {}
-    for frame, faces in found:
-        by_clip.setdefault(frame.clip_id, []).append((frame.index, _best(faces, detector)))
-    names = ("features", "probs", "boxes", "log_var", "scores")
-    tensors = {}
-    for clip_id, rows in by_clip.items():
-        for name, values in zip(names, zip(*(best for _, best in rows), strict=True), strict=True):
-            tensors[f"{clip_id}/{name}"] = torch.stack(values)
-        tensors[f"{clip_id}/frames"] = torch.tensor([index for index, _ in rows])
-    return tensors
-
-
-def all_detections(found: Sequence[Detections]) -> dict[str, Tensor]:
-    """All faces of all frames, M rows: `frame` [M] says which of `found` a row belongs to.
-
-    `boxes` [M, 4] px, `sigma` [M, 4] px, `scores` [M], `label` [M] the class index, 1..K.
-    """
-    counts = torch.tensor([len(faces.scores) for faces in found])
-    return {
-        "frame": torch.repeat_interleave(torch.arange(len(found)), counts),
-        "boxes": torch.cat([faces.boxes for faces in found]),
-        "sigma": torch.cat([torch.exp(faces.log_var / 2) for faces in found]),
-        "scores": torch.cat([faces.scores for faces in found]),
-        "label": torch.cat([faces.probs[:, 1:].argmax(dim=1) + 1 for faces in found]),
-    }
-
-
-def _best(faces: Detections, detector: Detector) -> list[Tensor]:
-    parts = [faces.features, faces.probs, faces.boxes, faces.log_var, faces.scores]
-    if len(faces.scores) > 0:
-        return [part[0] for part in parts]
-    classes = len(detector.classes) + 1
-    sizes: list[tuple[int, ...]] = [(detector.embedding_dim,), (classes,), (4,), (4,), ()]
-    return [torch.zeros(size) for size in sizes]
-
-
-def _rounded(row: dict[str, object]) -> dict[str, object]:
-    return {k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()}
-
+from pipeline.work.cache import ClipCache, Job, Products
+from pipeline.work.progress import timed
 
 FACE_CLASSES = ("face",)
 
@@ -194,12 +81,10 @@ def detect(
     if not seen:
         return _publish_nothing(paths, len(records))
     tasks = make_tasks(paths.voc, seen, (*folds, *inner), params)
-    folders = _run(tasks, params)
-    publish(
-        paths.face_features,
-        ((f"{name}.safetensors", folder / FEATURES) for name, folder in folders.items()),
-    )
-    return _publish_results(paths, seen, tasks[: len(folds)], folders)
+    products = _run(tasks, params)
+    products.publish(paths.face_features, FEATURES)
+    with timed("scores"):
+        return _publish_results(paths, seen, tasks[: len(folds)], products.folders)
 
 
 def make_tasks(
@@ -212,13 +97,15 @@ def make_tasks(
         for r in records
     }
     train = _frames(voc_folder, records, labels, params.frames_per_clip_train)
-    ask = _frames(voc_folder, records, labels, params.frames_per_clip)
+    inference = _frames(voc_folder, records, labels, params.frames_per_clip)
     return [
         FoldTask(
             fold,
             classes,
             tuple(frame for clip_id in fold.train for frame in train.get(clip_id, ())),
-            tuple(frame for i in sorted({*fold.train, *fold.test}) for frame in ask.get(i, ())),
+            tuple(
+                frame for i in sorted({*fold.train, *fold.test}) for frame in inference.get(i, ())
+            ),
             params,
         )
         for fold in folds
@@ -248,26 +135,16 @@ def _annotation(folder: Path, name: str) -> Path:
     return folder / "Annotations" / f"{name}.xml"
 
 
-def _run(tasks: Sequence[FoldTask], params: DetectorParams) -> dict[str, Path]:
-    settings = params.model_dump(mode="json")
+def _run(tasks: Sequence[FoldTask], params: DetectorParams) -> Products:
     start = Path(params.weights)
-    cache = ClipCache("detect", settings, [start] if start.is_file() else [])
-    products = cache.run([_job(task) for task in tasks], run_fold, desc="detect", unit="fold")
-    if products.rejects:
-        raise TrainingError(products.rejects[0].reason)
-    return products.folders
-
-
-def _job(task: FoldTask) -> Job:
-    frames = sorted({frame.image for frame in (*task.train, *task.ask)})
-    folder = frames[0].parents[1]
-    sources = [path for image in frames for path in (image, _annotation(folder, image.stem))]
-    facts = {
-        "train": [(frame.image.stem, frame.label) for frame in task.train],
-        "ask": [frame.image.stem for frame in task.ask],
-        "classes": task.classes,
-    }
-    return Job(task.fold.name, tuple(sources), task, facts)
+    cache = ClipCache(
+        "detect",
+        train_fold,
+        facts={"device": device_name()},
+        files=[start] if start.is_file() else [],
+    )
+    jobs = [Job(task.fold.name, task, steps=task.steps) for task in tasks]
+    return cache.run(jobs, "detect", unit="fold", step="frame").complete(TrainingError, "fold")
 
 
 def _publish_results(
@@ -282,7 +159,7 @@ def _publish_results(
     for task in tasks:
         found = load_file(folders[task.fold.name] / FOUND)
         tested = set(task.fold.test)
-        for position, frame in enumerate(task.ask):
+        for position, frame in enumerate(task.inference):
             known = {"dlib": frame.box}
             if frame.index in truth[frame.clip_id]:
                 known["truth"] = truth[frame.clip_id][frame.index]

@@ -11,6 +11,7 @@ from models.faces.params import DetectorParams
 from models.faces.weights import build_detector
 from models.training import OnEpoch, TrainSettings, fit
 from pipeline.errors import TrainingError
+from pipeline.work.progress import advance
 
 LOSS_NAMES = ("objectness", "proposal", "class", "box", "closer")
 
@@ -55,6 +56,7 @@ def train_detector(
         _learn_faces(detector, frames, params)
 
         def after_epoch(epoch: int, means: dict[str, float]) -> None:
+            advance(len(frames), f"epoch {epoch}/{params.epochs}")
             warmup(epoch, means)
             on_epoch(epoch, means)
 
@@ -90,6 +92,7 @@ def _learn_faces(detector: Detector, frames: Sequence[Frame], params: DetectorPa
         lambda model, batch: {"closer": model(*batch)},
         {"closer": 1.0},
         TrainSettings(params.closer_epochs, params.lr, params.weight_decay),
+        lambda epoch, _: advance(len(frames), f"closer look, epoch {epoch}/{params.closer_epochs}"),
     )
 
 
@@ -101,6 +104,7 @@ def detect_frames(
         part = frames[start : start + batch]
         images: list[Tensor] = [read_image(frame.image) for frame in part]
         yield from zip(part, detector.detect(images), strict=True)
+        advance(len(part), "inference")
 
 
 def _losses(model: nn.Module, batch: Batch) -> dict[str, Tensor]:

@@ -131,10 +131,11 @@ def _fit_pools(
     scores = {branch: torch.cat([one[branch] for _, one in held]) for branch in held[0][1]}
     labels = store.labels()
     truth = torch.tensor([labels[clip_id] for ids, _ in held for clip_id in ids])
-    return {
-        branch: fit_pool({e: scores[e] for e in experts(branch, tuple(scores))}, truth)
-        for branch in scores
-    }
+    with _threads(settings.training.threads):
+        return {
+            branch: fit_pool({e: scores[e] for e in experts(branch, tuple(scores))}, truth)
+            for branch in scores
+        }
 
 
 def train(

@@ -1,16 +1,15 @@
 """From an indexed corpus to its usable clips: jobs for the cache, and who is quarantined."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from pipeline.clips import Clip, ClipRecord, Index, Reject
 from pipeline.errors import CorpusError
 from pipeline.media.decode import ExtractJob, extract_clip, read_record
 from pipeline.media.ffmpeg import find_ffmpeg
 from pipeline.media.params import ExtractParams
-from pipeline.work.cache import ClipCache, Job
+from pipeline.work.cache import ClipCache, Job, Products
 
 SHOWN = 5
 """Quarantined clips that are named on stderr; the rest stand in `quarantine.csv`."""
@@ -20,12 +19,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """Usable clips with their folders of products, those quarantined, and how many were cached."""
+    """Usable clips, their products, and those quarantined."""
 
     records: list[ClipRecord]
-    folders: dict[str, Path]
+    products: Products
     rejects: list[Reject]
-    cached: int
 
 
 def extract_corpus(index: Index, modalities: str, params: ExtractParams) -> Extraction:
@@ -36,28 +34,23 @@ def extract_corpus(index: Index, modalities: str, params: ExtractParams) -> Extr
         modalities: `corpus.modalities`; decides what is decoded and what a clip must have.
         params: section `extract`.
     """
-    # the share of bad clips decides about the corpus, not about what a clip yields
-    settings = params.model_dump(exclude={"max_bad_fraction"})
-    cache = ClipCache("extract", {**settings, "ffmpeg": find_ffmpeg().version})
-    jobs = [_job(clip, modalities, params) for clip in index.clips]
-    products = cache.run(jobs, extract_clip, desc="extract")
+    cache = ClipCache(
+        "extract",
+        extract_clip,
+        facts={"ffmpeg": find_ffmpeg().version},
+        # the share of bad clips decides about the corpus, not about what a clip yields
+        ignore=("max_bad_fraction",),
+    )
+    products = cache.run([_job(clip, modalities, params) for clip in index.clips], "extract")
     records = [read_record(folder) for folder in products.folders.values()]
     lacking = list(_lacking(records, index.clips, modalities))
     out = {reject.clip_id for reject in lacking}
     kept = sorted((r for r in records if r.clip_id not in out), key=lambda r: r.clip_id)
     return Extraction(
         records=kept,
-        folders={record.clip_id: products.folders[record.clip_id] for record in kept},
+        products=products.only({record.clip_id for record in kept}),
         rejects=[*index.rejects, *products.rejects, *lacking],
-        cached=products.cached,
     )
-
-
-def products_in(folders: Iterable[Path], kind: str) -> Iterator[tuple[str, Path]]:
-    """Name and path of every file in the sub-folder `kind` of the clips' folders."""
-    for folder in folders:
-        for path in sorted((folder / kind).glob("*")):
-            yield path.name, path
 
 
 def judge(extraction: Extraction, max_bad_fraction: float) -> None:
@@ -71,7 +64,7 @@ def judge(extraction: Extraction, max_bad_fraction: float) -> None:
         logger.warning("quarantined %s: %s", reject.clip_id, reject.reason)
     if len(rejects) > SHOWN:
         logger.warning("and %d more, see quarantine.csv", len(rejects) - SHOWN)
-    bad = len({reject.clip_id for reject in rejects} - extraction.folders.keys())
+    bad = len({reject.clip_id for reject in rejects} - extraction.products.folders.keys())
     total = bad + len(extraction.records)
     if not extraction.records or bad > max_bad_fraction * total:
         raise CorpusError(
@@ -84,21 +77,13 @@ def judge(extraction: Extraction, max_bad_fraction: float) -> None:
 def _job(clip: Clip, modalities: str, params: ExtractParams) -> Job:
     picture = modalities != "audio"
     sound = modalities != "video"
-    needs_video = picture or clip.audio is None
-    files = (clip.video if needs_video else None, clip.audio if sound else None)
-    return Job(
-        clip_id=clip.clip_id,
-        sources=tuple(path for path in files if path is not None),
-        payload=ExtractJob(clip, picture, sound, params),
-        facts={
-            "speaker": clip.speaker,
-            "emotion": clip.emotion,
-            "sentence": clip.sentence,
-            "files": [path is not None for path in files],
-            "picture": picture,
-            "sound": sound,
-        },
+    read = replace(
+        clip,
+        video=clip.video if picture or clip.audio is None else None,
+        audio=clip.audio if sound else None,
+        truth=None,
     )
+    return Job(clip.clip_id, ExtractJob(read, picture, sound, params))
 
 
 def _lacking(

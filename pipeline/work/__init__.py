@@ -1,1 +1,1 @@
-"""How work is done: the clip cache, worker processes, progress. Nothing here knows a clip."""
+"""How work is done: the clip cache, what enters its keys, workers, progress; not what a clip is."""

@@ -1,97 +1,188 @@
 """The clip cache: per-clip products by content key, outside DVC's outs.
 
-A key hashes the bytes of the clip's source files, the facts and settings of the stage, any model
-file, and the code files that `dvc.yaml` lists as deps of the stage. Each stage rebuilds its whole
-output folder from the cache, so that one added clip costs one clip, a killed stage resumes, and
-outputs are never stale and never orphaned: an incremental run equals a clean run, byte for byte.
+A key hashes all that decides about a product: the payload of the work, with the bytes of every
+file that it names, the facts and files of the stage, and the code of the work function's import
+closure. Each stage rebuilds its whole output folder from the cache, so that one added clip costs
+one clip, a killed stage resumes, and outputs are never stale and never orphaned: an incremental
+run equals a clean run, byte for byte.
 
-The cache lies in `.avemo/` of the working folder, or where `AVEMO_CACHE` says. It may be deleted
-at any time.
+See `pipeline.work.entries` for where the cache lies. It may be deleted at any time.
 """
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, as_completed
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
-import yaml
+from pydantic import BaseModel
 
 from pipeline.clips import Reject, require_unique
 from pipeline.errors import AvemoError
-from pipeline.files import file_digest
+from pipeline.files import file_digest, publish
+from pipeline.work.closure import code_digests
+from pipeline.work.entries import (
+    FILES,
+    cache_folder,
+    fault,
+    mark_used,
+    new_part,
+    prepare,
+    remove_entry,
+    seal,
+)
 from pipeline.work.executors import open_executor, worker_count
-from pipeline.work.progress import track
-
-PROJECT = Path(__file__).parents[2]
-"""Folder that holds the code and `dvc.yaml`."""
+from pipeline.work.progress import Bar, add_times, task_log
 
 Work = Callable[[Any, Path], None]
 """Writes the products of one job (its payload) into an empty folder."""
 
+_LOOK_EVERY_S = 0.5
+
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One unit of per-clip work.
+    """One unit of work.
 
-    `sources` are files whose bytes enter the key; `facts` is JSON-able and enters it too;
-    `payload` is what the work function gets and must not hold anything that changes the result
-    without being in `sources`, `facts` or the cache's settings.
+    Attributes:
+        clip_id: what it is called; unique within a run.
+        payload: what the work function gets: dataclasses, params sections, mappings, sequences and
+            plain values. All of it enters the key; of a `Path` in it, the name and the bytes of
+            the file.
+        facts: further JSON-able facts that enter the key, for what the payload cannot say.
+        steps: how long it takes beside the others, e.g. in frames.
     """
 
     clip_id: str
-    sources: tuple[Path, ...]
     payload: Any
     facts: Mapping[str, object] = field(default_factory=dict)
+    steps: int = 1
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Products:
-    """Finished folders by clip id (read only), the clips that failed, and how many were cached."""
+    """What a run left.
+
+    Attributes:
+        folders: finished folders by clip id, in the order of the jobs; read only.
+        rejects: the jobs that failed.
+        cached: how many came from the cache.
+    """
 
     folders: dict[str, Path]
     rejects: list[Reject]
     cached: int
 
+    def complete(self, error: type[AvemoError], unit: str = "clip") -> "Products":
+        """The same products.
+
+        Raises:
+            AvemoError: a job failed; of the given kind, with the reason of the first.
+        """
+        if self.rejects:
+            first, total = self.rejects[0], len(self.rejects) + len(self.folders)
+            raise error(
+                f"{len(self.rejects)} of {total} {unit}s failed, the first is {first.clip_id}: "
+                f"{first.reason}"
+            )
+        return self
+
+    def only(self, clip_ids: Collection[str]) -> "Products":
+        """The products of some clips."""
+        kept = {name: folder for name, folder in self.folders.items() if name in clip_ids}
+        return Products(kept, self.rejects, self.cached)
+
+    def publish(self, out: Path, part: str = "") -> None:
+        """Rebuild the whole folder `out` from copies of the products.
+
+        Args:
+            out: folder to replace.
+            part: a file that every job has: it becomes `<clip id><suffix>`; or a sub-folder: its
+                files keep their names; or "" for all files.
+        """
+        publish(out, self._files(part))
+
+    def _files(self, part: str) -> Iterator[tuple[str, Path]]:
+        for clip_id, folder in self.folders.items():
+            chosen = folder / part
+            if chosen.is_file():
+                yield f"{clip_id}{chosen.suffix}", chosen
+                continue
+            for path in sorted(one for one in chosen.rglob("*") if one.is_file()):
+                yield path.relative_to(chosen).as_posix(), path
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file as it was when its bytes were hashed; two are equal only while it is untouched."""
+
+    digest: str
+    state: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """A job for a worker: its key, the files that the key speaks of, and where to work."""
+
+    work: Work
+    payload: Any
+    key: str
+    entry: Path
+    sources: Mapping[Path, Source]
+    part: Path
+
+    @property
+    def progress(self) -> Path:
+        """File in which the worker says how far it is."""
+        return self.part.with_suffix(".progress")
+
+
+class _SourceChangedError(Exception):
+    """A file is not what it was when the key was made; the argument is its path."""
+
 
 class ClipCache:
-    """Products of one stage.
+    """Products of one work function.
 
     Args:
-        stage: name of the stage in `dvc.yaml`; its `.py` deps enter every key.
-        settings: the params that the work depends on; JSON-able.
-        extra_files: further files whose bytes enter every key, e.g. a checkpoint.
+        stage: folder of the entries, by the name of the stage in `dvc.yaml`.
+        work: a module-level function, called as `work(payload, folder)`.
+        facts: what the work depends on beside its payload, e.g. a version; JSON-able.
+        files: further files whose bytes enter every key, e.g. a checkpoint.
+        ignore: fields of dataclasses and sections in the payload that cannot change a product.
     """
 
     def __init__(
-        self, stage: str, settings: Mapping[str, object], extra_files: Sequence[Path] = ()
+        self,
+        stage: str,
+        work: Work,
+        *,
+        facts: Mapping[str, object] | None = None,
+        files: Sequence[Path] = (),
+        ignore: Collection[str] = (),
     ) -> None:
         self.stage = stage
-        self.root = Path(os.environ.get("AVEMO_CACHE", ".avemo")).resolve() / stage
-        base = {
-            "stage": stage,
-            "settings": settings,
-            "code": {str(path): file_digest(PROJECT / path) for path in stage_code(stage)},
-            "files": [file_digest(path) for path in extra_files],
-        }
-        self._base = _digest_json(base)
+        self.root = cache_folder() / stage
+        self._work, self._files, self._ignore = work, files, ignore
+        code = code_digests(work.__module__)
+        self._base = {"work": work.__qualname__, "code": code, "facts": dict(facts or {})}
 
     def key(self, job: Job) -> str:
-        """Content key of a job, 64 hexadecimal digits."""
-        sources = [file_digest(path) for path in job.sources]
-        return _digest_json([self._base, job.clip_id, sources, dict(job.facts)])
+        """Content key of a job, 64 hexadecimal digits.
 
-    def folder(self, key: str) -> Path:
-        """Where the products of a key lie."""
-        return self.root / key[:2] / key
+        Raises:
+            OSError: a file that the payload names cannot be read.
+        """
+        return self._key(job)[0]
 
-    def run(self, jobs: Sequence[Job], work: Work, desc: str, unit: str = "clip") -> Products:
+    def run(self, jobs: Sequence[Job], desc: str, unit: str = "clip", step: str = "") -> Products:
         """Do what is not in the cache yet and return the folders of all jobs.
 
         An `AvemoError` of one job becomes a `Reject`; any other error stops the run. Finished
@@ -99,80 +190,186 @@ class ClipCache:
 
         Args:
             jobs: work to do; clip ids are unique.
-            work: a module-level function, called as `work(job.payload, folder)`.
             desc: label of the progress bar.
             unit: what is counted.
+            step: what a job's steps are, where it has several.
         """
         require_unique([job.clip_id for job in jobs], self.stage)
-        folders, unreadable = self._locate(jobs)
-        missing = [job for job in jobs if job.clip_id in folders]
-        missing = [job for job in missing if not folders[job.clip_id].is_dir()]
-        cached = len(folders) - len(missing)
-        self.root.mkdir(parents=True, exist_ok=True)
-        failed = self._do(missing, folders, work, (desc, unit)) if missing else []
+        prepare(self.root)
+        entries: dict[str, Path] = {}
+        rejects: list[Reject] = []
+        missing: list[tuple[Job, _Order]] = []
+        part = new_part(self.root)
+        try:
+            for number, job in enumerate(jobs):
+                try:
+                    order = self._order(job, part / str(number))
+                except OSError as error:
+                    rejects.append(_unreadable(job, error))
+                    continue
+                entries[job.clip_id] = order.entry
+                if self._usable(job, order):
+                    mark_used(order.entry)
+                else:
+                    missing.append((job, order))
+            bar = Bar(desc, len(missing), sum(job.steps for job, _ in missing), unit, step or unit)
+            failed = self._do(missing, entries, bar) if missing else []
+        finally:
+            rmtree(part, ignore_errors=True)
         for reject in failed:
-            del folders[reject.clip_id]
-        rejects = sorted(unreadable + failed, key=lambda reject: reject.clip_id)
-        return Products(folders, rejects, cached)
+            del entries[reject.clip_id]
+        rejects = sorted(rejects + failed, key=lambda reject: reject.clip_id)
+        folders = {clip_id: entry / FILES for clip_id, entry in entries.items()}
+        return Products(folders, rejects, len(entries) + len(failed) - len(missing))
 
-    def _locate(self, jobs: Sequence[Job]) -> tuple[dict[str, Path], list[Reject]]:
-        """Folder of each job, and the jobs whose sources cannot be read."""
-        folders, rejects = {}, []
-        for job in jobs:
-            try:
-                folders[job.clip_id] = self.folder(self.key(job))
-            except OSError as error:
-                reason = f"{error.filename}: cannot be read ({error.strerror}); check the file"
-                rejects.append(Reject(job.clip_id, str(error.filename), reason))
-        return folders, rejects
+    def _order(self, job: Job, part: Path) -> _Order:
+        key, sources = self._key(job)
+        return _Order(self._work, job.payload, key, self.root / key[:2] / key, sources, part)
+
+    def _key(self, job: Job) -> tuple[str, dict[Path, Source]]:
+        sources: dict[Path, Source] = {}
+        files = [_content(path, (), sources)["sha256"] for path in self._files]
+        payload = _content(job.payload, self._ignore, sources)
+        key = [self._base, files, job.clip_id, payload, dict(job.facts)]
+        text = json.dumps(key, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest(), sources
+
+    def _usable(self, job: Job, order: _Order) -> bool:
+        if not order.entry.is_dir():
+            return False
+        reason = fault(order.entry, order.key)
+        if reason is None:
+            return True
+        logger.warning(
+            "clip cache, %s of %s: %s; it is made again (%s)",
+            self.stage,
+            job.clip_id,
+            reason,
+            order.entry,
+        )
+        remove_entry(order.entry)
+        return False
 
     def _do(
-        self, jobs: list[Job], folders: dict[str, Path], work: Work, label: tuple[str, str]
+        self, missing: Sequence[tuple[Job, _Order]], entries: dict[str, Path], bar: Bar
     ) -> list[Reject]:
-        rejects = []
-        with open_executor(min(len(jobs), worker_count())) as executor:
-            futures: dict[Future[None], Job] = {
-                executor.submit(_do_one, work, job.payload, folders[job.clip_id]): job
-                for job in jobs
-            }
-            for future in track(
-                as_completed(futures), total=len(jobs), desc=label[0], unit=label[1]
-            ):
-                job = futures[future]
-                try:
-                    future.result()
-                except AvemoError as error:
-                    file = str(job.sources[0]) if job.sources else ""
-                    rejects.append(Reject(job.clip_id, file, str(error)))
+        rejects: list[Reject] = []
+        again: set[str] = set()
+        with open_executor(min(len(missing), worker_count())) as executor:
+            running = {_submit(executor, order): (job, order) for job, order in missing}
+            while running:
+                done, _ = wait(running, _LOOK_EVERY_S if bar.shown else None, FIRST_COMPLETED)
+                bar.look({job.clip_id: order.progress for job, order in running.values()})
+                for future in done:
+                    job, order = running.pop(future)
+                    try:
+                        add_times(future.result())
+                    except AvemoError as error:
+                        file = next(iter(order.sources), "")
+                        rejects.append(Reject(job.clip_id, str(file), str(error)))
+                    except _SourceChangedError as error:
+                        path = error.args[0]
+                        if job.clip_id in again:
+                            reason = f"{path}: changes while it is read; run again when it is whole"
+                            rejects.append(Reject(job.clip_id, str(path), reason))
+                        else:
+                            again.add(job.clip_id)
+                            try:
+                                order = self._order(job, order.part)
+                            except OSError as gone:
+                                rejects.append(_unreadable(job, gone))
+                            else:
+                                entries[job.clip_id] = order.entry
+                                running[_submit(executor, order)] = (job, order)
+                                continue
+                    bar.finish(job.clip_id, job.steps)
+        bar.close()
         return rejects
 
 
-@lru_cache
-def stage_code(stage: str) -> tuple[str, ...]:
-    """The Python files of the deps that `dvc.yaml` lists for a stage, relative to `PROJECT`."""
-    pipeline = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))
-    deps = [PROJECT / dep for dep in pipeline["stages"][stage]["deps"]]
-    files = [path for dep in deps if dep.is_dir() for path in dep.rglob("*.py")]
-    files += [dep for dep in deps if dep.suffix == ".py"]
-    code = (path.relative_to(PROJECT) for path in files)
-    packages = ("annotations", "models", "pipeline", "stages")
-    return tuple(sorted(path.as_posix() for path in code if path.parts[0] in packages))
+def _submit(executor: Executor, order: _Order) -> "Future[dict[str, float]]":
+    return executor.submit(_do_one, order)
 
 
-def _do_one(work: Work, payload: object, folder: Path) -> None:
-    """Run `work` in a temporary folder and move it to its place; runs in a worker."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix="part-", dir=folder.parent))
+def _do_one(order: _Order) -> dict[str, float]:
+    """Work in a temporary folder and move it to its place; runs in a worker.
+
+    Returns:
+        Seconds by phase.
+
+    Raises:
+        _SourceChangedError: a source is not, or no longer, the file that the key speaks of.
+    """
+    if fault(order.entry, order.key) is None:  # another process was faster
+        return {}
+    part = order.part
     try:
-        work(payload, part)
-        part.replace(folder)
-    except OSError:
-        if not folder.is_dir():  # another worker finished the same key first: fine
-            raise
+        (part / FILES).mkdir(parents=True)
+        try:
+            with task_log(order.progress) as log:
+                order.work(order.payload, part / FILES)
+        finally:
+            # also where the work failed: it may have read half a file
+            _require_unchanged(order.sources)
+        seal(part, order.key)
+        order.entry.parent.mkdir(exist_ok=True)
+        try:
+            part.replace(order.entry)
+        except OSError:
+            if fault(order.entry, order.key) is not None:
+                raise
+        return log.seconds
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        rmtree(part, ignore_errors=True)
 
 
-def _digest_json(value: object) -> str:
-    text = json.dumps(value, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _require_unchanged(sources: Mapping[Path, Source]) -> None:
+    for path, before in sources.items():
+        try:
+            now = source(path)
+        except OSError:
+            now = None
+        if now != before:
+            raise _SourceChangedError(path)
+
+
+def _unreadable(job: Job, error: OSError) -> Reject:
+    reason = f"{error.filename}: cannot be read ({error.strerror}); check the file"
+    return Reject(job.clip_id, str(error.filename), reason)
+
+
+def source(path: Path) -> Source:
+    """A file's digest and state; a file that was not touched since is not read again.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    found = path.stat()
+    state = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+    return Source(_digest(path.absolute(), state), state)
+
+
+@lru_cache(maxsize=100_000)
+def _digest(path: Path, state: tuple[int, ...]) -> str:
+    return file_digest(path)
+
+
+def _content(value: Any, ignore: Collection[str], sources: dict[Path, Source]) -> Any:
+    """A payload as JSON, with the bytes of files in place of their paths, noted in `sources`."""
+    if isinstance(value, Path):
+        found = sources[value] = source(value)
+        return {"file": value.name, "sha256": found.digest}
+    names: Sequence[str] | None = None
+    if isinstance(value, BaseModel):
+        names = tuple(type(value).model_fields)
+    elif is_dataclass(value):
+        names = [one.name for one in fields(value)]
+    if names is not None:
+        value = {name: getattr(value, name) for name in names if name not in ignore}
+    if isinstance(value, Mapping):
+        return {str(name): _content(one, ignore, sources) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_content(one, ignore, sources) for one in value]
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise TypeError(f"{type(value).__name__} in a payload: its content cannot enter a key")

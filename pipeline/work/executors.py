@@ -8,9 +8,15 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 
 from pipeline.errors import ParamsError
+
+OpenExecutor = Callable[[int], AbstractContextManager[Executor]]
+"""Gives an executor of so many workers, e.g. `ThreadPoolExecutor`."""
+
+_injected: ContextVar[OpenExecutor | None] = ContextVar("executors", default=None)
 
 _SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -34,6 +40,16 @@ def worker_count() -> int:
 
 
 @contextmanager
+def executors_from(opener: OpenExecutor) -> Iterator[None]:
+    """Let the work within the block run in executors of one's own."""
+    token = _injected.set(opener)
+    try:
+        yield
+    finally:
+        _injected.reset(token)
+
+
+@contextmanager
 def open_executor(workers: int | None = None) -> Iterator[Executor]:
     """An executor for per-clip work, closed on exit; pending work is cancelled on an error.
 
@@ -43,6 +59,11 @@ def open_executor(workers: int | None = None) -> Iterator[Executor]:
     Raises:
         ParamsError: `AVEMO_SCHEDULER` is set and `distributed` is not installed.
     """
+    opener = _injected.get()
+    if opener is not None:
+        with opener(workers or worker_count()) as executor:
+            yield executor
+        return
     scheduler = os.environ.get("AVEMO_SCHEDULER")
     if scheduler:
         with _dask_executor(scheduler) as executor:

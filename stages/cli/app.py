@@ -14,6 +14,7 @@ import typer
 from pipeline.errors import ParamsError
 from pipeline.params import parse_yaml
 from pipeline.work.progress import counted
+from stages.cli import cache
 from stages.cli.boundary import configure_logging, new_app, with_boundary
 
 STAGES = {
@@ -85,6 +86,9 @@ def _usual_paths(stage: str) -> list[str]:
 
 for _name, _summary in STAGES.items():
     _add_stage(_name, _summary)
+
+
+app.add_typer(cache.app, name="cache")
 
 
 @app.command()

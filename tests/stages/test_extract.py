@@ -8,6 +8,7 @@ from tiny_media import cut, make_sound, make_video
 
 from pipeline.clips import read_clips
 from pipeline.errors import CorpusError
+from pipeline.work.executors import executors_from
 from stages.extract import main
 
 GOOD = ("DC_a01", "DC_d01", "DC_n01")
@@ -17,7 +18,8 @@ GOOD = ("DC_a01", "DC_d01", "DC_n01")
 def here(tmp_path, monkeypatch):
     """Work in `tmp_path`, in a thread: starting a process takes longer than the rest."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pipeline.work.cache.open_executor", ThreadPoolExecutor)
+    with executors_from(ThreadPoolExecutor):
+        yield
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ A clip depends on the seed, its speaker, emotion and take, and on nothing else: 
 speakers change no other clip. Nothing here says anything about people.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,23 +20,27 @@ from pipeline.corpora.demo.plan import CODES, Knobs, Performance, perform
 from pipeline.corpora.demo.score import compose
 from pipeline.corpora.demo.voice import synthesise
 from pipeline.errors import MediaError
-from pipeline.files import publish, replace_folder, write_table
+from pipeline.files import replace_folder, write_table
 from pipeline.work.cache import ClipCache, Job, Products
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One clip to make."""
+    """One clip to make: a take and its format; `length_s` is the shortest and the longest."""
 
     play: Performance
-    params: DemoParams
+    length_s: tuple[float, float]
+    size_px: tuple[int, int]
+    fps: int
+    rate_hz: int
 
 
 def orders(params: DemoParams) -> list[Order]:
     """All clips of a corpus: every speaker shows every emotion `takes` times."""
     knobs = Knobs(params.seed, params.ambiguity)
+    length_s, size_px = (params.min_s, params.max_s), (params.width_px, params.height_px)
     return [
-        Order(perform(speaker, emotion, take, knobs), params)
+        Order(perform(speaker, emotion, take, knobs), length_s, size_px, params.fps, params.rate_hz)
         for speaker in SPEAKERS[: params.speakers]
         for emotion in CODES
         for take in range(1, params.takes + 1)
@@ -54,12 +57,9 @@ def build(out: Path, params: DemoParams) -> Products:
     Raises:
         MediaError: a clip could not be encoded.
     """
-    settings = params.model_dump(exclude={"speakers", "takes"})
-    jobs = [Job(clip_id(order.play), (), order) for order in orders(params)]
-    products = ClipCache("demo", settings).run(jobs, make_clip, desc="demo")
-    if products.rejects:
-        raise MediaError(products.rejects[0].reason)
-    publish(out, _files(products))
+    jobs = [Job(clip_id(order.play), order) for order in orders(params)]
+    products = ClipCache("demo", make_clip).run(jobs, "demo").complete(MediaError)
+    products.publish(out)
     return products
 
 
@@ -84,22 +84,15 @@ def make_clip(order: Order, folder: Path) -> None:
     Raises:
         MediaError: ffmpeg failed.
     """
-    play, params = order.play, order.params
-    score = compose(play, (params.min_s, params.max_s), float(params.fps))
-    size_px = (params.width_px, params.height_px)
+    play, size_px = order.play, order.size_px
+    score = compose(play, order.length_s, float(order.fps))
     speaker, name = play.speaker.name, play.name
     sound = folder / "AudioData" / speaker / f"{name}.wav"
     video = folder / "AudioVisualClip" / speaker / f"{name}.avi"
     truth = folder / "truth" / f"{speaker}_{name}.csv"
     for path in (sound, video, truth):
         path.parent.mkdir(parents=True)
-    soundfile.write(sound, synthesise(play, score, params.rate_hz), params.rate_hz)
+    soundfile.write(sound, synthesise(play, score, order.rate_hz), order.rate_hz)
     heads = pose(play, score, size_px)
-    encode(video, sound, film(play, heads, size_px), size_px, params.fps)
+    encode(video, sound, film(play, heads, size_px), size_px, order.fps)
     write_table(truth, TRUTH_COLUMNS, truth_rows(play, score, heads, size_px))
-
-
-def _files(products: Products) -> Iterator[tuple[str, Path]]:
-    for folder in products.folders.values():
-        for path in sorted(folder.rglob("*.*")):
-            yield path.relative_to(folder).as_posix(), path

@@ -81,10 +81,10 @@ def test_further_network_or_other_seed_leaves_other_jobs_alone(tmp_path):
     more = EmbedParams(
         networks=("Wavegram_Cnn14", "Cnn14"), weights="untrained", handcrafted=("mfcc",), seed=0
     )
-    facts = {job.clip_id: job.facts for job in make_jobs([record("a")], tmp_path, PARAMS)}
-    with_more = {job.clip_id: job.facts for job in make_jobs([record("a")], tmp_path, more)}
+    facts = {job.clip_id: job.payload for job in make_jobs([record("a")], tmp_path, PARAMS)}
+    with_more = {job.clip_id: job.payload for job in make_jobs([record("a")], tmp_path, more)}
     reseeded = PARAMS.model_copy(update={"seed": 1})
-    with_seed = {job.clip_id: job.facts for job in make_jobs([record("a")], tmp_path, reseeded)}
+    with_seed = {job.clip_id: job.payload for job in make_jobs([record("a")], tmp_path, reseeded)}
     assert with_more.keys() - facts.keys() == {"a/Wavegram_Cnn14"}
     assert all(with_more[name] == facts[name] for name in facts)
     assert [name for name in facts if facts[name] != with_seed[name]] == ["a/Cnn14"]
@@ -139,7 +139,7 @@ def test_damaged_sound_and_numbers_that_are_not_finite_are_refused(tmp_path):
 
 def test_failed_clip_fails_the_stage_by_name(tmp_path):
     products = Products({}, [Reject("a/Cnn14", "a.wav", "too short")], 0)
-    with pytest.raises(CorpusError, match="1 embeddings failed, first a/Cnn14: too short"):
+    with pytest.raises(CorpusError, match="1 of 1 embeddings failed, the first is a/Cnn14: too"):
         write_embeddings(products, tmp_path / "out")
 
 

@@ -15,10 +15,10 @@ from drawn_clips import draw_store
 from drawn_faces import TINY, write_voc
 
 from models.comparison import boxes as box_study
-from models.comparison import runner
 from models.comparison.runner import Setup, folds_of, run_trials
 from models.comparison.tables import ablation_table, system_table
-from models.comparison.trials import Trial, resolve, run_trial
+from models.comparison.trials import Trial, resolve
+from models.faces.fold_task import FoldTask
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
 from models.systems.evaluate import run_fold
@@ -30,7 +30,7 @@ from pipeline.report.comparison.scoring import box_rows
 from pipeline.report.comparison.seeds import FACTS, read_seeds
 from pipeline.report.comparison.studies import LOSS_GRID, STUDIES
 from pipeline.splits import InnerFoldParams, SplitParams
-from pipeline.work import cache
+from pipeline.work.executors import executors_from
 
 EMOTIONS = {f"c{i}": ("anger", "happiness")[i % 2] for i in range(8)}
 AUDIO, OURS = "audio_wavegram_logmel", "av_faster_rcnn"
@@ -71,35 +71,45 @@ def in_process(monkeypatch, tmp_path):
     threads = torch.get_num_threads()
     monkeypatch.setenv("AVEMO_WORKERS", "1")
     monkeypatch.setenv("AVEMO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "stage_code", lambda stage: ())
-    monkeypatch.setattr(cache, "open_executor", lambda workers: ThreadPoolExecutor(1))
-    yield
+    with executors_from(ThreadPoolExecutor):
+        yield
     torch.set_num_threads(threads)
 
 
+class Counting(ThreadPoolExecutor):
+    """Keeps the payloads of what is really worked on."""
+
+    def __init__(self, workers, done):
+        super().__init__(workers)
+        self.done = done
+
+    def submit(self, work, order):
+        self.done.append(order.payload)
+        return super().submit(work, order)
+
+
 @pytest.fixture
-def counted(monkeypatch):
-    """Trials that were really trained."""
+def worked_on(in_process):
+    """Payloads of the tasks that were not in the cache."""
     done = []
-
-    def count(task, folder):
-        done.append((task.system, task.settings.training.seed))
-        run_trial(task, folder)
-
-    monkeypatch.setattr(runner, "run_trial", count)
-    return done
+    with executors_from(lambda workers: Counting(workers, done)):
+        yield done
 
 
-def test_trials_are_trained_once_whatever_asks_for_them(tmp_path, counted):
+def trials_in(payloads):
+    return [(task.system, task.settings.training.seed) for task in payloads]
+
+
+def test_trials_are_trained_once_whatever_asks_for_them(tmp_path, worked_on):
     setup = make_setup(tmp_path)
     first = Trial(AUDIO, "paper", 0)
     same = Trial(AUDIO, "paper", 0, (("loss.alpha", 1.0),))
     other = Trial(AUDIO, "paper", 1)
     finished = run_trials(setup, [first, same, other], "tables")
-    assert counted == [(AUDIO, 0), (AUDIO, 1)]
+    assert trials_in(worked_on) == [(AUDIO, 0), (AUDIO, 1)]
     assert finished.folders[first] == finished.folders[same] != finished.folders[other]
     run_trials(setup, [first, Trial(AUDIO, "paper", 0, (("audio.epochs", 2),))], "tables")
-    assert counted[2:] == [(AUDIO, 0)]
+    assert trials_in(worked_on[2:]) == [(AUDIO, 0)]
     seeds = read_seeds({0: finished.folders[first], 1: finished.folders[other]})
     assert len(seeds.main) == 4 and seeds.trained == seeds.total > 0
     facts = json.loads((finished.folders[first] / FACTS).read_text())
@@ -107,27 +117,27 @@ def test_trials_are_trained_once_whatever_asks_for_them(tmp_path, counted):
     assert set(seeds.weights) == {"audio"} and seeds.network * 2 % 1 == 0
 
 
-def test_a_changed_product_is_trained_anew(tmp_path, counted):
+def test_a_changed_product_is_trained_anew(tmp_path, worked_on):
     setup = make_setup(tmp_path)
     run_trials(setup, [Trial(AUDIO, "paper", 0)], "tables")
     (setup.store.data / "voc" / "unread.txt").write_text("this system does not read frames")
     run_trials(setup, [Trial(AUDIO, "paper", 0)], "tables")
-    assert len(counted) == 1
+    assert len(worked_on) == 1
     shutil.copy(
         setup.store.embeddings / "c0.safetensors", setup.store.embeddings / "c1.safetensors"
     )
     run_trials(setup, [Trial(AUDIO, "paper", 0)], "tables")
-    assert len(counted) == 2
+    assert len(worked_on) == 2
 
 
-def test_what_the_corpus_cannot_serve_is_refused_before_any_work(tmp_path, monkeypatch):
+def test_what_the_corpus_cannot_serve_is_refused_before_any_work(tmp_path, worked_on):
     setup = make_setup(tmp_path, sound_only=True)
     rows = system_table(setup, ["visual_cnn", AUDIO, OURS], ["paper"], [0, 1])
     assert [row.system for row in rows] == [AUDIO, "visual_cnn", OURS]
     assert [type(row) for row in rows] == [SystemRow, Missing, Missing]
     assert "system visual_cnn needs video" in rows[1].absent
     assert rows[0].clips == 2 and rows[0].accuracy.sd is not None
-    monkeypatch.setattr(runner, "run_trial", None)
+    worked_on.clear()
     with pytest.raises(CorpusError, match="system visual_cnn needs video"):
         system_table(setup, ["visual_cnn"], ["paper"], [0])
     with pytest.raises(ParamsError, match="system: got 'audio_cmn', expected one of audio_cnn"):
@@ -137,6 +147,7 @@ def test_what_the_corpus_cannot_serve_is_refused_before_any_work(tmp_path, monke
     shutil.rmtree(setup.store.embeddings)
     with pytest.raises(CorpusError, match=r"embeddings: missing; run `dvc repro`"):
         system_table(setup, [AUDIO], ["paper"], [0])
+    assert worked_on == []
 
 
 def test_a_network_that_was_not_embedded_leaves_its_row_out(tmp_path):
@@ -188,7 +199,7 @@ def test_a_trial_without_sound_and_faces_repeats_itself(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-def test_each_box_loss_is_trained_once_and_scored_twice(tmp_path, monkeypatch):
+def test_each_box_loss_is_trained_once_and_scored_twice(tmp_path, worked_on):
     records = write_voc(tmp_path / "data", clips=6)
     for record in records:
         (tmp_path / "data" / "truth").mkdir(exist_ok=True)
@@ -198,15 +209,10 @@ def test_each_box_loss_is_trained_once_and_scored_twice(tmp_path, monkeypatch):
     store = Store(tuple(records), tmp_path / "data", tmp_path / "none")
     detector = TINY.model_copy(update={"score_threshold": 0.0})
     setup = Setup(store, PLAIN, SPLIT, detector, "demo", "untrained", tmp_path / "out")
-    trained = []
-
-    def count(task, folder, run=runner.detect.__globals__["run_fold"]):
-        trained.append(task.params.box_loss)
-        run(task, folder)
-
-    monkeypatch.setattr("models.faces.folds.run_fold", count)
     found = box_study.box_study(setup, "paper", [0])
+    trained = [task.params.box_loss for task in worked_on if isinstance(task, FoldTask)]
     assert trained == ["smooth_l1", "kl"]
+    done = len(worked_on)
     assert [one.name for one in found] == [
         "smooth L1, NMS alone",
         "smooth L1, variance voting",
@@ -218,33 +224,31 @@ def test_each_box_loss_is_trained_once_and_scored_twice(tmp_path, monkeypatch):
     assert iou[0] == found[0].seeds[0]["truth"]["mean_iou"] != iou[1]
     assert rows[3].gain.value == pytest.approx(iou[3] - iou[0], abs=2e-4)
     box_study.box_study(setup, "paper", [0])
-    assert len(trained) == 2
+    assert len(worked_on) == done
 
 
 KILLED = """
 import sys, time
 sys.path[:0] = {paths!r}
 import test_runner as tests
-from concurrent.futures import ThreadPoolExecutor
-from models.comparison import runner
-from pipeline.work import cache
 
-cache.stage_code = lambda stage: ()
-cache.open_executor = lambda workers: ThreadPoolExecutor(1)
+class Stuck(tests.ThreadPoolExecutor):
+    def submit(self, work, order):
+        return super().submit(self.work, work, order)
 
-def run(task, folder):
-    if task.settings.training.seed == 1:
-        (tests.Path({folder!r}) / "second").touch()
-        time.sleep(60)
-    tests.run_trial(task, folder)
+    def work(self, work, order):
+        if order.payload.settings.training.seed == 1:
+            (tests.Path({folder!r}) / "second").touch()
+            time.sleep(60)
+        return work(order)
 
-runner.run_trial = run
 trials = [tests.Trial(tests.AUDIO, "paper", seed) for seed in (0, 1, 2)]
-runner.run_trials(tests.make_setup(tests.Path({folder!r})), trials, "tables")
+with tests.executors_from(Stuck):
+    tests.run_trials(tests.make_setup(tests.Path({folder!r})), trials, "tables")
 """
 
 
-def test_a_killed_table_goes_on_where_it_stopped(tmp_path, counted):
+def test_a_killed_table_goes_on_where_it_stopped(tmp_path, worked_on):
     paths = [str(Path(__file__).parent), *sys.path]
     script = KILLED.format(paths=paths, folder=str(tmp_path))
     process = subprocess.Popen([sys.executable, "-c", script], env=os.environ)
@@ -257,5 +261,5 @@ def test_a_killed_table_goes_on_where_it_stopped(tmp_path, counted):
     shutil.rmtree(tmp_path / "data")
     trials = [Trial(AUDIO, "paper", seed) for seed in (0, 1, 2)]
     finished = run_trials(make_setup(tmp_path), trials, "tables")
-    assert sorted(counted) == [(AUDIO, 1), (AUDIO, 2)]
+    assert sorted(trials_in(worked_on)) == [(AUDIO, 1), (AUDIO, 2)]
     assert len(finished.folders) == 3

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from drawn_clips import draw_store
@@ -8,7 +10,7 @@ from models.comparison.trials import describe
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines import trunks
 from models.systems.baselines.params import BaselineParams
-from models.systems.evaluate import predict, train
+from models.systems.evaluate import predict, run_folds, train
 from models.systems.inputs import ClipSet
 from models.systems.makers import recipe
 from models.systems.params import Settings, TrainingParams
@@ -80,6 +82,30 @@ def test_a_system_trains_and_scores_and_repeats_itself(system, store):
     assert describe(network).trained == describe(network).total
     again = run(system, store, UNTRAINED)[1]
     assert all(torch.equal(logits[branch], again[branch]) for branch in logits)
+
+
+@pytest.fixture
+def set_threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("system", ["visual_cnn", "av_dnn"])
+def test_threads_of_the_process_change_no_result(system, store, set_threads):
+    calibrated = replace(settings(UNTRAINED), inner_folds=InnerFoldParams(count=2, seed=0))
+    fold = Fold("paper", ("c0", "c1", "c2", "c3"), ("c3",))
+    outcomes = []
+    for threads in (1, 3):
+        set_threads(threads)
+        outcomes += run_folds(system, store, [fold], calibrated)
+        assert torch.get_num_threads() == threads
+    first, second = outcomes
+    assert first.pools == second.pools and first.pools
+    assert first.history == second.history
+    weights = first.network.state_dict(), second.network.state_dict()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert all((first.probabilities[b] == second.probabilities[b]).all() for b in BRANCHES[system])
 
 
 @pytest.mark.parametrize("system", ["visual_cnn", "av_cnn_fd", "av_vaanet"])

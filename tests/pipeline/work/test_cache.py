@@ -5,24 +5,44 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import MediaError
-from pipeline.files import atomic_write, publish
+from pipeline.files import atomic_write
+from pipeline.params import Section
+from pipeline.work import progress
 from pipeline.work.cache import ClipCache, Job
+from pipeline.work.executors import executors_from
+
+
+class Loudness(Section):
+    """Params of `shout`."""
+
+    marks: int
+    share: float = 0.5  # decides about the corpus, not about a clip
+
+
+@dataclass(frozen=True)
+class Whisper:
+    """Payload of `shout`."""
+
+    path: Path
+    params: Loudness
 
 
 def shout(payload, folder):
-    text = payload.read_text()
+    text = payload.path.read_text()
     if text == "bad":
-        raise MediaError(f"{payload}: bad; replace it")
-    (folder / "out.txt").write_text(text.upper())
+        raise MediaError(f"{payload.path}: bad; replace it")
+    (folder / "out.txt").write_text(text.upper() + "!" * payload.params.marks)
 
 
 def slow_shout(payload, folder):
-    if payload.name == "c2.txt" and "AVEMO_TEST_SLOW" in os.environ:
+    if payload.path.name == "c2.txt" and "AVEMO_TEST_SLOW" in os.environ:
         time.sleep(60)
     shout(payload, folder)
 
@@ -35,13 +55,15 @@ def sources(tmp_path, monkeypatch):
     folder.mkdir()
     for i in range(3):
         (folder / f"c{i}.txt").write_text(f"clip {i}")
-    return folder
+    with executors_from(ThreadPoolExecutor):
+        yield folder
 
 
-def run(folder, out, work=shout, settings=None):
-    jobs = [Job(p.stem, (p,), p) for p in sorted(folder.iterdir())]
-    products = ClipCache("annotate", settings or {"k": 1}).run(jobs, work, "test")
-    publish(out, [(f"{i}.txt", f / "out.txt") for i, f in products.folders.items()])
+def run(folder, out, work=shout, **settings):
+    params = Loudness(**{"marks": 1, **settings})
+    jobs = [Job(p.stem, Whisper(p, params)) for p in sorted(folder.iterdir())]
+    products = ClipCache("annotate", work, ignore=("share",)).run(jobs, "test")
+    products.publish(out, "out.txt")
     return products
 
 
@@ -62,10 +84,17 @@ def test_incremental_equals_clean_and_redoes_only_what_changed(sources, tmp_path
     assert sorted(tree(out)) == ["c1.txt", "c2.txt", "c3.txt"]
 
 
-def test_settings_enter_the_key(sources, tmp_path):
+def test_the_payload_is_the_key_less_what_is_ignored(sources, tmp_path):
     run(sources, tmp_path / "out")
-    assert run(sources, tmp_path / "out").cached == 3
-    assert run(sources, tmp_path / "out", settings={"k": 2}).cached == 0
+    assert run(sources, tmp_path / "out", share=0.9).cached == 3
+    assert run(sources, tmp_path / "out", marks=2).cached == 0
+    moved = sources.rename(tmp_path / "elsewhere")
+    assert run(moved, tmp_path / "out").cached == 3
+
+
+def test_a_payload_whose_content_cannot_be_told_is_refused(sources):
+    with pytest.raises(TypeError, match="object in a payload"):
+        ClipCache("annotate", shout).run([Job("a", [object()])], "test")
 
 
 def test_a_bad_clip_is_rejected_and_the_others_finish(sources, tmp_path):
@@ -83,37 +112,130 @@ def test_a_file_that_cannot_be_read_is_rejected_and_named(sources, tmp_path):
     assert "c1.txt: cannot be read (No such file" in reject.reason
 
 
+def damages(entry):
+    """Every way in which an entry can be wrong, as (name, what to do)."""
+    manifest, product = entry / "manifest.json", entry / "files" / "out.txt"
+
+    def flip(path, position):
+        content = bytearray(path.read_bytes())
+        content[position] ^= 1
+        path.write_bytes(content)
+
+    for path in (manifest, product):
+        for position in range(len(path.read_bytes())):
+            yield f"{path.name} {position}", lambda p=path, i=position: flip(p, i)
+        yield f"no {path.name}", path.unlink
+        yield f"half {path.name}", lambda p=path: p.write_bytes(p.read_bytes()[:-2])
+    yield "foreign file", lambda: (entry / "files" / "more.txt").write_text("x")
+
+
+def test_a_damaged_entry_is_made_again_and_said(sources, tmp_path, caplog):
+    entry = run(sources, tmp_path / "out").folders["c1"].parent
+    good = tree(tmp_path / "out")
+    for name, damage in list(damages(entry)):
+        damage()
+        caplog.clear()
+        assert run(sources, tmp_path / "out").cached == 2, name
+        assert "annotate of c1" in caplog.text and "made again" in caplog.text
+        assert tree(tmp_path / "out") == good, name
+    assert run(sources, tmp_path / "out").cached == 3
+
+
+def test_an_entry_of_other_work_is_not_taken(sources, tmp_path):
+    folders = run(sources, tmp_path / "out").folders
+    first, second = folders["c0"].parent, folders["c1"].parent
+    for path in ("files/out.txt", "manifest.json"):
+        (first / path).write_bytes((second / path).read_bytes())
+    assert run(sources, tmp_path / "out").cached == 2
+    assert tree(tmp_path / "out")["c0.txt"] == b"CLIP 0!"
+
+
+def changing_shout(payload, folder):
+    """Another file takes the clip's place once, while it is read."""
+    shout(payload, folder)
+    if payload.path.read_text() == "clip 1":
+        payload.path.write_text("clip X")
+
+
+def restless_shout(payload, folder):
+    shout(payload, folder)
+    payload.path.write_text(payload.path.read_text() + ".")
+
+
+def test_a_source_replaced_midway_does_not_poison_its_key(sources, tmp_path):
+    products = run(sources, tmp_path / "out", changing_shout)
+    assert tree(tmp_path / "out")["c1.txt"] == b"CLIP X!"
+    kept = {path.read_text() for path in (tmp_path / "cache").rglob("out.txt")}
+    assert kept == {"CLIP 0!", "CLIP X!", "CLIP 2!"} and not products.rejects
+
+
+def test_a_source_that_keeps_changing_is_rejected(sources, tmp_path):
+    products = run(sources, tmp_path / "out", restless_shout)
+    assert not products.folders
+    assert "c0.txt: changes while it is read; run again" in products.rejects[0].reason
+
+
+def test_an_executor_of_ones_own_does_the_work_and_cached_work_needs_none(sources, tmp_path):
+    opened = []
+
+    def opener(workers):
+        opened.append(workers)
+        return ThreadPoolExecutor(workers)
+
+    with executors_from(opener):
+        run(sources, tmp_path / "out")
+        run(sources, tmp_path / "out")
+    assert opened == [1]
+
+
+def long_work(payload, folder):
+    for _ in range(3):
+        with progress.timed("training"):
+            progress.advance(2, "epoch")
+
+
+def test_long_work_tells_each_task_and_where_the_time_went(sources, capsys):
+    jobs = [Job(name, None, steps=6) for name in ("one", "two")]
+    ClipCache("detect", long_work).run(jobs, "detect", "fold", "frame")
+    progress.closing("detect", "2 folds", time.monotonic())
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert lines[0].startswith("detect: fold one after 0 s, 1 of 2")
+    assert lines[1].endswith("2 of 2")
+    assert captured.out == "detect: 2 folds, 0.0 s (training 0 s)\n"
+
+
 def test_a_killed_run_resumes_with_the_finished_clips(sources, tmp_path):
-    here = Path(__file__)
     code = (
-        "import sys; sys.path[:0] = [sys.argv[1]]\n"
-        "import pathlib, test_cache\n"
+        "import pathlib, sys, test_cache\n"
         "if __name__ == '__main__':\n"
-        "    test_cache.run(pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]),"
+        "    test_cache.run(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]),"
         " test_cache.slow_shout)\n"
     )
     script = tmp_path / "killed.py"
     script.write_text(code)
-    command = [sys.executable, script, here.parent, sources, tmp_path / "out"]
-    process = subprocess.Popen(
-        command, env={**os.environ, "AVEMO_TEST_SLOW": "1"}, start_new_session=True
-    )
+    command = [sys.executable, script, sources, tmp_path / "out"]
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    environment = {**os.environ, "AVEMO_TEST_SLOW": "1", "PYTHONPATH": paths}
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
     finished = tmp_path / "cache" / "annotate"
     deadline = time.monotonic() + 30
-    while len(list(finished.glob("*/*/out.txt"))) < 2 and time.monotonic() < deadline:
+    while len(list(finished.glob("*/*/files/out.txt"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "out").exists()
+    assert list(finished.glob("part-*"))
     products = run(sources, tmp_path / "out", slow_shout)
     assert products.cached == 2
-    assert tree(tmp_path / "out") == {f"c{i}.txt": b"CLIP %d" % i for i in range(3)}
+    assert tree(tmp_path / "out") == {f"c{i}.txt": b"CLIP %d!" % i for i in range(3)}
+    assert not list(finished.glob("part-*"))
 
 
 def test_published_files_are_not_links_into_the_cache(sources, tmp_path):
     products = run(sources, tmp_path / "out")
     (tmp_path / "out" / "c0.txt").write_text("edited by hand")
-    assert (products.folders["c0"] / "out.txt").read_text() == "CLIP 0"
+    assert (products.folders["c0"] / "out.txt").read_text() == "CLIP 0!"
 
 
 def test_atomic_write_keeps_the_old_file_when_the_block_fails(tmp_path):

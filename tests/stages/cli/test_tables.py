@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from pipeline.clips import ClipRecord, write_clips
 from pipeline.errors import CorpusError, ParamsError
-from pipeline.work import cache
+from pipeline.work.executors import executors_from
 from stages.cli.app import app
 from stages.cli.tables import tables
 
@@ -46,9 +46,9 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AVEMO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("AVEMO_WORKERS", "1")
-    monkeypatch.setattr(cache, "open_executor", lambda workers: ThreadPoolExecutor(1))
     threads = torch.get_num_threads()
-    yield tmp_path
+    with executors_from(ThreadPoolExecutor):
+        yield tmp_path
     torch.set_num_threads(threads)
 
 

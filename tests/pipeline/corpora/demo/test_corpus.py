@@ -15,6 +15,7 @@ from pipeline.corpora.demo.corpus import Order, make_clip, orders
 from pipeline.corpora.demo.params import DemoParams
 from pipeline.corpora.demo.plan import CODES, FACE, VOICE, Knobs, perform
 from pipeline.corpora.savee import index_savee
+from pipeline.work.executors import executors_from
 
 FIELDS = {
     "speakers": 4,
@@ -150,14 +151,14 @@ def test_without_ambiguity_a_take_shows_its_emotion_alone():
 
 def test_building_again_makes_only_new_takes(tmp_path, monkeypatch):
     # one thread: starting processes is the stage test's business
-    monkeypatch.setattr("pipeline.work.cache.open_executor", lambda workers: ThreadPoolExecutor(1))
     monkeypatch.setenv("AVEMO_CACHE", str(tmp_path / "cache"))
     short = {"speakers": 1, "min_s": 0.5, "max_s": 0.5, "width_px": 160, "height_px": 160}
-    demo.build(tmp_path / "grown", params(takes=1, **short))
-    grown = demo.build(tmp_path / "grown", params(takes=2, **short))
-    assert (len(grown.folders), grown.cached) == (14, 7)
-    monkeypatch.setenv("AVEMO_CACHE", str(tmp_path / "other"))
-    demo.build(tmp_path / "clean", params(takes=2, **short))
+    with executors_from(ThreadPoolExecutor):
+        demo.build(tmp_path / "grown", params(takes=1, **short))
+        grown = demo.build(tmp_path / "grown", params(takes=2, **short))
+        assert (len(grown.folders), grown.cached) == (14, 7)
+        monkeypatch.setenv("AVEMO_CACHE", str(tmp_path / "other"))
+        demo.build(tmp_path / "clean", params(takes=2, **short))
     assert file_bytes(tmp_path / "grown") == file_bytes(tmp_path / "clean")
 
 
