@@ -6,10 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from annotations import voc
 from annotations.box import Box
 from annotations.faces import SOURCE, Detection, detect_faces
@@ -20,6 +16,7 @@ from annotations.voc import Annotation, FaceObject
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import AnnotationError, CorpusError
 from pipeline.files import publish, write_table
+from pipeline.media.images import read_gray
 from pipeline.work.cache import ClipCache, Job
 
 XML_FOLDER = "Annotations"
@@ -56,9 +53,9 @@ def annotate_clip(clip: ClipFrames, folder: Path) -> None:
     speaker's is flagged primary.
 
     Raises:
-        AnnotationError: a frame cannot be read.
+        MediaError: a frame cannot be read.
     """
-    grays = [_read_gray(path) for path in clip.frames]
+    grays = [read_gray(path) for path in clip.frames]
     found = [detect_faces(g, clip.params.upsample, clip.params.min_score) for g in grays]
     chosen = choose_speaker(found)
     boxes = [
@@ -86,14 +83,6 @@ def read_summary(folder: Path) -> list[FrameSummary]:
             )
             for row in csv.DictReader(stream)
         ]
-
-
-def _read_gray(path: Path) -> NDArray[np.uint8]:
-    content = np.frombuffer(path.read_bytes(), np.uint8)  # cv2.imread fails on some Unicode paths
-    gray = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
-    if gray is None:
-        raise AnnotationError(f"{path}: not a readable image; run `dvc repro -f extract`")
-    return np.asarray(gray, np.uint8)
 
 
 def _objects(

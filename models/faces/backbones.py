@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.error import URLError
 
 import torch
@@ -31,7 +31,7 @@ from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from models.faces.detector import Detector
 from models.faces.params import BackboneName, DetectorParams
-from models.faces.roi_heads import BoxPredictor, CornerCoder, UncertainRoIHeads
+from models.faces.roi_heads import BoxPredictor, UncertainRoIHeads
 from pipeline.errors import WeightsError
 
 Origin = Literal["untrained", "imagenet", "coco"]
@@ -178,8 +178,8 @@ def assemble(params: DetectorParams, classes: Sequence[str], origin: Origin) -> 
     return Detector(net, classes, params.box_weight, params.closer_px)
 
 
-def _roi_heads(parts: nn.Module, params: DetectorParams) -> UncertainRoIHeads:
-    heads = UncertainRoIHeads(
+def _roi_heads(parts: Any, params: DetectorParams) -> UncertainRoIHeads:
+    return UncertainRoIHeads(
         parts.box_roi_pool,
         parts.box_head,
         parts.box_predictor,
@@ -191,8 +191,6 @@ def _roi_heads(parts: nn.Module, params: DetectorParams) -> UncertainRoIHeads:
         score_thresh=params.score_threshold,
         nms_thresh=params.nms_iou,
         detections_per_img=MAX_DETECTIONS,
+        learn_variance=params.box_loss == "kl",
+        voting_sigma_t=params.voting_sigma_t if params.voting else None,
     )
-    heads.box_coder = CornerCoder()
-    heads.learn_variance = params.box_loss == "kl"
-    heads.voting_sigma_t = params.voting_sigma_t if params.voting else None
-    return heads

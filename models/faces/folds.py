@@ -1,4 +1,4 @@
-"""Every fold of the protocol: train a detector, look at all its clips, publish and score."""
+"""Every fold of the protocol: train a detector, run it on all its clips, publish and score."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from annotations import voc
 from annotations.voc import Box
 from models.checkpoint import save_safetensors
 from models.faces.detector import Detections, Detector
-from models.faces.frames import Frame, evenly_spaced
+from models.faces.frames import Frame, sampled_frames
 from models.faces.params import DetectorParams
 from models.faces.scores import (
     DETECTION_COLUMNS,
@@ -26,7 +26,8 @@ from models.faces.scores import (
     score_frames,
 )
 from models.faces.train import LOSS_NAMES, detect_frames, train_detector
-from models.faces.weights import save_detector, seen_by
+from models.faces.weights import save_detector, training_clips
+from models.threads import pinned_threads
 from models.training import History
 from pipeline.clips import ClipRecord, emotions_of, frame_name
 from pipeline.errors import TrainingError, WeightsError
@@ -53,19 +54,19 @@ class FoldTask:
         fold: its training and test clips.
         classes: names of the classes, without the background.
         train: frames to train on, of training clips only.
-        ask: frames to detect faces in, of the fold's clips, sorted by clip and frame.
+        inference: frames to detect faces in, of the fold's clips, sorted by clip and frame.
         params: section `detector`.
     """
 
     fold: Fold
     classes: tuple[str, ...]
     train: tuple[Frame, ...]
-    ask: tuple[Frame, ...]
+    inference: tuple[Frame, ...]
     params: DetectorParams
 
     def __post_init__(self) -> None:
-        seen = {frame.clip_id for frame in self.train}
-        leaked = sorted(seen - set(self.fold.train)) + sorted(seen & set(self.fold.test))
+        used = {frame.clip_id for frame in self.train}
+        leaked = sorted(used - set(self.fold.train)) + sorted(used & set(self.fold.test))
         if leaked:
             raise TrainingError(
                 f"fold {self.fold.name}: the detector would train on {len(leaked)} clips that are "
@@ -73,27 +74,27 @@ class FoldTask:
             )
 
 
-def run_fold(task: FoldTask, folder: Path) -> None:
+def train_fold(task: FoldTask, folder: Path) -> None:
     """Write weights, history, face features and detections of one fold into `folder`.
 
     Raises:
         TrainingError: nothing to learn from, or the loss is not finite.
         WeightsError: the weights to begin with cannot be had, or have seen the fold's test clips.
     """
-    leaked = sorted(seen_by(task.params) & set(task.fold.test))
+    leaked = sorted(training_clips(task.params) & set(task.fold.test))
     if leaked:
         raise WeightsError(
             f"detector.weights: {task.params.weights} was trained on {len(leaked)} clips that fold "
             f"{task.fold.name} tests, the first is {leaked[0]}; begin with weights of other clips"
         )
-    torch.set_num_threads(task.params.threads)
     history = History()
-    detector = train_detector(
-        task.train, task.classes, task.params, history.record(fold=task.fold.name)
-    )
+    with pinned_threads(task.params.threads):
+        detector = train_detector(
+            task.train, task.classes, task.params, history.record(fold=task.fold.name)
+        )
+        found = list(detect_frames(detector, task.inference, task.params.batch))
     save_detector(folder / WEIGHTS, detector, task.params, task.fold.train)
     write_table(folder / HISTORY, HISTORY_COLUMNS, map(_rounded, history.rows))
-    found = list(detect_frames(detector, task.ask, task.params.batch))
     save_safetensors(folder / FEATURES, face_features(found, detector))
     save_safetensors(folder / FOUND, all_detections([faces for _, faces in found]))
 
@@ -172,13 +173,13 @@ def detect(
     inner: Sequence[Fold],
     params: DetectorParams,
 ) -> dict[str, object]:
-    """Train a detector a fold, look at all clips with it, and score it on the fold's test clips.
+    """Train a detector per fold, run it on all clips, and score it on the fold's test clips.
 
     Args:
         paths: inputs and outputs.
         records: all clips; those without video are left out.
         folds: of the protocol.
-        inner: their inner folds, see `pipeline.splits`; their detectors look at their own
+        inner: their inner folds, see `pipeline.splits`; their detectors are run on their own
             clips alone and are not scored.
         params: section `detector`.
 
@@ -190,16 +191,16 @@ def detect(
         TrainingError: a fold has no frame to learn from, or its loss is not finite.
         WeightsError: the weights to begin with cannot be had.
     """
-    seen = [record for record in records if record.has_video]
-    if not seen:
+    filmed = [record for record in records if record.has_video]
+    if not filmed:
         return _publish_nothing(paths, len(records))
-    tasks = make_tasks(paths.voc, seen, (*folds, *inner), params)
+    tasks = make_tasks(paths.voc, filmed, (*folds, *inner), params)
     folders = _run(tasks, params)
     publish(
         paths.face_features,
         ((f"{name}.safetensors", folder / FEATURES) for name, folder in folders.items()),
     )
-    return _publish_results(paths, seen, tasks[: len(folds)], folders)
+    return _publish_results(paths, filmed, tasks[: len(folds)], folders)
 
 
 def make_tasks(
@@ -212,13 +213,15 @@ def make_tasks(
         for r in records
     }
     train = _frames(voc_folder, records, labels, params.frames_per_clip_train)
-    ask = _frames(voc_folder, records, labels, params.frames_per_clip)
+    inference = _frames(voc_folder, records, labels, params.frames_per_clip)
     return [
         FoldTask(
             fold,
             classes,
             tuple(frame for clip_id in fold.train for frame in train.get(clip_id, ())),
-            tuple(frame for i in sorted({*fold.train, *fold.test}) for frame in ask.get(i, ())),
+            tuple(
+                frame for i in sorted({*fold.train, *fold.test}) for frame in inference.get(i, ())
+            ),
             params,
         )
         for fold in folds
@@ -231,7 +234,7 @@ def _frames(
     return {
         record.clip_id: [
             _frame(folder, record.clip_id, index, labels[record.clip_id])
-            for index in evenly_spaced(record.frames, count)
+            for index in sampled_frames(record.frames, count)
         ]
         for record in records
     }
@@ -252,19 +255,19 @@ def _run(tasks: Sequence[FoldTask], params: DetectorParams) -> dict[str, Path]:
     settings = params.model_dump(mode="json")
     start = Path(params.weights)
     cache = ClipCache("detect", settings, [start] if start.is_file() else [])
-    products = cache.run([_job(task) for task in tasks], run_fold, desc="detect", unit="fold")
+    products = cache.run([_job(task) for task in tasks], train_fold, desc="detect", unit="fold")
     if products.rejects:
         raise TrainingError(products.rejects[0].reason)
     return products.folders
 
 
 def _job(task: FoldTask) -> Job:
-    frames = sorted({frame.image for frame in (*task.train, *task.ask)})
+    frames = sorted({frame.image for frame in (*task.train, *task.inference)})
     folder = frames[0].parents[1]
     sources = [path for image in frames for path in (image, _annotation(folder, image.stem))]
     facts = {
         "train": [(frame.image.stem, frame.label) for frame in task.train],
-        "ask": [frame.image.stem for frame in task.ask],
+        "inference": [frame.image.stem for frame in task.inference],
         "classes": task.classes,
     }
     return Job(task.fold.name, tuple(sources), task, facts)
@@ -282,7 +285,7 @@ def _publish_results(
     for task in tasks:
         found = load_file(folders[task.fold.name] / FOUND)
         tested = set(task.fold.test)
-        for position, frame in enumerate(task.ask):
+        for position, frame in enumerate(task.inference):
             known = {"dlib": frame.box}
             if frame.index in truth[frame.clip_id]:
                 known["truth"] = truth[frame.clip_id][frame.index]

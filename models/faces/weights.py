@@ -48,7 +48,7 @@ def origin_of(params: DetectorParams) -> Origin:
     return cast(Origin, _read(Path(params.weights))[1]["origin"])
 
 
-def seen_by(params: DetectorParams) -> frozenset[str]:
+def training_clips(params: DetectorParams) -> frozenset[str]:
     """Ids of the clips that the weights to begin with were trained on; none where published.
 
     Raises:
@@ -74,7 +74,7 @@ def save_detector(
         "params": params.model_dump_json(),
         "classes": json.dumps(detector.classes),
         "origin": origin_of(params),
-        "trained_on": json.dumps(sorted({*trained_on, *seen_by(params)})),
+        "trained_on": json.dumps(sorted({*trained_on, *training_clips(params)})),
     }
     save_safetensors(path, detector.state_dict(), about)
 

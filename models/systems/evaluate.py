@@ -2,8 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,8 +14,10 @@ from models.checkpoint import save_safetensors
 from models.fusion.pool import experts, fit_pool, pooled
 from models.losses import log_scores
 from models.systems.inputs import ClipSet, Store
-from models.systems.makers import Recipe, recipe
+from models.systems.makers import recipe
 from models.systems.params import Settings
+from models.systems.recipe import Recipe, fit_statistics
+from models.threads import pinned_threads
 from models.training import History, fit
 from pipeline.clips import ClipRecord
 from pipeline.errors import CorpusError
@@ -61,11 +62,12 @@ def run_folds(
         CorpusError: the corpus cannot serve the system, or ids do not join.
     """
     return [
-        run_fold(system, store, fold, settings) for fold in track(folds, desc=system, unit="fold")
+        evaluate_fold(system, store, fold, settings)
+        for fold in track(folds, desc=system, unit="fold")
     ]
 
 
-def run_fold(system: str, store: Store, fold: Fold, settings: Settings) -> Outcome:
+def evaluate_fold(system: str, store: Store, fold: Fold, settings: Settings) -> Outcome:
     """Train on the fold's training clips, calibrate on its inner folds, score its test clips."""
     history = History()
     network, clip_ids, scores = _train_and_score(system, store, fold, settings, history)
@@ -86,7 +88,7 @@ def run_fold(system: str, store: Store, fold: Fold, settings: Settings) -> Outco
 
 
 def before_pooling(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """The same outcomes with what the networks said themselves."""
+    """The same outcomes with the networks' own probabilities."""
     return [replace(outcome, probabilities=outcome.as_trained) for outcome in outcomes]
 
 
@@ -102,23 +104,13 @@ def _train_and_score(
     system: str, store: Store, fold: Fold, settings: Settings, history: History
 ) -> tuple[nn.Module, tuple[str, ...], dict[str, Tensor]]:
     """A network trained on the fold's training clips; ids and log p [N, K] of its test clips."""
-    made = recipe(system, store, fold, settings)
-    clips = ClipSet(fold.train, store.labels(), made.readers)
-    with _threads(settings.training.threads):
-        network = train(clips, made, settings, history, fold.name)
+    built = recipe(system, store, fold, settings)
+    clips = ClipSet(fold.train, store.labels(), built.readers)
+    with pinned_threads(settings.training.threads):
+        network = train(clips, built, settings, history, fold.name)
         tested = clips.subset(fold.test)
         logits = predict(network, tested)
     return network, tested.ids, {branch: log_scores(one) for branch, one in logits.items()}
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _fit_pools(
@@ -127,10 +119,10 @@ def _fit_pools(
     """The pool of each branch, fitted on the held-out clips of all inner folds; none without."""
     if not inner:
         return {}
-    held = [_train_and_score(system, store, fold, settings, History())[1:] for fold in inner]
-    scores = {branch: torch.cat([one[branch] for _, one in held]) for branch in held[0][1]}
+    scored = [_train_and_score(system, store, fold, settings, History())[1:] for fold in inner]
+    scores = {branch: torch.cat([one[branch] for _, one in scored]) for branch in scored[0][1]}
     labels = store.labels()
-    truth = torch.tensor([labels[clip_id] for ids, _ in held for clip_id in ids])
+    truth = torch.tensor([labels[clip_id] for ids, _ in scored for clip_id in ids])
     return {
         branch: fit_pool({e: scores[e] for e in experts(branch, tuple(scores))}, truth)
         for branch in scores
@@ -138,13 +130,14 @@ def _fit_pools(
 
 
 def train(
-    clips: ClipSet, made: Recipe, settings: Settings, history: History, fold: str
+    clips: ClipSet, built: Recipe, settings: Settings, history: History, fold: str
 ) -> nn.Module:
     """A network trained on `clips` by the phases of its recipe, in eval mode."""
     seed = settings.training.seed
     torch.manual_seed(seed)
-    network = made.assemble(clips)
-    for number, phase in enumerate(made.phases):
+    network = built.build()
+    fit_statistics(network, clips)
+    for number, phase in enumerate(built.phases):
         fit(
             phase.part(network),
             clips.only(phase.inputs).shuffled(settings.training.batch_size, seed + number),

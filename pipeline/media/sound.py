@@ -47,6 +47,23 @@ def read_wav(path: Path) -> tuple[Signal, int]:
     return np.ascontiguousarray(signal.T), int(rate_hz)
 
 
+def read_waveform(path: Path) -> Signal:
+    """Read a clip of `data/audio32k`: [T], full scale 1.
+
+    Raises:
+        MediaError: it is missing, damaged, not 32 kHz mono, or holds numbers that are not finite.
+    """
+    signal, rate_hz = read_wav(path)
+    if rate_hz != SAMPLE_RATE_HZ or len(signal) != 1:
+        raise MediaError(
+            f"{path}: {rate_hz} Hz, {len(signal)} channels; expected {SAMPLE_RATE_HZ} Hz, "
+            "1 channel; run `dvc repro -f resample`"
+        )
+    if not np.isfinite(signal).all():
+        raise MediaError(f"{path}: holds samples that are not finite; record or convert it again")
+    return signal[0]
+
+
 def write_wav(path: Path, signal: Signal, rate_hz: int) -> None:
     """Write a mono signal [T] as 32-bit float WAV; the same signal gives the same bytes.
 

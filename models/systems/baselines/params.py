@@ -36,3 +36,7 @@ class BaselineParams(Section):
     joint_epochs: int = Field(ge=0)
     lr: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
+
+    def picture_px(self, name: str) -> int:
+        """Side of the pictures that an image CNN reads: `frames` or `crops`."""
+        return {"frames": self.frame_px, "crops": self.face_px}[name]

@@ -21,7 +21,7 @@ from models.comparison.tables import ablation_table, system_table
 from models.comparison.trials import Trial, resolve, run_trial
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
-from models.systems.evaluate import run_fold
+from models.systems.evaluate import evaluate_fold
 from models.systems.inputs import Store
 from models.systems.params import Settings, TrainingParams
 from pipeline.errors import CorpusError, ParamsError
@@ -160,7 +160,7 @@ def test_overrides_are_checked_like_params():
 def test_what_the_network_says_itself_is_kept_beside_the_pool(tmp_path):
     bench = make_bench(tmp_path)
     (fold,) = folds_of(bench, "paper")
-    pooled, plain = (run_fold(AUDIO, bench.store, fold, s) for s in (SETTINGS, PLAIN))
+    pooled, plain = (evaluate_fold(AUDIO, bench.store, fold, s) for s in (SETTINGS, PLAIN))
     assert plain.pools == {}
     for said in (plain.probabilities, plain.as_trained, pooled.as_trained):
         assert (said["audio"] == plain.as_trained["audio"]).all()
@@ -200,11 +200,11 @@ def test_each_box_loss_is_trained_once_and_scored_twice(tmp_path, monkeypatch):
     bench = Bench(store, PLAIN, SPLIT, detector, tmp_path / "out")
     trained = []
 
-    def count(task, folder, run=benches.detect.__globals__["run_fold"]):
+    def count(task, folder, run=benches.detect.__globals__["train_fold"]):
         trained.append(task.params.box_loss)
         run(task, folder)
 
-    monkeypatch.setattr("models.faces.folds.run_fold", count)
+    monkeypatch.setattr("models.faces.folds.train_fold", count)
     found = box_study.box_study(bench, "paper", [0])
     assert trained == ["smooth_l1", "kl"]
     assert [one.name for one in found] == [

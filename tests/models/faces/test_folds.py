@@ -6,7 +6,7 @@ import torch
 from drawn_faces import TINY, write_voc
 from safetensors.torch import load_file
 
-from models.faces.folds import DetectPaths, FoldTask, detect, make_tasks, run_fold
+from models.faces.folds import DetectPaths, FoldTask, detect, make_tasks, train_fold
 from models.faces.train import train_detector
 from models.faces.weights import load_detector
 from pipeline.errors import TrainingError, WeightsError
@@ -71,7 +71,7 @@ def test_detect_resumes_by_fold(tmp_path, in_process, monkeypatch):
     def never(task, folder):
         raise AssertionError(f"fold {task.fold.name} ran again")
 
-    monkeypatch.setattr("models.faces.folds.run_fold", never)
+    monkeypatch.setattr("models.faces.folds.train_fold", never)
     detect(paths, records, [FOLD], (), TINY)
     assert (paths.results / "detections.csv").read_bytes() == before
     other = Fold("other", FOLD.train[:2], FOLD.test)
@@ -103,9 +103,9 @@ def test_a_detector_never_sees_a_test_clip(tmp_path):
     records = write_voc(tmp_path)
     task = make_tasks(tmp_path / "voc", records, [FOLD], TINY)[0]
     assert {frame.clip_id for frame in task.train} == set(FOLD.train)
-    assert {frame.clip_id for frame in task.ask} == {record.clip_id for record in records}
+    assert {frame.clip_id for frame in task.inference} == {record.clip_id for record in records}
     with pytest.raises(TrainingError, match=r"not its training clips, the first is S1_c03"):
-        FoldTask(FOLD, task.classes, task.ask, task.ask, TINY)
+        FoldTask(FOLD, task.classes, task.inference, task.inference, TINY)
 
 
 def test_training_repeats_with_the_seed_and_leaves_the_generator_alone(tmp_path):
@@ -132,7 +132,7 @@ def test_a_frame_without_detection_has_zeros_and_score_zero(tmp_path):
     records = write_voc(tmp_path)
     strict = TINY.model_copy(update={"score_threshold": 0.999999})
     task = make_tasks(tmp_path / "voc", records, [FOLD], strict)[0]
-    run_fold(task, tmp_path)
+    train_fold(task, tmp_path)
     features = load_file(tmp_path / "features.safetensors")
     assert features["S1_c03/scores"].tolist() == [0, 0]
     assert features["S1_c03/features"].abs().max() == 0
@@ -140,12 +140,12 @@ def test_a_frame_without_detection_has_zeros_and_score_zero(tmp_path):
 
 def test_weights_that_have_seen_the_test_clips_are_refused(tmp_path):
     records = write_voc(tmp_path)
-    run_fold(make_tasks(tmp_path / "voc", records, [FOLD], TINY)[0], tmp_path)
+    train_fold(make_tasks(tmp_path / "voc", records, [FOLD], TINY)[0], tmp_path)
     own = TINY.model_copy(update={"weights": str(tmp_path / "weights.safetensors")})
-    run_fold(make_tasks(tmp_path / "voc", records, [FOLD], own)[0], tmp_path)  # of the same fold
+    train_fold(make_tasks(tmp_path / "voc", records, [FOLD], own)[0], tmp_path)  # of the same fold
     turned = Fold("turned", FOLD.test, FOLD.train)
     with pytest.raises(WeightsError, match=r"was trained on \d+ clips that fold turned tests"):
-        run_fold(make_tasks(tmp_path / "voc", records, [turned], own)[0], tmp_path)
+        train_fold(make_tasks(tmp_path / "voc", records, [turned], own)[0], tmp_path)
 
 
 def test_training_frames_without_any_face_are_refused(tmp_path):
