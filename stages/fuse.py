@@ -47,7 +47,7 @@ def main(data: Path, results: Path) -> None:
     outcomes = run_folds(system, store, folds, settings)
     branches = gather(outcomes, store)
     history = [row for outcome in outcomes for row in outcome.history]
-    save_networks(results / "fusion", system, store, outcomes)
+    save_networks(results / "fusion", system, store, outcomes, settings)
     write_predictions(results / "predictions.csv", branches)
     write_history(results / "history.csv", history)
     write_plots(results / "plots", branches, history)

@@ -92,6 +92,15 @@ def load_detector(path: Path) -> Detector:
     return detector.eval()
 
 
+def detector_params(path: Path) -> DetectorParams:
+    """The section `detector` that a file of `save_detector` was trained with.
+
+    Raises:
+        WeightsError: the file is missing, damaged or not a detector.
+    """
+    return DetectorParams.model_validate_json(_read(path)[1]["params"])
+
+
 def _assemble(params: DetectorParams, classes: Sequence[str], origin: Origin) -> Detector:
     detector = assemble(params, classes, origin)
     if origin == "coco" and params.backbone == "resnet50":

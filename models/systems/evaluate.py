@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from models.losses import log_scores
 from models.systems.inputs import ClipSet, Store
 from models.systems.makers import recipe
 from models.systems.params import Settings
-from models.systems.recipe import Recipe, fit_statistics
+from models.systems.recipe import Recipe, Widths, fit_statistics
 from models.threads import pinned_threads
 from models.training import History, fit
 from pipeline.clips import ClipRecord
@@ -37,6 +37,7 @@ class Outcome:
     Attributes:
         fold: its clips.
         network: trained on the training clips.
+        widths: of its inputs and answers.
         pools: by branch the weight of each expert; empty without inner folds.
         clip_ids: of the clips that were scored, in the order of the probabilities.
         probabilities: by branch p [N, K] of the test clips, after pooling.
@@ -46,6 +47,7 @@ class Outcome:
 
     fold: Fold
     network: nn.Module
+    widths: Widths
     pools: dict[str, dict[str, float]]
     clip_ids: tuple[str, ...]
     probabilities: dict[str, Floats]
@@ -70,7 +72,7 @@ def run_folds(
 def evaluate_fold(system: str, store: Store, fold: Fold, settings: Settings) -> Outcome:
     """Train on the fold's training clips, calibrate on its inner folds, score its test clips."""
     history = History()
-    network, clip_ids, scores = _train_and_score(system, store, fold, settings, history)
+    network, widths, clip_ids, scores = _train_and_score(system, store, fold, settings, history)
     inner = inner_folds(store.records, fold, settings.inner_folds)
     if settings.inner_folds.count and not inner:
         log.warning(
@@ -84,7 +86,7 @@ def evaluate_fold(system: str, store: Store, fold: Fold, settings: Settings) -> 
         {branch: pooled(scores, weights[branch]).numpy() for branch in scores}
         for weights in (pools or alone, alone)
     )
-    return Outcome(fold, network, pools, clip_ids, probabilities, as_trained, history.rows)
+    return Outcome(fold, network, widths, pools, clip_ids, probabilities, as_trained, history.rows)
 
 
 def before_pooling(outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -102,7 +104,7 @@ def mean_pool(outcomes: Sequence[Outcome]) -> dict[str, float]:
 
 def _train_and_score(
     system: str, store: Store, fold: Fold, settings: Settings, history: History
-) -> tuple[nn.Module, tuple[str, ...], dict[str, Tensor]]:
+) -> tuple[nn.Module, Widths, tuple[str, ...], dict[str, Tensor]]:
     """A network trained on the fold's training clips; ids and log p [N, K] of its test clips."""
     built = recipe(system, store, fold, settings)
     clips = ClipSet(fold.train, store.labels(), built.readers)
@@ -110,7 +112,8 @@ def _train_and_score(
         network = train(clips, built, settings, history, fold.name)
         tested = clips.subset(fold.test)
         logits = predict(network, tested)
-    return network, tested.ids, {branch: log_scores(one) for branch, one in logits.items()}
+    scores = {branch: log_scores(one) for branch, one in logits.items()}
+    return network, built.widths, tested.ids, scores
 
 
 def _fit_pools(
@@ -119,7 +122,7 @@ def _fit_pools(
     """The pool of each branch, fitted on the held-out clips of all inner folds; none without."""
     if not inner:
         return {}
-    scored = [_train_and_score(system, store, fold, settings, History())[1:] for fold in inner]
+    scored = [_train_and_score(system, store, fold, settings, History())[2:] for fold in inner]
     scores = {branch: torch.cat([one[branch] for _, one in scored]) for branch in scored[0][1]}
     labels = store.labels()
     truth = torch.tensor([labels[clip_id] for ids, _ in scored for clip_id in ids])
@@ -167,14 +170,21 @@ def predict(network: nn.Module, clips: ClipSet, batch_size: int = 16) -> dict[st
     return {branch: torch.cat(logits) for branch, logits in parts.items()}
 
 
-def save_networks(out: Path, system: str, store: Store, outcomes: Sequence[Outcome]) -> None:
-    """Write `<fold>.safetensors` for each fold: parameters, and as metadata what they are."""
+def save_networks(
+    out: Path, system: str, store: Store, outcomes: Sequence[Outcome], settings: Settings
+) -> None:
+    """Write `<fold>.safetensors` for each fold: parameters, and as facts all that rebuilds it."""
     with replace_folder(out) as part:
         for outcome in outcomes:
             facts = {
                 "system": system,
+                "fold": outcome.fold.name,
                 "emotions": json.dumps(store.emotions),
+                "branches": json.dumps([b for b in BRANCHES if b in outcome.probabilities]),
+                "widths": json.dumps(asdict(outcome.widths)),
                 "pools": json.dumps(outcome.pools),
+                "settings": json.dumps(settings.dump()),
+                "training_clips": json.dumps(outcome.fold.train),
             }
             path = part / f"{outcome.fold.name}.safetensors"
             save_safetensors(path, outcome.network.state_dict(), facts)

@@ -175,3 +175,18 @@ BUILDERS: Mapping[str, Callable[[Widths, Settings], nn.Module]] = {
     "av_faster_rcnn": _fused_net,
 }
 """The network of each row from its widths."""
+
+INPUTS: Mapping[str, tuple[str, ...]] = {
+    "audio_cnn": ("audio",),
+    "audio_wavegram": ("audio",),
+    "audio_wavegram_logmel": ("audio",),
+    "visual_cnn": ("frames",),
+    "visual_cnn_fd": ("crops",),
+    "visual_faster_rcnn": ("faces", "weights"),
+    "av_dnn": ("windows", "crops"),
+    "av_vaanet": ("snippets", "cepstra"),
+    "av_cnn": ("audio", "frames"),
+    "av_cnn_fd": ("audio", "crops"),
+    "av_faster_rcnn": ("audio", "faces", "weights"),
+}
+"""What the network of each row reads; with `fusion.joint` the frames as well."""

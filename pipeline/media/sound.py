@@ -29,8 +29,8 @@ class ResampleJob:
     params: ResampleParams
 
 
-def read_wav(path: Path) -> tuple[Signal, int]:
-    """Read a sound file.
+def read_wav(path: Path, start: int = 0, stop: int | None = None) -> tuple[Signal, int]:
+    """Read a sound file, or its samples `start` to `stop`.
 
     Returns:
         Signal [channels, T] float32 in [-1, 1], and its rate in Hz.
@@ -39,7 +39,10 @@ def read_wav(path: Path) -> tuple[Signal, int]:
         MediaError: the file is missing or no sound file.
     """
     try:
-        signal, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)  # [T, channels]
+        # [T, channels]
+        signal, rate_hz = soundfile.read(
+            path, start=start, stop=stop, dtype="float32", always_2d=True
+        )
     except soundfile.LibsndfileError as error:
         raise MediaError(
             f"{path}: not a sound file ({error.error_string}); expected a WAV; run `dvc repro`"
