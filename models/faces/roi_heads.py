@@ -7,12 +7,15 @@ Boxes are class-agnostic: one box a RoI, whatever the emotion. An emotion does n
 face box is, and class-specific deltas would leave each with 1/K of the data.
 """
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.ops import clip_boxes_to_image, remove_small_boxes
+from torchvision.ops import MultiScaleRoIAlign, clip_boxes_to_image, remove_small_boxes
+from torchvision.ops.poolers import initLevelMapper
 
 from models.faces.voting import nms_with_voting
 from models.losses import clamp_log_var, kl_box_loss
@@ -71,6 +74,29 @@ class BoxPredictor(nn.Module):
             self.class_logits(embedding),
             self.deltas(embedding),
             clamp_log_var(self.log_var(embedding)),
+        )
+
+
+class FixedScaleRoIAlign(MultiScaleRoIAlign):
+    """torchvision's pooling with the strides of the pyramid's levels stated.
+
+    torchvision guesses them from the first images that it meets and keeps the guess. For a small
+    image that is padded much the guess is wrong, and every later image is pooled from wrong places.
+
+    Args:
+        strides: px of the image per cell of each level, powers of 2, ascending.
+        cells: side of the output.
+    """
+
+    def __init__(self, strides: Sequence[int], cells: int) -> None:
+        names = [str(level) for level in range(len(strides))]
+        super().__init__(names, cells, sampling_ratio=2)
+        self.scales = [1 / stride for stride in strides]
+        self.map_levels = initLevelMapper(
+            int(math.log2(strides[0])),
+            int(math.log2(strides[-1])),
+            canonical_scale=self.canonical_scale,
+            canonical_level=self.canonical_level,
         )
 
 
