@@ -48,7 +48,6 @@ from models.systems.inputs import audio_keys
 from models.systems.joint import joint_frames
 from models.systems.makers import INPUTS, build_network
 from models.systems.params import Settings
-from models.systems.recipe import Widths
 from models.threads import pinned_threads
 from pipeline.clips import Clip, ClipRecord
 from pipeline.errors import MediaError, WeightsError
@@ -193,7 +192,7 @@ class Recognizer:
             )
         has_detector = DETECTOR in card.files
         path = folder / DETECTOR if has_detector else None
-        network = build_network(card.system, Widths(**card.widths), settings, path)
+        network = build_network(card.system, card.widths, settings, path)
         load_strictly(network, state, folder / NETWORK)
         detector = load_detector(path) if path else None
         audio = {n: _audio_weights(folder, card, n) for n in card.audio_networks}

@@ -23,6 +23,7 @@ from models.audio.weights import PUBLISHED, resolve
 from models.checkpoint import load_safetensors, read_state, save_safetensors
 from models.faces.params import DetectorParams
 from models.systems.params import PackParams, Settings
+from models.systems.recipe import Widths
 from pipeline.clips import EMOTIONS
 from pipeline.errors import WeightsError
 from pipeline.files import file_digest, replace_folder
@@ -77,7 +78,7 @@ class ModelCard(Section):
     fold: str
     emotions: tuple[str, ...]
     branches: tuple[str, ...]
-    widths: dict[str, Any]
+    widths: Widths
     pools: dict[str, dict[str, float]]
     inputs: InputParams
     settings: dict[str, Any]
