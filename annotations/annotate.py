@@ -5,10 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+from typing import NamedTuple
 
 from annotations import voc
 from annotations.box import Box
@@ -20,6 +17,7 @@ from annotations.voc import Annotation, FaceObject
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import AnnotationError, CorpusError
 from pipeline.files import write_table
+from pipeline.media.images import Picture, read_gray
 from pipeline.work.cache import ClipCache, Job
 
 XML_FOLDER = "Annotations"
@@ -56,21 +54,44 @@ def annotate_clip(clip: ClipFrames, folder: Path) -> None:
     speaker's is flagged primary.
 
     Raises:
-        AnnotationError: a frame cannot be read.
+        MediaError: a frame cannot be read.
     """
-    grays = [_read_gray(path) for path in clip.frames]
-    found = [detect_faces(g, clip.params.upsample, clip.params.min_score) for g in grays]
-    chosen = choose_speaker(found)
-    boxes = [
-        None if index is None else detections[index].box
-        for detections, index in zip(found, chosen, strict=True)
-    ]
-    activity = speech_activity(grays, boxes, clip.rate_hz, clip.params.speech_smoothing_s)
+    grays = [read_gray(path) for path in clip.frames]
+    found, chosen, boxes, activity = annotate_frames(grays, clip.rate_hz, clip.params)
     for path, gray, detections, index in zip(clip.frames, grays, found, chosen, strict=True):
         objects = _objects(detections, index, clip.emotion)
         annotation = Annotation(path.name, gray.shape[1], gray.shape[0], objects)
         voc.write(folder / XML_FOLDER / f"{path.stem}.xml", annotation)
     _write_summary(folder / FRAMES_CSV, [len(detections) for detections in found], boxes, activity)
+
+
+class FrameAnnotations(NamedTuple):
+    """Faces of each frame, which of them is the speaker's, its box, and the speech activity."""
+
+    found: list[list[Detection]]
+    chosen: list[int | None]
+    boxes: list[Box | None]
+    activity: Activity
+
+
+def annotate_frames(
+    grays: Sequence[Picture], rate_hz: float, params: AnnotateParams
+) -> FrameAnnotations:
+    """Faces, speaker and speech activity of the frames of one clip.
+
+    Args:
+        grays: F frames in gray levels [H, W], in time order.
+        rate_hz: frames per second.
+        params: section `annotate`.
+    """
+    found = [detect_faces(gray, params.upsample, params.min_score) for gray in grays]
+    chosen = choose_speaker(found)
+    boxes = [
+        None if index is None else detections[index].box
+        for detections, index in zip(found, chosen, strict=True)
+    ]
+    activity = speech_activity(grays, boxes, rate_hz, params.speech_smoothing_s)
+    return FrameAnnotations(found, chosen, boxes, activity)
 
 
 def read_summary(folder: Path) -> list[FrameSummary]:
@@ -86,14 +107,6 @@ def read_summary(folder: Path) -> list[FrameSummary]:
             )
             for row in csv.DictReader(stream)
         ]
-
-
-def _read_gray(path: Path) -> NDArray[np.uint8]:
-    content = np.frombuffer(path.read_bytes(), np.uint8)  # cv2.imread fails on some Unicode paths
-    gray = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
-    if gray is None:
-        raise AnnotationError(f"{path}: not a readable image; run `dvc repro -f extract`")
-    return np.asarray(gray, np.uint8)
 
 
 def _objects(

@@ -82,6 +82,19 @@ def emotion_bce(logits: Tensor, label: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, target)
 
 
+def fusion_loss_weights(alpha: float, beta: float) -> dict[str, float]:
+    """Weights of the named losses of the fused system; with both at 0 L_av alone is left.
+
+    Args:
+        alpha: weight of L_a, the audio branch's loss.
+        beta: weight of L_v, the visual branch's loss, or the detector's where it is trained too.
+
+    Source: Hussain et al., Eq. (4).
+    """
+    # L = L_av + alpha L_a + beta L_v
+    return {"l_av": 1.0, "l_a": alpha, "l_v": beta}
+
+
 def log_scores(logits: Tensor) -> Tensor:
     """Log p over the emotions for logits trained with `emotion_bce`, [B, K] -> [B, K].
 
@@ -110,7 +123,7 @@ def polarities(emotions: Sequence[str]) -> Tensor:
 def polarity_consistent_ce(
     logits: Tensor, label: Tensor, polarity: Tensor, penalty: float
 ) -> Tensor:
-    """Cross-entropy, dearer where the best guess has the opposite polarity; mean over clips.
+    """Cross-entropy, raised where the best guess has the opposite polarity; mean over clips.
 
     Args:
         logits: of a softmax [B, K].

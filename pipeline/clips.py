@@ -90,6 +90,11 @@ def frame_name(clip_id: str, index: int) -> str:
     return f"{clip_id}_{index:05d}"
 
 
+def evenly_spaced(length: int, count: int) -> list[int]:
+    """The middle of each of `count` equal parts of `length` items; repeats where items are few."""
+    return [(2 * part + 1) * length // (2 * count) for part in range(count)]
+
+
 def emotions_of(records: Iterable[ClipRecord]) -> tuple[str, ...]:
     """The emotions that occur, in canonical order."""
     present = {record.emotion for record in records}

@@ -43,7 +43,7 @@ def main(data: Path, results: Path) -> None:
     with timed("training and inference"):
         outcomes = run_folds(system, store, folds, sections.settings)
     branches = gather(outcomes, store)
-    save_networks(results / "fusion", system, store, outcomes)
+    save_networks(results / "fusion", system, store, outcomes, sections.settings)
     write_predictions(results / "predictions.csv", branches)
     write_history(results / "history.csv", [row for one in outcomes for row in one.history])
     with timed("scores"):

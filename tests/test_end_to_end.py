@@ -10,7 +10,7 @@ from project_copy import change_digit, copy_project, dvc, git, set_params, stage
 from pipeline.scores.predictions import read_predictions
 from pipeline.scores.results import digest_of_test_set
 
-ALL = ["demo", "extract", "resample", "annotate", "embed", "detect", "fuse", "report"]
+ALL = ["demo", "extract", "resample", "annotate", "embed", "detect", "fuse", "pack", "report"]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,11 @@ def test_nothing_runs_twice_and_one_number_runs_only_what_reads_it(project):
     assert stages_run(dvc(project, "repro")) == []
     before = tree(project / "results")
     params = (project / "params.yaml").read_text().splitlines()
-    assert stages_run(dvc(project, "exp", "run", "-S", "loss.alpha=0.5")) == ["fuse", "report"]
+    assert stages_run(dvc(project, "exp", "run", "-S", "loss.alpha=0.5")) == [
+        "fuse",
+        "pack",
+        "report",
+    ]
     assert tree(project / "results") != before
     changed = (project / "params.yaml").read_text().splitlines()
     (line,) = [new for old, new in zip(params, changed, strict=True) if new != old]
@@ -147,7 +151,7 @@ def test_a_corpus_of_one_modality_runs_its_systems(project, modalities, system, 
 def test_joint_training_and_leave_one_speaker_out_run(project):
     changes = ["-S", "fusion.joint=true", "-S", "split.protocol=loso"]
     ran = stages_run(dvc(project, "exp", "run", *changes))
-    assert ran == ["annotate", "detect", "fuse", "report"]
+    assert ran == ["annotate", "detect", "fuse", "pack", "report"]
     scores = scores_of(project)
     assert scores["clips"] == 28
     assert set(scores["speakers"]) == {"DC", "JE"}

@@ -4,30 +4,28 @@ A job holds one clip and one network or feature, so that a further network costs
 one clip is one forward pass in one thread, so that its embedding does not depend on the others.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.audio.front_end import RATE_HZ
 from models.audio.handcrafted import HANDCRAFTED
-from models.audio.panns import SHORTEST, Panns
+from models.audio.panns import Panns, padded_length
 from models.audio.params import EmbedParams
 from models.audio.weights import Weights, load_network, resolve
 from models.checkpoint import load_safetensors, save_safetensors
+from models.threads import pinned_threads
 from pipeline.clips import ClipRecord
-from pipeline.errors import CorpusError, MediaError
+from pipeline.errors import CorpusError
 from pipeline.files import replace_folder
+from pipeline.media.sound import read_waveform
 from pipeline.work.cache import Job, Products
 
 _PART = "embedding.safetensors"
-_REMEDY = "run `dvc repro -f resample`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +87,10 @@ def embed_waveform(waveform: NDArray[np.float32], name: str, weights: Weights | 
     Raises:
         MediaError: the sound is shorter than 0.1 s.
     """
+    padded_length(len(waveform))  # refuses what is too short
     if weights is None:
         return torch.from_numpy(HANDCRAFTED[name](waveform))
-    with _one_thread():
+    with pinned_threads(1):
         return _network(weights).embed(torch.from_numpy(waveform)[None])[0]
 
 
@@ -109,33 +108,6 @@ def embed_sound(path: Path, params: EmbedParams) -> dict[str, Tensor]:
     waveform = read_waveform(path)
     weights = _resolve_all(params)
     return {name: embed_waveform(waveform, name, weights.get(name)) for name in params.names}
-
-
-def read_waveform(path: Path) -> NDArray[np.float32]:
-    """Read a clip of `data/audio32k`: [T], full scale 1.
-
-    Raises:
-        MediaError: it is damaged, not 32 kHz mono, shorter than 0.1 s, or holds numbers that are
-            not finite.
-    """
-    try:
-        waveform, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise MediaError(
-            f"{path}: cannot be read ({error}); run `dvc repro -f resample`"
-        ) from error
-    if rate_hz != RATE_HZ or waveform.shape[1] != 1:
-        got = f"{rate_hz} Hz, {waveform.shape[1]} channels"
-        raise MediaError(f"{path}: {got}; expected {RATE_HZ} Hz, 1 channel; {_REMEDY}")
-    if len(waveform) < SHORTEST:
-        raise MediaError(
-            f"{path}: {len(waveform)} samples at {RATE_HZ} Hz, expected at least {SHORTEST} "
-            "(0.1 s); leave the recording out or record it again"
-        )
-    if not np.isfinite(waveform).all():
-        raise MediaError(f"{path}: holds samples that are not finite; record or convert it again")
-    samples: NDArray[np.float32] = waveform[:, 0]
-    return samples
 
 
 def write_embeddings(products: Products, out: Path) -> int:
@@ -176,14 +148,3 @@ def _network(weights: Weights) -> Panns:
         _held.clear()  # before the next is built, so that two never lie side by side
         network = _held[weights] = load_network(weights)
     return network
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The number of threads changes the order of sums, and so the last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

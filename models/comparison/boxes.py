@@ -20,6 +20,7 @@ from models.faces.params import DetectorParams
 from models.faces.scores import ScoredFrame, box_tensor, read_truth, score_frames
 from models.faces.train import detect_frames
 from models.faces.weights import load_detector
+from models.threads import pinned_threads
 from pipeline.clips import ClipRecord
 from pipeline.errors import TrainingError
 from pipeline.files import file_digest, write_json
@@ -70,20 +71,19 @@ def box_study(setup: Setup, protocol: str, seeds: Sequence[int]) -> list[BoxScor
 
 def score_boxes(task: BoxTask, folder: Path) -> None:
     """Look at the test frames and write their scores and IoU by clip into `folder`."""
-    torch.set_num_threads(1)
     frames: list[ScoredFrame] = []
     iou: dict[str, list[float]] = {}
-    for weights, fold in zip(task.weights, task.folds, strict=True):
-        detector = load_detector(weights)
-        heads = detector.net.roi_heads
-        heads.voting_sigma_t = fold.params.voting_sigma_t if task.voting else None
-        tested = [frame for frame in fold.inference if frame.clip_id in set(fold.fold.test)]
-        for frame, faces in detect_frames(detector, tested, fold.params.batch):
-            scored = _scored(frame, faces, task)
-            frames.append(scored)
-            if (true := scored.references.get("truth")) is not None:
-                found = box_iou(scored.boxes[:1], true[None]).sum().item()
-                iou.setdefault(frame.clip_id, []).append(found)
+    with pinned_threads(1):
+        for weights, fold in zip(task.weights, task.folds, strict=True):
+            detector = load_detector(weights)
+            detector.vote(fold.params.voting_sigma_t if task.voting else None)
+            tested = [frame for frame in fold.inference if frame.clip_id in set(fold.fold.test)]
+            for frame, faces in detect_frames(detector, tested, fold.params.batch):
+                scored = _scored(frame, faces, task)
+                frames.append(scored)
+                if (true := scored.references.get("truth")) is not None:
+                    found = box_iou(scored.boxes[:1], true[None]).sum().item()
+                    iou.setdefault(frame.clip_id, []).append(found)
     params = task.folds[0].params
     metrics = score_frames(frames, params.box_loss == "kl", params.classes == "emotion")
     means = {clip_id: sum(values) / len(values) for clip_id, values in iou.items()}

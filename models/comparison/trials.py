@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from models.systems.baselines.stand_ins import stand_ins
-from models.systems.evaluate import before_pooling, gather, mean_pool, predict, run_fold
+from models.systems.evaluate import before_pooling, evaluate_fold, gather, mean_pool, predict
 from models.systems.inputs import ClipSet, Store
 from models.systems.makers import recipe
 from models.systems.params import Settings
@@ -101,7 +101,7 @@ def run_trial(task: TrialTask, folder: Path) -> None:
     """Train and score one trial in one thread; write its products into `folder`."""
     torch.set_num_threads(task.settings.training.threads)
     started = time.monotonic()
-    outcomes = [run_fold(task.system, task.store, fold, task.settings) for fold in task.folds]
+    outcomes = [evaluate_fold(task.system, task.store, fold, task.settings) for fold in task.folds]
     train_s = time.monotonic() - started
     write_predictions(folder / PREDICTIONS, gather(outcomes, task.store))
     write_history(folder / HISTORY, [row for outcome in outcomes for row in outcome.history])

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.error import URLError
 
 import torch
@@ -27,11 +27,11 @@ from torchvision.models.detection.backbone_utils import (
 )
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.rpn import RPNHead
-from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
+from torchvision.ops import FrozenBatchNorm2d
 
 from models.faces.detector import Detector
 from models.faces.params import BackboneName, DetectorParams
-from models.faces.roi_heads import BoxPredictor, CornerCoder, UncertainRoIHeads
+from models.faces.roi_heads import BoxPredictor, FixedScaleRoIAlign, UncertainRoIHeads
 from pipeline.errors import WeightsError
 
 Origin = Literal["untrained", "imagenet", "coco"]
@@ -146,6 +146,12 @@ def published_state(weights: WeightsEnum) -> dict[str, Tensor]:
 LIGHT_EMBEDDING, EMBEDDING = 256, 1024
 """Width D of the box head, of `resnet18_light` and of the other backbones."""
 ROI_CELLS = 7
+STRIDES: dict[BackboneName, tuple[int, ...]] = {
+    "resnet50": (4, 8, 16, 32),
+    "resnet18_light": (4, 8, 16, 32),
+    "mobilenet_v3": (32, 32),
+}
+"""Of the pyramid's levels that faces are pooled from, px per cell."""
 MAX_DETECTIONS = 20
 
 
@@ -156,7 +162,6 @@ def assemble(params: DetectorParams, classes: Sequence[str], origin: Origin) -> 
     embedding = LIGHT_EMBEDDING if params.backbone == "resnet18_light" else EMBEDDING
     sizes = anchor_sizes(params.backbone)
     anchors = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes))
-    levels = [str(level) for level in range(len(sizes) - 1)]
     net = FasterRCNN(
         backbone,
         # transform
@@ -170,7 +175,7 @@ def assemble(params: DetectorParams, classes: Sequence[str], origin: Origin) -> 
         rpn_post_nms_top_n_train=params.proposals,
         rpn_post_nms_top_n_test=params.proposals,
         # head
-        box_roi_pool=MultiScaleRoIAlign(levels, ROI_CELLS, sampling_ratio=2),
+        box_roi_pool=FixedScaleRoIAlign(STRIDES[params.backbone], ROI_CELLS),
         box_head=TwoMLPHead(channels * ROI_CELLS**2, embedding),
         box_predictor=BoxPredictor(embedding, len(classes)),
     )
@@ -178,8 +183,8 @@ def assemble(params: DetectorParams, classes: Sequence[str], origin: Origin) -> 
     return Detector(net, classes, params.box_weight, params.closer_px)
 
 
-def _roi_heads(parts: nn.Module, params: DetectorParams) -> UncertainRoIHeads:
-    heads = UncertainRoIHeads(
+def _roi_heads(parts: Any, params: DetectorParams) -> UncertainRoIHeads:
+    return UncertainRoIHeads(
         parts.box_roi_pool,
         parts.box_head,
         parts.box_predictor,
@@ -191,8 +196,6 @@ def _roi_heads(parts: nn.Module, params: DetectorParams) -> UncertainRoIHeads:
         score_thresh=params.score_threshold,
         nms_thresh=params.nms_iou,
         detections_per_img=MAX_DETECTIONS,
+        learn_variance=params.box_loss == "kl",
+        voting_sigma_t=params.voting_sigma_t if params.voting else None,
     )
-    heads.box_coder = CornerCoder()
-    heads.learn_variance = params.box_loss == "kl"
-    heads.voting_sigma_t = params.voting_sigma_t if params.voting else None
-    return heads

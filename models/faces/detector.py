@@ -1,7 +1,7 @@
 """The face detector: torchvision's Faster R-CNN with a head that knows its own uncertainty."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +67,14 @@ class Detector(nn.Module):
         """D, the width of `features`."""
         return int(self.net.roi_heads.box_predictor.deltas.in_features)
 
+    def learn_variances(self, learn: bool) -> None:
+        """Train box variances with the KL loss, or hold them at 1: smooth L1."""
+        self.net.roi_heads.learn_variances(learn)
+
+    def vote(self, sigma_t: float | None) -> None:
+        """Set the width of variance voting; None is NMS alone."""
+        self.net.roi_heads.vote(sigma_t)
+
     def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Same as `losses`: training wrappers call the module itself."""
         return self.losses(images, targets)
@@ -103,8 +111,9 @@ class Detector(nn.Module):
             return images[0].new_zeros(())
         boxes = torch.stack([targets[i]["boxes"][0] for i in faced])
         labels = torch.stack([targets[i]["labels"][0] for i in faced])
-        seen = self._embed_crops([images[i] for i in faced], boxes, jittered_squares(boxes))
-        return nn.functional.cross_entropy(self.class_logits(seen), labels)
+        crops = [images[i] for i in faced]
+        features = self._embed_crops(crops, boxes, jittered_squares(boxes))
+        return nn.functional.cross_entropy(self.class_logits(features), labels)
 
     @torch.no_grad()
     def detect(self, images: list[Tensor]) -> list[Detections]:
@@ -138,17 +147,18 @@ class Detector(nn.Module):
         return self.features(images, list(boxes.unsqueeze(1)))
 
     def _with_closer_look(self, images: list[Tensor], first: list[Detections]) -> list[Detections]:
-        """Replace features and class of each image's best face by those of a closer look."""
+        """The same, with features and class of each image's best face from a closer look."""
         faced = [i for i, faces in enumerate(first) if len(faces.scores) > 0]
         if not faced:
             return first
         boxes = torch.stack([first[i].boxes[0] for i in faced])
-        seen = self.face_features([images[i] for i in faced], boxes)
-        shares = self.class_logits(seen)[:, 1:].softmax(dim=1)
-        for i, features, share in zip(faced, seen, shares, strict=True):
-            first[i].features[0] = features
-            first[i].probs[0, 1:] = first[i].scores[0] * share
-        return first
+        features = self.face_features([images[i] for i in faced], boxes)
+        shares = self.class_logits(features)[:, 1:].softmax(dim=1)
+        closer = dict(zip(faced, zip(features, shares, strict=True), strict=True))
+        return [
+            _of_closer_look(faces, *closer[i]) if i in closer else faces
+            for i, faces in enumerate(first)
+        ]
 
     def _embed_crops(self, images: list[Tensor], boxes: Tensor, squares: Tensor) -> Tensor:
         crops = crop(images, squares, self.closer_px)
@@ -178,6 +188,16 @@ class Detector(nn.Module):
         """Logits of background and classes [N, K+1] from features [N, D]."""
         logits: Tensor = self.net.roi_heads.box_predictor.class_logits(features)
         return logits
+
+
+def _of_closer_look(faces: Detections, features: Tensor, share: Tensor) -> Detections:
+    """Features [D] and shares of the classes [K] for the first face."""
+    probs = torch.cat([faces.probs[0, :1], faces.scores[0] * share])
+    return replace(
+        faces,
+        features=torch.cat([features[None], faces.features[1:]]),
+        probs=torch.cat([probs[None], faces.probs[1:]]),
+    )
 
 
 def _in_image_px(

@@ -17,7 +17,8 @@ from models.faces.detector import Detections, Detector
 from models.faces.frames import Frame
 from models.faces.params import DetectorParams
 from models.faces.train import LOSS_NAMES, detect_frames, train_detector
-from models.faces.weights import save_detector, seen_by
+from models.faces.weights import save_detector, training_clips
+from models.threads import pinned_threads
 from models.training import History
 from pipeline.errors import TrainingError, WeightsError
 from pipeline.files import write_table
@@ -78,22 +79,22 @@ def train_fold(task: FoldTask, folder: Path) -> None:
         TrainingError: nothing to learn from, or the loss is not finite.
         WeightsError: the weights to begin with cannot be had, or have seen the fold's test clips.
     """
-    leaked = sorted(seen_by(task.params) & set(task.fold.test))
+    leaked = sorted(training_clips(task.params) & set(task.fold.test))
     if leaked:
         raise WeightsError(
             f"detector.weights: {task.params.weights} was trained on {len(leaked)} clips that fold "
             f"{task.fold.name} tests, the first is {leaked[0]}; begin with weights of other clips"
         )
-    torch.set_num_threads(task.params.threads)
     history = History()
-    with timed("training"):
-        detector = train_detector(
-            task.train, task.classes, task.params, history.record(fold=task.fold.name)
-        )
+    with pinned_threads(task.params.threads):
+        with timed("training"):
+            detector = train_detector(
+                task.train, task.classes, task.params, history.record(fold=task.fold.name)
+            )
+        with timed("inference"):
+            found = list(detect_frames(detector, task.inference, task.params.batch))
     save_detector(folder / WEIGHTS, detector, task.params, task.fold.train)
     write_table(folder / HISTORY, HISTORY_COLUMNS, map(_rounded, history.rows))
-    with timed("inference"):
-        found = list(detect_frames(detector, task.inference, task.params.batch))
     save_safetensors(folder / FEATURES, face_features(found, detector))
     save_safetensors(folder / FOUND, all_detections([faces for _, faces in found]))
 

@@ -1,4 +1,4 @@
-"""Every fold of the protocol: train a detector, look at all its clips, publish and score."""
+"""Every fold of the protocol: train a detector, run it on all its clips, publish and score."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ from models.faces.fold_task import (
     FoldTask,
     train_fold,
 )
-from models.faces.frames import Frame, evenly_spaced
+from models.faces.frames import Frame, sampled_frames
 from models.faces.params import DetectorParams
 from models.faces.scores import (
     DETECTION_COLUMNS,
@@ -59,13 +59,13 @@ def detect(
     inner: Sequence[Fold],
     params: DetectorParams,
 ) -> dict[str, object]:
-    """Train a detector a fold, look at all clips with it, and score it on the fold's test clips.
+    """Train a detector per fold, run it on all clips, and score it on the fold's test clips.
 
     Args:
         paths: inputs and outputs.
         records: all clips; those without video are left out.
         folds: of the protocol.
-        inner: their inner folds, see `pipeline.splits`; their detectors look at their own
+        inner: their inner folds, see `pipeline.splits`; their detectors are run on their own
             clips alone and are not scored.
         params: section `detector`.
 
@@ -77,14 +77,14 @@ def detect(
         TrainingError: a fold has no frame to learn from, or its loss is not finite.
         WeightsError: the weights to begin with cannot be had.
     """
-    seen = [record for record in records if record.has_video]
-    if not seen:
+    filmed = [record for record in records if record.has_video]
+    if not filmed:
         return _publish_nothing(paths, len(records))
-    tasks = make_tasks(paths.voc, seen, (*folds, *inner), params)
+    tasks = make_tasks(paths.voc, filmed, (*folds, *inner), params)
     products = _run(tasks, params)
     products.publish(paths.face_features, FEATURES)
     with timed("scores"):
-        return _publish_results(paths, seen, tasks[: len(folds)], products.folders)
+        return _publish_results(paths, filmed, tasks[: len(folds)], products.folders)
 
 
 def make_tasks(
@@ -118,7 +118,7 @@ def _frames(
     return {
         record.clip_id: [
             _frame(folder, record.clip_id, index, labels[record.clip_id])
-            for index in evenly_spaced(record.frames, count)
+            for index in sampled_frames(record.frames, count)
         ]
         for record in records
     }

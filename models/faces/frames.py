@@ -1,17 +1,16 @@
-"""Frames with their faces, as the detector is trained on and asked about."""
+"""Frames with their faces, as the detector is trained and run on."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from annotations.voc import Box
-from pipeline.errors import MediaError
+from pipeline.clips import evenly_spaced
+from pipeline.media.images import Picture, read_image
 
 Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
 """Images [3, H, W] in 0..1 and their targets; see `models.faces.detector.Detector`."""
@@ -37,23 +36,14 @@ class Frame:
     label: int
 
 
-def evenly_spaced(frames: int, count: int) -> list[int]:
-    """At most `count` different indices spread evenly over 0..frames-1, centred in their part."""
-    count = min(frames, count)
-    return [(2 * k + 1) * frames // (2 * count) for k in range(count)]
+def sampled_frames(length: int, count: int) -> list[int]:
+    """At most `count` different indices spread evenly over 0..length-1, centred in their part."""
+    return evenly_spaced(length, min(length, count))
 
 
-def read_image(path: Path) -> Tensor:
-    """RGB image [3, H, W] float32 in 0..1.
-
-    Raises:
-        MediaError: the file is missing or not an image.
-    """
-    content = np.frombuffer(path.read_bytes() if path.is_file() else b"", np.uint8)
-    pixels = cv2.imdecode(content, cv2.IMREAD_COLOR_RGB) if content.size else None
-    if pixels is None:
-        raise MediaError(f"{path}: not a readable image; run `dvc repro extract`")
-    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+def image_tensor(picture: Picture) -> Tensor:
+    """RGB [H, W, 3] uint8 as the detector takes it: [3, H, W] float32 in 0..1."""
+    return torch.from_numpy(picture).permute(2, 0, 1).float() / 255
 
 
 def target_of(frame: Frame) -> dict[str, Tensor]:
@@ -114,7 +104,7 @@ class FaceFrames(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
         frame = self.frames[index]
-        return self.change(read_image(frame.image), target_of(frame))
+        return self.change(image_tensor(read_image(frame.image)), target_of(frame))
 
 
 def training_batches(frames: Sequence[Frame], batch: int, seed: int) -> DataLoader[Batch]:

@@ -7,10 +7,15 @@ Boxes are class-agnostic: one box a RoI, whatever the emotion. An emotion does n
 face box is, and class-specific deltas would leave each with 1/K of the data.
 """
 
+import math
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.ops import clip_boxes_to_image, remove_small_boxes
+from torchvision.ops import MultiScaleRoIAlign, clip_boxes_to_image, remove_small_boxes
+from torchvision.ops.poolers import initLevelMapper
 
 from models.faces.voting import nms_with_voting
 from models.losses import clamp_log_var, kl_box_loss
@@ -72,18 +77,67 @@ class BoxPredictor(nn.Module):
         )
 
 
+class FixedScaleRoIAlign(MultiScaleRoIAlign):
+    """torchvision's pooling with the strides of the pyramid's levels stated.
+
+    torchvision guesses them from the first images that it meets and keeps the guess. For a small
+    image that is padded much the guess is wrong, and every later image is pooled from wrong places.
+
+    Args:
+        strides: px of the image per cell of each level, powers of 2, ascending.
+        cells: side of the output.
+    """
+
+    def __init__(self, strides: Sequence[int], cells: int) -> None:
+        names = [str(level) for level in range(len(strides))]
+        super().__init__(names, cells, sampling_ratio=2)
+        self.scales = [1 / stride for stride in strides]
+        self.map_levels = initLevelMapper(
+            int(math.log2(strides[0])),
+            int(math.log2(strides[-1])),
+            canonical_scale=self.canonical_scale,
+            canonical_level=self.canonical_level,
+        )
+
+
 class UncertainRoIHeads(RoIHeads):
     """torchvision's RoI heads with a box loss over variances and variance voting.
 
     In training mode, targets are a list with one dict an image: `boxes` FloatTensor[N, 4] as
     (x1, y1, x2, y2) in pixels of the resized image, half-open, 0 <= x1 < x2 <= W; `labels`
     Int64Tensor[N] in 1..K. An image without a face has boxes [0, 4] and labels [0].
+
+    Args:
+        box_roi_pool: pools a map to the cells of each box.
+        box_head: cells -> embedding [N, D].
+        box_predictor: over the embedding.
+        learn_variance: whether the box loss is KL; False holds alpha at 0, which is smooth L1.
+        voting_sigma_t: width of variance voting; None is NMS alone.
+        settings: of torchvision's heads: matching, sampling, thresholds.
     """
 
-    learn_variance = True
-    """Whether the box loss is KL; False holds alpha at 0, which is smooth L1."""
-    voting_sigma_t: float | None = None
-    """Width of variance voting; None is NMS alone."""
+    def __init__(
+        self,
+        box_roi_pool: nn.Module,
+        box_head: nn.Module,
+        box_predictor: BoxPredictor,
+        *,
+        learn_variance: bool,
+        voting_sigma_t: float | None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(box_roi_pool, box_head, box_predictor, **settings)
+        self.box_coder = CornerCoder()
+        self._learn_variance = learn_variance
+        self._voting_sigma_t = voting_sigma_t
+
+    def learn_variances(self, learn: bool) -> None:
+        """Train with the KL loss, or hold alpha at 0."""
+        self._learn_variance = learn
+
+    def vote(self, sigma_t: float | None) -> None:
+        """Set the width of variance voting; None is NMS alone."""
+        self._voting_sigma_t = sigma_t
 
     def forward(
         self,
@@ -118,7 +172,7 @@ class UncertainRoIHeads(RoIHeads):
     ) -> dict[str, Tensor]:
         logits, deltas, log_var = predicted
         face = labels > BACKGROUND
-        alpha = log_var if self.learn_variance else torch.zeros_like(log_var)
+        alpha = log_var if self._learn_variance else torch.zeros_like(log_var)
         share = face.sum() / max(1, len(labels))
         return {
             "class": nn.functional.cross_entropy(logits, labels),
@@ -157,7 +211,7 @@ class UncertainRoIHeads(RoIHeads):
             scores[candidates],
             log_var_px[candidates],
             self.nms_thresh,
-            self.voting_sigma_t,
+            self._voting_sigma_t,
         )
         rows = candidates[keep][: self.detections_per_img]
         return {

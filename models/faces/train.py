@@ -1,16 +1,17 @@
-"""Train the detector on frames, and ask it about frames."""
+"""Train the detector on frames, and run it on frames."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from models.faces.detector import Detections, Detector
-from models.faces.frames import Batch, Frame, read_image, training_batches
+from models.faces.frames import Batch, Frame, image_tensor, training_batches
 from models.faces.params import DetectorParams
 from models.faces.weights import build_detector
 from models.training import OnEpoch, TrainSettings, fit
 from pipeline.errors import TrainingError
+from pipeline.media.images import read_image
 from pipeline.work.progress import advance
 
 LOSS_NAMES = ("objectness", "proposal", "class", "box", "closer")
@@ -51,13 +52,12 @@ def train_detector(
     with torch.random.fork_rng():
         torch.manual_seed(params.seed)
         detector = build_detector(params, classes)
-        warmup = _hold_variances(detector, params)
-        warmup(0, {})
+        detector.learn_variances(_learns_variances(params, 0))
         _learn_faces(detector, frames, params)
 
         def after_epoch(epoch: int, means: dict[str, float]) -> None:
             advance(len(frames), f"epoch {epoch}/{params.epochs}")
-            warmup(epoch, means)
+            detector.learn_variances(_learns_variances(params, epoch))
             on_epoch(epoch, means)
 
         fit(
@@ -102,7 +102,7 @@ def detect_frames(
     """Faces of each frame, in order, `batch` frames at a time."""
     for start in range(0, len(frames), batch):
         part = frames[start : start + batch]
-        images: list[Tensor] = [read_image(frame.image) for frame in part]
+        images = [image_tensor(read_image(frame.image)) for frame in part]
         yield from zip(part, detector.detect(images), strict=True)
         advance(len(part), "inference")
 
@@ -112,13 +112,6 @@ def _losses(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     return losses
 
 
-def _hold_variances(
-    detector: Detector, params: DetectorParams
-) -> Callable[[int, dict[str, float]], None]:
-    """Switches the box loss from smooth L1 to KL after the warm-up epochs."""
-
-    def after_epoch(epoch: int, means: dict[str, float]) -> None:
-        kl = params.box_loss == "kl" and epoch >= params.kl_warmup_epochs
-        detector.net.roi_heads.learn_variance = kl
-
-    return after_epoch
+def _learns_variances(params: DetectorParams, epochs_done: int) -> bool:
+    """Whether the box loss is KL by now: it is smooth L1 during the warm-up."""
+    return params.box_loss == "kl" and epochs_done >= params.kl_warmup_epochs

@@ -48,7 +48,7 @@ def origin_of(params: DetectorParams) -> Origin:
     return cast(Origin, _read(Path(params.weights))[1]["origin"])
 
 
-def seen_by(params: DetectorParams) -> frozenset[str]:
+def training_clips(params: DetectorParams) -> frozenset[str]:
     """Ids of the clips that the weights to begin with were trained on; none where published.
 
     Raises:
@@ -74,7 +74,7 @@ def save_detector(
         "params": params.model_dump_json(),
         "classes": json.dumps(detector.classes),
         "origin": origin_of(params),
-        "trained_on": json.dumps(sorted({*trained_on, *seen_by(params)})),
+        "trained_on": json.dumps(sorted({*trained_on, *training_clips(params)})),
     }
     save_safetensors(path, detector.state_dict(), about)
 
@@ -90,6 +90,15 @@ def load_detector(path: Path) -> Detector:
     detector = _assemble(params, json.loads(about["classes"]), cast(Origin, about["origin"]))
     detector.load_state_dict(state)
     return detector.eval()
+
+
+def detector_params(path: Path) -> DetectorParams:
+    """The section `detector` that a file of `save_detector` was trained with.
+
+    Raises:
+        WeightsError: the file is missing, damaged or not a detector.
+    """
+    return DetectorParams.model_validate_json(_read(path)[1]["params"])
 
 
 def _assemble(params: DetectorParams, classes: Sequence[str], origin: Origin) -> Detector:

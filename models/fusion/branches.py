@@ -1,6 +1,7 @@
 """The branches: a clip's audio embedding or face features to features and logits.
 
-Each standardises its input by the statistics of training clips, which are stored with it.
+A branch is built from widths alone. It standardises its input by statistics of training clips,
+which are fitted apart and saved with its parameters.
 """
 
 from collections.abc import Sequence
@@ -14,33 +15,29 @@ class Standardize(nn.Module):
 
     Inputs come in blocks (an embedding, MFCC statistics, ...). Each block is scaled to a mean
     square norm of 1, so that 2048 embedding values do not drown 40 cepstral ones.
+
+    Args:
+        blocks: widths of the blocks, summing to D.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, blocks: Sequence[int]) -> None:
         super().__init__()
-        self.width = width
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("scale", torch.ones(width))
+        self.blocks = tuple(blocks)
+        self.width = sum(blocks)
+        self.register_buffer("mean", torch.zeros(self.width))
+        self.register_buffer("scale", torch.ones(self.width))
 
-    @classmethod
-    def fit(cls, values: Tensor, blocks: Sequence[int] | None = None) -> "Standardize":
-        """Take the statistics of training clips.
-
-        Args:
-            values: [N, D].
-            blocks: widths of the blocks, summing to D; None takes D as one block.
-        """
-        module = cls(values.shape[1])
+    def fit(self, values: Tensor) -> None:
+        """Take the statistics of training clips, [N, D]."""
         mean = values.mean(dim=0)
         spread = values.std(dim=0, correction=0)
-        widths = torch.cat([torch.full((w,), float(w)) for w in blocks or [values.shape[1]]])
+        widths = torch.cat([torch.full((w,), float(w)) for w in self.blocks])
         alive = spread > 1e-6 * mean.abs().clamp_min(1e-6)  # a constant input says nothing
-        module.mean.copy_(mean)
-        module.scale.copy_(torch.where(alive, 1 / (spread * widths.sqrt()), 0.0))
-        return module
+        self.mean.copy_(mean)
+        self.scale.copy_(torch.where(alive, 1 / (spread * widths.sqrt()), 0.0))
 
     def forward(self, values: Tensor) -> Tensor:
         """[..., D] -> [..., D]."""
@@ -51,7 +48,7 @@ class AudioNet(nn.Module):
     """Embedding [B, D] -> features [B, hidden[1]] and logits [B, K].
 
     Args:
-        standardize: statistics of the training clips over D inputs.
+        blocks: widths of the input's blocks, summing to D.
         hidden: widths of the first two layers.
         emotions: K.
         dropout: share dropped before the first and after each of the first two layers.
@@ -60,13 +57,13 @@ class AudioNet(nn.Module):
     """
 
     def __init__(
-        self, standardize: Standardize, hidden: tuple[int, int], emotions: int, dropout: float
+        self, blocks: Sequence[int], hidden: tuple[int, int], emotions: int, dropout: float
     ) -> None:
         super().__init__()
-        self.standardize = standardize
+        self.standardize = Standardize(blocks)
         self.layers = nn.Sequential(
             nn.Dropout(dropout),
-            nn.Linear(standardize.width, hidden[0]),
+            nn.Linear(self.standardize.width, hidden[0]),
             nn.ReLU(),
             nn.Dropout(dropout),
             nn.Linear(hidden[0], hidden[1]),
@@ -74,6 +71,10 @@ class AudioNet(nn.Module):
         )
         self.classify = nn.Sequential(nn.Dropout(dropout), nn.Linear(hidden[1], emotions))
         self.feature_width = hidden[1]
+
+    def fit_statistics(self, audio: Tensor) -> None:
+        """Standardise by the embeddings of training clips, [N, D]."""
+        self.standardize.fit(audio)
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Features [B, hidden[1]] and logits [B, K] of the embeddings `audio` [B, D]."""
@@ -85,22 +86,22 @@ class VisualNet(nn.Module):
     """Face features [B, F, D] with frame weights [B, F] -> features [B, hidden], logits [B, K].
 
     Args:
-        standardize: statistics of the training clips' pooled features over D inputs.
+        width: D.
         hidden: width of the hidden layer.
         emotions: K.
         dropout: share dropped before each layer.
     """
 
-    def __init__(
-        self, standardize: Standardize, hidden: int, emotions: int, dropout: float
-    ) -> None:
+    def __init__(self, width: int, hidden: int, emotions: int, dropout: float) -> None:
         super().__init__()
-        self.standardize = standardize
-        self.layers = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(standardize.width, hidden), nn.ReLU()
-        )
+        self.standardize = Standardize([width])
+        self.layers = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, hidden), nn.ReLU())
         self.classify = nn.Sequential(nn.Dropout(dropout), nn.Linear(hidden, emotions))
         self.feature_width = hidden
+
+    def fit_statistics(self, faces: Tensor, weights: Tensor) -> None:
+        """Standardise by the pooled features of training clips, [N, F, D] and [N, F]."""
+        self.standardize.fit(pool_frames(faces, weights))
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Features [B, hidden] and logits [B, K] of `faces` [B, F, D] and `weights` [B, F]."""
@@ -122,15 +123,15 @@ def pool_frames(values: Tensor, weights: Tensor) -> Tensor:
     return torch.einsum("bf,bfd->bd", weights / total, values)
 
 
-def frame_weights(speech: Tensor, seen: Tensor, floor: float) -> Tensor:
+def frame_weights(speech: Tensor, visible: Tensor, floor: float) -> Tensor:
     """Weight of each frame from its visual speech activity.
 
     Args:
         speech: probability that the mouth speaks, [..., F] in [0, 1].
-        seen: whether the frame shows a face, [..., F] bool.
+        visible: whether the frame shows a face, [..., F] bool.
         floor: weight of a silent frame in [0, 1]; 1 turns the weighting off.
 
     Returns:
-        [..., F]; 0 where no face is seen.
+        [..., F]; 0 where no face is visible.
     """
-    return (floor + (1 - floor) * speech) * seen
+    return (floor + (1 - floor) * speech) * visible

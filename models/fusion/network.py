@@ -61,6 +61,10 @@ class FusionNet(nn.Module):
         audio, visual = self.audio(batch), self.visual(batch)
         return {"av": self.head(audio, visual), "audio": audio[1], "visual": visual[1]}
 
+    def branch(self, name: str, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Logits [B, K] of one branch alone, where the other one's inputs are missing."""
+        return {name: {"audio": self.audio, "visual": self.visual}[name](batch)[1]}
+
 
 class SingleNet(nn.Module):
     """A system of one branch only.

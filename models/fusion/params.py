@@ -35,6 +35,11 @@ class VisualParams(Section):
     lr: LearningRate
     weight_decay: WeightDecay
 
+    @property
+    def silent_weight(self) -> float:
+        """Weight of a silent frame, 1 without speech weighting."""
+        return self.speech_floor if self.speech_weighting else 1.0
+
 
 class FusionParams(Section):
     """Section `fusion` of `params.yaml`."""

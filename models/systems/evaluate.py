@@ -2,9 +2,8 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,10 @@ from models.checkpoint import save_safetensors
 from models.fusion.pool import experts, fit_pool, pooled
 from models.losses import log_scores
 from models.systems.inputs import ClipSet, Store
-from models.systems.makers import Recipe, recipe
+from models.systems.makers import recipe
 from models.systems.params import Settings
+from models.systems.recipe import Recipe, Widths, fit_statistics
+from models.threads import pinned_threads
 from models.training import History, fit
 from pipeline.clips import ClipRecord
 from pipeline.errors import CorpusError
@@ -36,6 +37,7 @@ class Outcome:
     Attributes:
         fold: its clips.
         network: trained on the training clips.
+        widths: of its inputs and answers.
         pools: by branch the weight of each expert; empty without inner folds.
         clip_ids: of the clips that were scored, in the order of the probabilities.
         probabilities: by branch p [N, K] of the test clips, after pooling.
@@ -45,6 +47,7 @@ class Outcome:
 
     fold: Fold
     network: nn.Module
+    widths: Widths
     pools: dict[str, dict[str, float]]
     clip_ids: tuple[str, ...]
     probabilities: dict[str, Floats]
@@ -61,14 +64,15 @@ def run_folds(
         CorpusError: the corpus cannot serve the system, or ids do not join.
     """
     return [
-        run_fold(system, store, fold, settings) for fold in track(folds, desc=system, unit="fold")
+        evaluate_fold(system, store, fold, settings)
+        for fold in track(folds, desc=system, unit="fold")
     ]
 
 
-def run_fold(system: str, store: Store, fold: Fold, settings: Settings) -> Outcome:
+def evaluate_fold(system: str, store: Store, fold: Fold, settings: Settings) -> Outcome:
     """Train on the fold's training clips, calibrate on its inner folds, score its test clips."""
     history = History()
-    network, clip_ids, scores = _train_and_score(system, store, fold, settings, history)
+    network, widths, clip_ids, scores = _train_and_score(system, store, fold, settings, history)
     inner = inner_folds(store.records, fold, settings.inner_folds)
     if settings.inner_folds.count and not inner:
         log.warning(
@@ -82,11 +86,11 @@ def run_fold(system: str, store: Store, fold: Fold, settings: Settings) -> Outco
         {branch: pooled(scores, weights[branch]).numpy() for branch in scores}
         for weights in (pools or alone, alone)
     )
-    return Outcome(fold, network, pools, clip_ids, probabilities, as_trained, history.rows)
+    return Outcome(fold, network, widths, pools, clip_ids, probabilities, as_trained, history.rows)
 
 
 def before_pooling(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """The same outcomes with what the networks said themselves."""
+    """The same outcomes with the networks' own probabilities."""
     return [replace(outcome, probabilities=outcome.as_trained) for outcome in outcomes]
 
 
@@ -100,25 +104,16 @@ def mean_pool(outcomes: Sequence[Outcome]) -> dict[str, float]:
 
 def _train_and_score(
     system: str, store: Store, fold: Fold, settings: Settings, history: History
-) -> tuple[nn.Module, tuple[str, ...], dict[str, Tensor]]:
+) -> tuple[nn.Module, Widths, tuple[str, ...], dict[str, Tensor]]:
     """A network trained on the fold's training clips; ids and log p [N, K] of its test clips."""
-    made = recipe(system, store, fold, settings)
-    clips = ClipSet(fold.train, store.labels(), made.readers)
-    with _threads(settings.training.threads):
-        network = train(clips, made, settings, history, fold.name)
+    built = recipe(system, store, fold, settings)
+    clips = ClipSet(fold.train, store.labels(), built.readers)
+    with pinned_threads(settings.training.threads):
+        network = train(clips, built, settings, history, fold.name)
         tested = clips.subset(fold.test)
         logits = predict(network, tested)
-    return network, tested.ids, {branch: log_scores(one) for branch, one in logits.items()}
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    scores = {branch: log_scores(one) for branch, one in logits.items()}
+    return network, built.widths, tested.ids, scores
 
 
 def _fit_pools(
@@ -127,11 +122,11 @@ def _fit_pools(
     """The pool of each branch, fitted on the held-out clips of all inner folds; none without."""
     if not inner:
         return {}
-    held = [_train_and_score(system, store, fold, settings, History())[1:] for fold in inner]
-    scores = {branch: torch.cat([one[branch] for _, one in held]) for branch in held[0][1]}
+    scored = [_train_and_score(system, store, fold, settings, History())[2:] for fold in inner]
+    scores = {branch: torch.cat([one[branch] for _, one in scored]) for branch in scored[0][1]}
     labels = store.labels()
-    truth = torch.tensor([labels[clip_id] for ids, _ in held for clip_id in ids])
-    with _threads(settings.training.threads):
+    truth = torch.tensor([labels[clip_id] for ids, _ in scored for clip_id in ids])
+    with pinned_threads(settings.training.threads):
         return {
             branch: fit_pool({e: scores[e] for e in experts(branch, tuple(scores))}, truth)
             for branch in scores
@@ -139,13 +134,14 @@ def _fit_pools(
 
 
 def train(
-    clips: ClipSet, made: Recipe, settings: Settings, history: History, fold: str
+    clips: ClipSet, built: Recipe, settings: Settings, history: History, fold: str
 ) -> nn.Module:
     """A network trained on `clips` by the phases of its recipe, in eval mode."""
     seed = settings.training.seed
     torch.manual_seed(seed)
-    network = made.assemble(clips)
-    for number, phase in enumerate(made.phases):
+    network = built.build()
+    fit_statistics(network, clips)
+    for number, phase in enumerate(built.phases):
         fit(
             phase.part(network),
             clips.only(phase.inputs).shuffled(settings.training.batch_size, seed + number),
@@ -175,14 +171,21 @@ def predict(network: nn.Module, clips: ClipSet, batch_size: int = 16) -> dict[st
     return {branch: torch.cat(logits) for branch, logits in parts.items()}
 
 
-def save_networks(out: Path, system: str, store: Store, outcomes: Sequence[Outcome]) -> None:
-    """Write `<fold>.safetensors` for each fold: parameters, and as metadata what they are."""
+def save_networks(
+    out: Path, system: str, store: Store, outcomes: Sequence[Outcome], settings: Settings
+) -> None:
+    """Write `<fold>.safetensors` for each fold: parameters, and as facts all that rebuilds it."""
     with replace_folder(out) as part:
         for outcome in outcomes:
             facts = {
                 "system": system,
+                "fold": outcome.fold.name,
                 "emotions": json.dumps(store.emotions),
+                "branches": json.dumps([b for b in BRANCHES if b in outcome.probabilities]),
+                "widths": json.dumps(asdict(outcome.widths)),
                 "pools": json.dumps(outcome.pools),
+                "settings": json.dumps(settings.dump()),
+                "training_clips": json.dumps(outcome.fold.train),
             }
             path = part / f"{outcome.fold.name}.safetensors"
             save_safetensors(path, outcome.network.state_dict(), facts)

@@ -35,6 +35,11 @@ HANDCRAFTED = ("mfcc", "log_mfcc")
 """Keys of the hand-crafted statistics in `data/embeddings`."""
 
 
+def audio_keys(network: str, handcrafted: bool) -> tuple[str, ...]:
+    """Keys of the blocks of `audio`, as they lie side by side."""
+    return (network, *(HANDCRAFTED if handcrafted else ()))
+
+
 @dataclass(frozen=True, slots=True)
 class Store:
     """Where the stages left what `fuse` reads."""
@@ -144,7 +149,7 @@ class ClipSet(Dataset[dict[str, Tensor]]):
         return DataLoader(self, batch_size)
 
 
-def audio_reader(store: Store, network: str, handcrafted: bool) -> tuple[Reader, list[int]]:
+def audio_reader(store: Store, network: str, handcrafted: bool) -> tuple[Reader, tuple[int, ...]]:
     """Reader of `audio` and the widths of its blocks.
 
     Args:
@@ -160,10 +165,12 @@ def audio_reader(store: Store, network: str, handcrafted: bool) -> tuple[Reader,
     )
 
 
-def _read_embeddings(store: Store, network: str, handcrafted: bool) -> tuple[Reader, list[int]]:
-    keys = [network, *(HANDCRAFTED if handcrafted else ())]
+def _read_embeddings(
+    store: Store, network: str, handcrafted: bool
+) -> tuple[Reader, tuple[int, ...]]:
+    keys = audio_keys(network, handcrafted)
     table: dict[str, Tensor] = {}
-    widths: list[int] = []
+    widths: tuple[int, ...] = ()
     for record in store.records:
         path = store.embeddings / f"{record.clip_id}.safetensors"
         if not path.is_file():
@@ -176,17 +183,17 @@ def _read_embeddings(store: Store, network: str, handcrafted: bool) -> tuple[Rea
                 "embed.handcrafted in params.yaml and run `dvc repro`"
             )
         table[record.clip_id] = torch.cat([tensors[key] for key in keys])
-        widths = [len(tensors[key]) for key in keys]
+        widths = tuple(len(tensors[key]) for key in keys)
     return table.__getitem__, widths
 
 
-def face_readers(store: Store, fold: Fold, speech_floor: float) -> dict[str, Reader]:
-    """Readers of `faces` and `weights` for the clips of one fold.
+def face_readers(store: Store, fold: Fold, speech_floor: float) -> tuple[dict[str, Reader], int]:
+    """Readers of `faces` and `weights` for the clips of one fold, and the width D of `faces`.
 
     Args:
         store: where face features and speech activity lie.
-        fold: its detector has not seen its test clips.
-        speech_floor: weight of a silent frame, see `models.fusion.visual.frame_weights`.
+        fold: its detector was not trained on its test clips.
+        speech_floor: weight of a silent frame, see `models.fusion.branches.frame_weights`.
 
     Raises:
         CorpusError: a clip has no face features, or a frame no speech activity.
@@ -202,10 +209,11 @@ def face_readers(store: Store, fold: Fold, speech_floor: float) -> dict[str, Rea
                 f"{store.faces}/{fold.name}: no face features of {clip}; run `dvc repro`"
             )
         spoken = [_speech_of(speech, clip, int(i)) for i in tensors[f"{clip}/frames"]]
-        seen = tensors[f"{clip}/scores"] > 0
+        visible = tensors[f"{clip}/scores"] > 0
         faces[clip] = _pad(tensors[f"{clip}/features"], longest)
-        weights[clip] = _pad(frame_weights(torch.tensor(spoken), seen, speech_floor), longest)
-    return {"faces": faces.__getitem__, "weights": weights.__getitem__}
+        weights[clip] = _pad(frame_weights(torch.tensor(spoken), visible, speech_floor), longest)
+    width = next((values.shape[1] for values in faces.values()), 0)
+    return {"faces": faces.__getitem__, "weights": weights.__getitem__}, width
 
 
 def read_speech(path: Path) -> dict[tuple[str, int], float]:

@@ -1,23 +1,35 @@
 """The systems of the paper's tables by their names in `params.yaml`.
 
-Here are the audio rows and those on the Faster R-CNN; `models.baselines` has the others.
+Here are the audio rows and those on the Faster R-CNN; `models.systems.baselines` has the others.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
+from pathlib import Path
 
 from torch import nn
 
 from models.faces.weights import load_detector
-from models.fusion.joint import JointNet, joint_phase, joint_readers
-from models.fusion.network import SingleNet
-from models.systems.baselines.recipes import dnn, fused_cnn, vaanet, visual_cnn
-from models.systems.inputs import ClipSet, Reader, Store, audio_reader, face_readers
+from models.fusion.joint import JointNet
+from models.fusion.network import FusionNet, SingleNet
+from models.systems.baselines.recipes import (
+    dnn,
+    dnn_net,
+    fused_cnn,
+    fused_cnn_net,
+    vaanet,
+    vaanet_net,
+    visual_cnn,
+    visual_cnn_net,
+)
+from models.systems.inputs import Reader, Store, audio_reader, face_readers
+from models.systems.joint import joint_phase, joint_readers
 from models.systems.params import Settings
 from models.systems.recipe import (
     Recipe,
+    Widths,
     audio_branch,
     audio_phase,
     fusion_net,
@@ -27,9 +39,7 @@ from models.systems.recipe import (
     warmup_phase,
 )
 from pipeline.splits import Fold
-from pipeline.systems import BEST_AUDIO, require_modalities
-
-__all__ = ["Recipe", "Settings", "recipe"]
+from pipeline.systems import BEST_AUDIO, SYSTEMS, require_modalities
 
 Maker = Callable[[Store, Fold, Settings], Recipe]
 
@@ -44,55 +54,74 @@ def recipe(system: str, store: Store, fold: Fold, settings: Settings) -> Recipe:
     return MAKERS[system](store, fold, settings)
 
 
+def build_network(
+    system: str, widths: Widths, settings: Settings, detector: Path | None = None
+) -> nn.Module:
+    """The network of a system from widths alone, with random weights.
+
+    Args:
+        system: a key of `SYSTEMS`.
+        widths: of its inputs and answers.
+        settings: sections of `params.yaml`.
+        detector: file of the detector that was trained on, where `fusion.joint` is set.
+
+    Raises:
+        WeightsError: the detector cannot be read.
+    """
+    if detector is not None and settings.fusion.joint and SYSTEMS[system].can_be_joint:
+        return _joint_net(widths, settings, detector)
+    return BUILDERS[system](widths, settings)
+
+
 def _audio(network: str, store: Store, fold: Fold, settings: Settings) -> Recipe:
-    reader, widths = audio_reader(store, network, settings.audio.handcrafted)
+    reader, blocks = audio_reader(store, network, settings.audio.handcrafted)
+    widths = Widths(len(store.emotions), blocks)
+    build = partial(_audio_net, widths, settings)
+    return Recipe({"audio": reader}, widths, build, (audio_phase("branch", settings.audio),))
 
-    def assemble(clips: ClipSet) -> nn.Module:
-        branch = audio_branch(clips, widths, len(store.emotions), settings.audio)
-        return SingleNet("audio", branch)
 
-    return Recipe({"audio": reader}, assemble, (audio_phase("branch", settings.audio),))
+def _audio_net(widths: Widths, settings: Settings) -> nn.Module:
+    return SingleNet("audio", audio_branch(widths, settings.audio))
 
 
 def _visual(store: Store, fold: Fold, settings: Settings) -> Recipe:
-    def assemble(clips: ClipSet) -> nn.Module:
-        return SingleNet("visual", visual_branch(clips, len(store.emotions), settings.visual))
-
+    readers, width = _faces(store, fold, settings)
+    widths = Widths(len(store.emotions), faces=width)
     phases = (visual_phase("branch", settings.visual),)
-    return Recipe(_faces(store, fold, settings), assemble, phases)
+    return Recipe(readers, widths, partial(_visual_net, widths, settings), phases)
+
+
+def _visual_net(widths: Widths, settings: Settings) -> nn.Module:
+    return SingleNet("visual", visual_branch(widths, settings.visual))
 
 
 def _fused(store: Store, fold: Fold, settings: Settings) -> Recipe:
     if settings.fusion.joint:
         return _joint(store, fold, settings)
-    reader, widths = audio_reader(store, BEST_AUDIO, settings.audio.handcrafted)
-    emotions = len(store.emotions)
-
-    def assemble(clips: ClipSet) -> nn.Module:
-        audio = audio_branch(clips, widths, emotions, settings.audio)
-        visual = visual_branch(clips, emotions, settings.visual)
-        return fusion_net(audio, visual, emotions, settings.fusion)
-
+    reader, blocks = audio_reader(store, BEST_AUDIO, settings.audio.handcrafted)
+    faces, width = _faces(store, fold, settings)
+    widths = Widths(len(store.emotions), blocks, width)
     phases = (
         audio_phase("audio", settings.audio),
         visual_phase("visual", settings.visual),
         *fusion_phases(settings.fusion, settings.loss),
     )
-    return Recipe({"audio": reader, **_faces(store, fold, settings)}, assemble, phases)
+    build = partial(_fused_net, widths, settings)
+    return Recipe({"audio": reader, **faces}, widths, build, phases)
+
+
+def _fused_net(widths: Widths, settings: Settings) -> FusionNet:
+    audio = audio_branch(widths, settings.audio)
+    visual = visual_branch(widths, settings.visual)
+    return fusion_net(audio, visual, widths.emotions, settings.fusion)
 
 
 def _joint(store: Store, fold: Fold, settings: Settings) -> Recipe:
     """As `_fused`, then a few epochs with the detector in the loop."""
-    reader, widths = audio_reader(store, BEST_AUDIO, settings.audio.handcrafted)
+    reader, blocks = audio_reader(store, BEST_AUDIO, settings.audio.handcrafted)
+    faces, width = _faces(store, fold, settings)
+    widths = Widths(len(store.emotions), blocks, width)
     weights = store.detector / f"{fold.name}.safetensors"
-    emotions, classes = len(store.emotions), load_detector(weights).classes
-
-    def assemble(clips: ClipSet) -> nn.Module:
-        audio = audio_branch(clips, widths, emotions, settings.audio)
-        visual = visual_branch(clips, emotions, settings.visual)
-        fused = fusion_net(audio, visual, emotions, settings.fusion)
-        return JointNet(fused, load_detector(weights))
-
     phases = (
         audio_phase("fusion.audio", settings.audio),
         visual_phase("fusion.visual", settings.visual),
@@ -103,13 +132,18 @@ def _joint(store: Store, fold: Fold, settings: Settings) -> Recipe:
         ),
         joint_phase(settings.fusion, settings.loss),
     )
-    live = joint_readers(store, fold.name, settings.fusion.joint_frames, classes)
-    return Recipe({"audio": reader, **_faces(store, fold, settings), **live}, assemble, phases)
+    classes = load_detector(weights).classes
+    frames = joint_readers(store, fold.name, settings.fusion.joint_frames, classes)
+    build = partial(_joint_net, widths, settings, weights)
+    return Recipe({"audio": reader, **faces, **frames}, widths, build, phases)
 
 
-def _faces(store: Store, fold: Fold, settings: Settings) -> dict[str, Reader]:
-    floor = settings.visual.speech_floor if settings.visual.speech_weighting else 1.0
-    return face_readers(store, fold, floor)
+def _joint_net(widths: Widths, settings: Settings, detector: Path) -> JointNet:
+    return JointNet(_fused_net(widths, settings), load_detector(detector))
+
+
+def _faces(store: Store, fold: Fold, settings: Settings) -> tuple[dict[str, Reader], int]:
+    return face_readers(store, fold, settings.visual.silent_weight)
 
 
 MAKERS: Mapping[str, Maker] = {
@@ -126,3 +160,33 @@ MAKERS: Mapping[str, Maker] = {
     "av_faster_rcnn": _fused,
 }
 """The rows of both tables, as `pipeline.systems` orders them."""
+
+BUILDERS: Mapping[str, Callable[[Widths, Settings], nn.Module]] = {
+    "audio_cnn": _audio_net,
+    "audio_wavegram": _audio_net,
+    "audio_wavegram_logmel": _audio_net,
+    "visual_cnn": partial(visual_cnn_net, "frames"),
+    "visual_cnn_fd": partial(visual_cnn_net, "crops"),
+    "visual_faster_rcnn": _visual_net,
+    "av_dnn": dnn_net,
+    "av_vaanet": vaanet_net,
+    "av_cnn": partial(fused_cnn_net, "frames"),
+    "av_cnn_fd": partial(fused_cnn_net, "crops"),
+    "av_faster_rcnn": _fused_net,
+}
+"""The network of each row from its widths."""
+
+INPUTS: Mapping[str, tuple[str, ...]] = {
+    "audio_cnn": ("audio",),
+    "audio_wavegram": ("audio",),
+    "audio_wavegram_logmel": ("audio",),
+    "visual_cnn": ("frames",),
+    "visual_cnn_fd": ("crops",),
+    "visual_faster_rcnn": ("faces", "weights"),
+    "av_dnn": ("windows", "crops"),
+    "av_vaanet": ("snippets", "cepstra"),
+    "av_cnn": ("audio", "frames"),
+    "av_cnn_fd": ("audio", "crops"),
+    "av_faster_rcnn": ("audio", "faces", "weights"),
+}
+"""What the network of each row reads; with `fusion.joint` the frames as well."""

@@ -1,6 +1,8 @@
 """Section `training` of `params.yaml`, and all sections that decide how a system is trained."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_type_hints
 
 from pydantic import Field
 
@@ -22,6 +24,13 @@ class TrainingParams(Section):
     threads: int = Field(ge=1, le=1024)
 
 
+class PackParams(Section):
+    """Section `pack` of `params.yaml`: which networks `avemo predict` uses, and how."""
+
+    clips: Literal["fold", "all"]
+    window_s: float = Field(ge=1, le=60)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The sections of `params.yaml` that decide how a system is trained and calibrated."""
@@ -33,3 +42,20 @@ class Settings:
     loss: LossParams
     baselines: BaselineParams
     inner_folds: InnerFoldParams
+
+    def dump(self) -> dict[str, Any]:
+        """The sections as plain values, by name."""
+        return {f.name: getattr(self, f.name).model_dump(mode="json") for f in fields(self)}
+
+    @classmethod
+    def load(cls, sections: Mapping[str, Any]) -> "Settings":
+        """What `dump` gave; other sections are passed over.
+
+        Raises:
+            ValueError: a section is missing or does not hold (pydantic's errors are such).
+        """
+        models = get_type_hints(cls)
+        missing = models.keys() - sections.keys()
+        if missing:
+            raise ValueError(f"section {min(missing)} is missing")
+        return cls(**{name: model.model_validate(sections[name]) for name, model in models.items()})

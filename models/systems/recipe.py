@@ -10,10 +10,10 @@ from operator import attrgetter
 
 from torch import Tensor, nn
 
-from models.fusion.branches import AudioNet, Standardize, VisualNet, pool_frames
+from models.fusion.branches import AudioNet, VisualNet
 from models.fusion.network import FusionHead, FusionNet
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
-from models.losses import emotion_bce
+from models.losses import emotion_bce, fusion_loss_weights
 from models.systems.inputs import ClipSet, Reader
 from models.training import Step, TrainSettings
 
@@ -37,16 +37,49 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
+class Widths:
+    """Sizes of a system's inputs and answers: with the params, all that shapes its network.
+
+    Attributes:
+        emotions: K.
+        audio: of the blocks of `audio`, as they lie side by side; none where it is not read.
+        faces: of face features; 0 where they are not read.
+    """
+
+    emotions: int
+    audio: tuple[int, ...] = ()
+    faces: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """How a system is made for one fold.
 
-    `assemble` gets the training clips and nothing else, so that no statistic is taken of test
-    clips.
+    Attributes:
+        readers: its inputs, looked up by clip id.
+        widths: of its inputs and answers.
+        build: its network with random weights; statistics are fitted apart, see `fit_statistics`.
+        phases: of its training, in order.
     """
 
     readers: Mapping[str, Reader]
-    assemble: Callable[[ClipSet], nn.Module]
+    widths: Widths
+    build: Callable[[], nn.Module]
     phases: tuple[Phase, ...]
+
+
+def fit_statistics(network: nn.Module, clips: ClipSet) -> None:
+    """Standardise the inputs of each branch by training clips.
+
+    Args:
+        network: built by a recipe.
+        clips: training clips and nothing else, so that no statistic is taken of test clips.
+    """
+    for part in network.modules():
+        if isinstance(part, AudioNet):
+            part.fit_statistics(clips.stack("audio"))
+        elif isinstance(part, VisualNet):
+            part.fit_statistics(clips.stack("faces"), clips.stack("weights"))
 
 
 def emotion_step(branches: tuple[str, ...]) -> Step:
@@ -89,29 +122,27 @@ def _branch_phase(
 def fusion_phases(params: FusionParams, loss: LossParams) -> tuple[Phase, ...]:
     """Warm-up on L_av alone, then L = l_av + alpha l_a + beta l_v, Eq. (4)."""
     warmup, step = warmup_phase(params), emotion_step(("av", "audio", "visual"))
-    weights = {"l_av": 1.0, "l_a": loss.alpha, "l_v": loss.beta}
+    weights = fusion_loss_weights(loss.alpha, loss.beta)
     settings = TrainSettings(params.epochs, params.lr, params.weight_decay)
-    joint = Phase("joint", whole, step, weights, settings)
+    joint = Phase("joint", entire, step, weights, settings)
     return tuple(phase for phase in (warmup, joint) if phase.settings.epochs > 0)
 
 
 def warmup_phase(params: FusionParams) -> Phase:
     """The first epochs of fusion, on L_av alone."""
     settings = TrainSettings(params.warmup_epochs, params.lr, params.weight_decay)
-    weights = {"l_av": 1.0, "l_a": 0.0, "l_v": 0.0}
-    return Phase("warmup", whole, emotion_step(("av", "audio", "visual")), weights, settings)
+    weights = fusion_loss_weights(0.0, 0.0)
+    return Phase("warmup", entire, emotion_step(("av", "audio", "visual")), weights, settings)
 
 
-def audio_branch(clips: ClipSet, widths: list[int], emotions: int, params: AudioParams) -> AudioNet:
-    """An audio network with the statistics of `clips`."""
-    standardize = Standardize.fit(clips.stack("audio"), widths)
-    return AudioNet(standardize, params.hidden, emotions, params.dropout)
+def audio_branch(widths: Widths, params: AudioParams) -> AudioNet:
+    """The branch over embeddings and hand-crafted statistics."""
+    return AudioNet(widths.audio, params.hidden, widths.emotions, params.dropout)
 
 
-def visual_branch(clips: ClipSet, emotions: int, params: VisualParams) -> VisualNet:
-    """A visual network with the statistics of `clips`."""
-    pooled = pool_frames(clips.stack("faces"), clips.stack("weights"))
-    return VisualNet(Standardize.fit(pooled), params.hidden, emotions, params.dropout)
+def visual_branch(widths: Widths, params: VisualParams) -> VisualNet:
+    """The branch over face features."""
+    return VisualNet(widths.faces, params.hidden, widths.emotions, params.dropout)
 
 
 def fusion_net(
@@ -122,6 +153,6 @@ def fusion_net(
     return FusionNet(audio, visual, FusionHead(width, params.hidden, emotions, params.dropout))
 
 
-def whole(network: nn.Module) -> nn.Module:
+def entire(network: nn.Module) -> nn.Module:
     """The part of a network that is all of it."""
     return network

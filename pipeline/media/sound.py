@@ -29,8 +29,8 @@ class ResampleJob:
     params: ResampleParams
 
 
-def read_wav(path: Path) -> tuple[Signal, int]:
-    """Read a sound file.
+def read_wav(path: Path, start: int = 0, stop: int | None = None) -> tuple[Signal, int]:
+    """Read a sound file, or its samples `start` to `stop`.
 
     Returns:
         Signal [channels, T] float32 in [-1, 1], and its rate in Hz.
@@ -39,12 +39,32 @@ def read_wav(path: Path) -> tuple[Signal, int]:
         MediaError: the file is missing or no sound file.
     """
     try:
-        signal, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)  # [T, channels]
+        # [T, channels]
+        signal, rate_hz = soundfile.read(
+            path, start=start, stop=stop, dtype="float32", always_2d=True
+        )
     except soundfile.LibsndfileError as error:
         raise MediaError(
             f"{path}: not a sound file ({error.error_string}); expected a WAV; run `dvc repro`"
         ) from error
     return np.ascontiguousarray(signal.T), int(rate_hz)
+
+
+def read_waveform(path: Path) -> Signal:
+    """Read a clip of `data/audio32k`: [T], full scale 1.
+
+    Raises:
+        MediaError: it is missing, damaged, not 32 kHz mono, or holds numbers that are not finite.
+    """
+    signal, rate_hz = read_wav(path)
+    if rate_hz != SAMPLE_RATE_HZ or len(signal) != 1:
+        raise MediaError(
+            f"{path}: {rate_hz} Hz, {len(signal)} channels; expected {SAMPLE_RATE_HZ} Hz, "
+            "1 channel; run `dvc repro -f resample`"
+        )
+    if not np.isfinite(signal).all():
+        raise MediaError(f"{path}: holds samples that are not finite; record or convert it again")
+    return signal[0]
 
 
 def write_wav(path: Path, signal: Signal, rate_hz: int) -> None:

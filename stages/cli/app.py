@@ -26,6 +26,7 @@ STAGES = {
     "embed": "Embed the sound with frozen PANNs and hand-crafted features.",
     "detect": "Train the face detector on each fold and take face features.",
     "fuse": "Train and score the system on each fold.",
+    "pack": "Write the model that `avemo predict` uses.",
     "report": "Write the report of the last run.",
 }
 
@@ -155,6 +156,22 @@ def ablations(
     from stages.cli.tables import ablations as run_ablations
 
     run_ablations(protocol, seeds)
+
+
+@app.command()
+def predict(
+    clips: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.")],
+    model: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("results/model"),
+    as_json: Annotated[bool, typer.Option("--json", help="Boxes and windows, too.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="A row per recording.")] = False,
+) -> None:
+    """Say which emotions recordings show.
+
+    The exit code is 1 where one of them cannot be read; the others are answered.
+    """
+    from stages.cli.predict import main
+
+    raise typer.Exit(main(clips, model, as_json, as_csv))
 
 
 def _names(text: str) -> list[str]:

@@ -14,7 +14,7 @@ from models.audio.params import EmbedParams
 from models.faces.params import DetectorParams
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
-from models.systems.params import TrainingParams
+from models.systems.params import PackParams, TrainingParams
 from pipeline.clips import Clip, ClipRecord, read_clips
 from pipeline.corpora.corpus import CorpusParams, index_corpus
 from pipeline.corpora.demo.params import DemoParams
@@ -47,6 +47,7 @@ SECTIONS: dict[str, type[Section]] = {
     "loss": LossParams,
     "inner_folds": InnerFoldParams,
     "predict": PredictParams,
+    "pack": PackParams,
     "baselines": BaselineParams,
 }
 """Every section of `params.yaml` and its model; `system` stands beside them."""

@@ -10,7 +10,7 @@ from annotations.annotate import ClipFrames, annotate_clip, count_faces, read_su
 from annotations.box import Box
 from annotations.params import AnnotateParams
 from pipeline.clips import ClipRecord, frame_name
-from pipeline.errors import AnnotationError, CorpusError
+from pipeline.errors import CorpusError, MediaError
 
 PARAMS = AnnotateParams(upsample=0, min_score=0.0, speech_smoothing_s=0.1)
 
@@ -77,7 +77,7 @@ def test_several_faces_are_all_written_and_one_is_primary(tmp_path, take, caplog
 def test_unreadable_frame_is_named(tmp_path):
     for content in (b"", b"no image"):
         (tmp_path / "a.jpg").write_bytes(content)
-        with pytest.raises(AnnotationError, match=r"a\.jpg: not a readable image"):
+        with pytest.raises(MediaError, match=r"a\.jpg: not a readable image"):
             annotate_clip(ClipFrames("a", "", (tmp_path / "a.jpg",), 25.0, PARAMS), tmp_path)
 
 

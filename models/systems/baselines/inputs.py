@@ -1,5 +1,7 @@
 """What the paper's other systems read of a clip: pictures, raw sound, cepstra.
 
+First as pure functions of frames and sound in memory, then as readers of what the stages stored.
+
 | input      | shape                        | from                                                |
 |------------|------------------------------|-----------------------------------------------------|
 | `frames`   | [B, F, 3, H, W] uint8        | whole stored frames, evenly spaced                  |
@@ -12,28 +14,26 @@ Nothing here takes a statistic over clips, so that nothing can leak from test cl
 """
 
 import logging
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
-import soundfile
 import soxr
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from annotations import voc
+from annotations.box import Box
 from models.audio.front_end import RATE_HZ
 from models.audio.handcrafted import trajectory
 from models.systems.inputs import Reader, Store
-from pipeline.clips import frame_name
-from pipeline.errors import CorpusError, MediaError
+from pipeline.clips import evenly_spaced, frame_name
+from pipeline.media.images import Picture, read_image
+from pipeline.media.sound import read_waveform
 
 log = logging.getLogger(__name__)
-
-Picture = NDArray[np.uint8]
-"""RGB [H, W, 3]."""
 
 SNIPPET_FRAMES = 16
 WINDOW_RATE_HZ = 16_000
@@ -59,14 +59,93 @@ class Remembered:
         return self._known[clip_id]
 
 
-def evenly(count: int, length: int) -> list[int]:
-    """The middle of each of `count` equal parts of `length` items; repeats where items are few."""
-    return [(2 * part + 1) * length // (2 * count) for part in range(count)]
+def resized(picture: Callable[[int], Picture], length: int, count: int, size_px: int) -> Tensor:
+    """`count` pictures of a clip, evenly spaced, [count, 3, size_px, size_px] uint8.
+
+    Args:
+        picture: RGB [H, W, 3] at a stored frame, e.g. the whole frame or its face.
+        length: number of stored frames; where it is below `count`, pictures repeat.
+        count: pictures.
+        size_px: side to which they are resized.
+    """
+    chosen = evenly_spaced(length, count)
+    distinct = {
+        i: cv2.resize(picture(i), (size_px, size_px), interpolation=cv2.INTER_AREA)
+        for i in sorted(set(chosen))
+    }
+    stacked = np.stack([distinct[i] for i in chosen])
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
+
+
+def face_crop(
+    picture: Callable[[int], Picture],
+    box: Callable[[int], Box | None],
+    length: int,
+    index: int,
+) -> Picture | None:
+    """The face at stored frame `index`, or at the nearest frame that shows one; None without any.
+
+    Args:
+        picture: RGB [H, W, 3] of a stored frame.
+        box: the speaker's face in a stored frame.
+        length: number of stored frames.
+        index: of the frame.
+    """
+    for near in sorted(range(length), key=lambda i: (abs(i - index), i)):
+        face = box(near)
+        if face is not None:
+            frame = picture(near)
+            corners = face.clamped(frame.shape[1], frame.shape[0]).rounded()
+            x1, y1, x2, y2 = (int(c) for c in (corners.x1, corners.y1, corners.x2, corners.y2))
+            return frame[y1:y2, x1:x2]
+    return None
+
+
+def grey_face() -> Picture:
+    """Stands for the face of a clip that shows none."""
+    return np.full((1, 1, 3), GREY, np.uint8)
+
+
+def sound_windows(waveform: NDArray[np.float32], count: int) -> Tensor:
+    """`windows` of a clip [count, 640]: its sound at zero mean and unit variance.
+
+    Args:
+        waveform: [T] at 32 kHz.
+        count: of windows, evenly spaced.
+    """
+    wave = soxr.resample(waveform, RATE_HZ, WINDOW_RATE_HZ)
+    wave = np.pad(wave, (0, max(0, WINDOW_SAMPLES - len(wave))))
+    wave = (wave - wave.mean()) / max(float(wave.std()), 1e-6)
+    starts = evenly_spaced(len(wave) - WINDOW_SAMPLES + 1, count)
+    return torch.from_numpy(np.stack([wave[s : s + WINDOW_SAMPLES] for s in starts]))
+
+
+def cepstra(waveform: NDArray[np.float32], count: int, frames: int) -> Tensor:
+    """`cepstra` of a clip, [count, frames, 32].
+
+    A clip shorter than all segments together is repeated; segments of a longer one are evenly
+    spaced.
+
+    Args:
+        waveform: [T] at 32 kHz.
+        count: of segments.
+        frames: MFCC frames of a segment.
+    """
+    mfcc = trajectory(waveform, N_CEPSTRA).T.astype(np.float32)  # [frames, 32]
+    tiled = np.tile(mfcc, (-(-count * frames // len(mfcc)), 1))
+    span = max(count * frames, len(mfcc))
+    starts = [part * (span - frames) // max(1, count - 1) for part in range(count)]
+    return torch.from_numpy(np.stack([tiled[s : s + frames] for s in starts]))
 
 
 def frame_reader(store: Store, count: int, size_px: int) -> Reader:
     """Reader of `frames`: `count` of a clip, resized to `size_px` x `size_px`."""
-    return _pictures(store, count, size_px, lambda clip, index: read_frame(store.voc, clip, index))
+    length = {record.clip_id: record.frames for record in store.records}
+
+    def read(clip_id: str) -> Tensor:
+        return resized(partial(_frame, store, clip_id), length[clip_id], count, size_px)
+
+    return Remembered(read)
 
 
 def crop_reader(store: Store, count: int, size_px: int) -> Reader:
@@ -75,48 +154,48 @@ def crop_reader(store: Store, count: int, size_px: int) -> Reader:
     A frame without a face gives the face of the nearest frame that has one.
     """
     length = {record.clip_id: record.frames for record in store.records}
-    faces = FaceCrops(store.voc, length)
-    return _pictures(store, count, size_px, faces)
+
+    def read(clip_id: str) -> Tensor:
+        def crop(index: int) -> Picture:
+            frame, box = partial(_frame, store, clip_id), partial(_box, store, clip_id)
+            face = face_crop(frame, box, length[clip_id], index)
+            if face is None:
+                log.warning("%s: no frame shows a face; its face crops are grey", clip_id)
+                return grey_face()
+            return face
+
+        return resized(crop, length[clip_id], count, size_px)
+
+    return Remembered(read)
 
 
 def snippet_reader(store: Store, count: int, size_px: int) -> Reader:
     """Reader of `snippets`: `count` stretches of 16 frames that together span the clip."""
     frames = frame_reader(store, count * SNIPPET_FRAMES, size_px)
-    return lambda clip_id: frames(clip_id).unflatten(0, (count, SNIPPET_FRAMES))
+    return lambda clip_id: as_snippets(frames(clip_id), count)
+
+
+def as_snippets(frames: Tensor, count: int) -> Tensor:
+    """Evenly spaced frames [count * 16, ...] as `snippets` [count, 16, ...]."""
+    return frames.unflatten(0, (count, SNIPPET_FRAMES))
 
 
 def window_reader(store: Store, count: int) -> Reader:
-    """Reader of `windows`: `count` of a clip, its sound at zero mean and unit variance.
+    """Reader of `windows`.
 
     Raises:
-        CorpusError: a clip has no sound stored.
+        MediaError: a clip has no sound stored.
     """
-
-    def read(clip_id: str) -> Tensor:
-        wave = soxr.resample(_sound(store, clip_id), RATE_HZ, WINDOW_RATE_HZ)
-        wave = np.pad(wave, (0, max(0, WINDOW_SAMPLES - len(wave))))
-        wave = (wave - wave.mean()) / max(float(wave.std()), 1e-6)
-        starts = evenly(count, len(wave) - WINDOW_SAMPLES + 1)
-        return torch.from_numpy(np.stack([wave[s : s + WINDOW_SAMPLES] for s in starts]))
-
-    return Remembered(read)
+    return Remembered(lambda clip_id: sound_windows(_sound(store, clip_id), count))
 
 
 def cepstrum_reader(store: Store, count: int, frames: int) -> Reader:
-    """Reader of `cepstra`: `count` segments of `frames` MFCC frames.
+    """Reader of `cepstra`.
 
-    A clip shorter than all segments together is repeated; segments of a longer one are evenly
-    spaced.
+    Raises:
+        MediaError: a clip has no sound stored.
     """
-
-    def read(clip_id: str) -> Tensor:
-        mfcc = trajectory(_sound(store, clip_id), N_CEPSTRA).T.astype(np.float32)  # [frames, 32]
-        tiled = np.tile(mfcc, (-(-count * frames // len(mfcc)), 1))
-        span = max(count * frames, len(mfcc))
-        starts = [part * (span - frames) // max(1, count - 1) for part in range(count)]
-        return torch.from_numpy(np.stack([tiled[s : s + frames] for s in starts]))
-
-    return Remembered(read)
+    return Remembered(lambda clip_id: cepstra(_sound(store, clip_id), count, frames))
 
 
 def frozen_features(backbone: nn.Module, read: Reader) -> Reader:
@@ -126,90 +205,25 @@ def frozen_features(backbone: nn.Module, read: Reader) -> Reader:
         backbone: in eval mode, maps what `read` gives to [N, ...].
         read: its input, N items a clip.
     """
-
-    @torch.no_grad()
-    def features(clip_id: str) -> Tensor:
-        device = next(backbone.parameters()).device
-        return torch.cat([backbone(part.to(device)).cpu() for part in read(clip_id).split(16)])
-
-    return Remembered(features)
+    return Remembered(lambda clip_id: trunk_features(backbone, read(clip_id)))
 
 
-def read_frame(folder: Path, clip_id: str, index: int) -> Picture:
-    """A stored frame.
-
-    Raises:
-        MediaError: it is missing or not an image.
-    """
-    path = folder / "JPEGImages" / f"{frame_name(clip_id, index)}.jpg"
-    content = np.frombuffer(path.read_bytes() if path.is_file() else b"", np.uint8)
-    picture = cv2.imdecode(content, cv2.IMREAD_COLOR_RGB) if content.size else None
-    if picture is None:
-        raise MediaError(f"{path}: not a readable image; run `dvc repro extract`")
-    return np.asarray(picture, np.uint8)
+@torch.no_grad()
+def trunk_features(backbone: nn.Module, pictures: Tensor) -> Tensor:
+    """A frozen backbone's outputs [N, ...] of N pictures or snippets."""
+    device = next(backbone.parameters()).device
+    return torch.cat([backbone(part.to(device)).cpu() for part in pictures.split(16)])
 
 
-class FaceCrops:
-    """The speaker's face at a stored frame, cut out by its annotation.
-
-    Args:
-        folder: `data/voc`.
-        length: number of stored frames by clip id.
-    """
-
-    def __init__(self, folder: Path, length: Mapping[str, int]) -> None:
-        self._folder = folder
-        self._length = length
-
-    def __call__(self, clip_id: str, index: int) -> Picture:
-        """The face at frame `index`, or at the nearest frame that shows one."""
-        by_distance = sorted(range(self._length[clip_id]), key=lambda i: (abs(i - index), i))
-        for near in by_distance:
-            box = self._box(clip_id, near)
-            if box is not None:
-                frame = read_frame(self._folder, clip_id, near)
-                corners = box.clamped(frame.shape[1], frame.shape[0]).rounded()
-                x1, y1, x2, y2 = (int(c) for c in (corners.x1, corners.y1, corners.x2, corners.y2))
-                return frame[y1:y2, x1:x2]
-        log.warning("%s: no frame shows a face; its face crops are grey", clip_id)
-        return np.full((1, 1, 3), GREY, np.uint8)
-
-    def _box(self, clip_id: str, index: int) -> voc.Box | None:
-        path = self._folder / "Annotations" / f"{frame_name(clip_id, index)}.xml"
-        face = voc.read(path).speaker_face
-        return face.box if face else None
+def _frame(store: Store, clip_id: str, index: int) -> Picture:
+    return read_image(store.voc / "JPEGImages" / f"{frame_name(clip_id, index)}.jpg")
 
 
-def _pictures(
-    store: Store, count: int, size_px: int, picture: Callable[[str, int], Picture]
-) -> Reader:
-    length = {record.clip_id: record.frames for record in store.records}
-
-    def decode(clip_id: str) -> Tensor:
-        """Each frame once, [distinct, 3, size_px, size_px]."""
-        distinct = sorted(set(evenly(count, length[clip_id])))
-        resized = [
-            cv2.resize(picture(clip_id, i), (size_px, size_px), interpolation=cv2.INTER_AREA)
-            for i in distinct
-        ]
-        return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).contiguous()
-
-    decoded = Remembered(decode)
-
-    def read(clip_id: str) -> Tensor:
-        wanted = evenly(count, length[clip_id])
-        places = {index: place for place, index in enumerate(sorted(set(wanted)))}
-        return decoded(clip_id)[[places[index] for index in wanted]]
-
-    return read
+def _box(store: Store, clip_id: str, index: int) -> Box | None:
+    path = store.voc / "Annotations" / f"{frame_name(clip_id, index)}.xml"
+    face = voc.read(path).speaker_face
+    return face.box if face else None
 
 
 def _sound(store: Store, clip_id: str) -> NDArray[np.float32]:
-    path = store.audio32k / f"{clip_id}.wav"
-    try:
-        wave, rate = soundfile.read(path, dtype="float32")
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise CorpusError(f"{path}: no sound of this clip ({error}); run `dvc repro`") from error
-    if wave.ndim != 1 or rate != RATE_HZ:
-        raise CorpusError(f"{path}: {rate} Hz, shape {wave.shape}; expected mono at {RATE_HZ} Hz")
-    return np.asarray(wave, np.float32)
+    return read_waveform(store.audio32k / f"{clip_id}.wav")

@@ -44,3 +44,7 @@ class BaselineParams(Section):
     joint_epochs: CountOrNone
     lr: LearningRate
     weight_decay: WeightDecay
+
+    def picture_px(self, name: str) -> int:
+        """Side of the pictures that an image CNN reads: `frames` or `crops`."""
+        return {"frames": self.frame_px, "crops": self.face_px}[name]

@@ -9,7 +9,6 @@ from models.audio.embed import (
     embed_clip,
     embed_sound,
     make_jobs,
-    read_waveform,
     write_embeddings,
 )
 from models.audio.params import EmbedParams
@@ -18,6 +17,7 @@ from models.checkpoint import load_safetensors
 from pipeline.clips import ClipRecord, Reject
 from pipeline.errors import CorpusError, MediaError, ParamsError
 from pipeline.files import EMPTY_NOTE
+from pipeline.media.sound import read_waveform
 from pipeline.params import validate
 from pipeline.work.cache import Products
 
@@ -106,19 +106,12 @@ def test_worker_holds_one_network(tmp_path, monkeypatch):
     assert list(embedding._held) == [second]
 
 
-def test_thread_count_is_put_back(tmp_path):
-    before = torch.get_num_threads()
-    with embedding._one_thread():
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == before
-
-
 @pytest.mark.parametrize(
     ("wav", "message"),
     [
         ({"rate_hz": 44_100}, "44100 Hz, 1 channels; expected 32000 Hz"),
         ({"channels": 2}, "2 channels; expected"),
-        ({"samples": 3_199}, "3199 samples at 32000 Hz, expected at least 3200"),
+        ({"samples": 3_199}, "3199 samples at 32000 Hz: expected at least 3200"),
     ],
 )
 def test_unusable_sound_is_refused(tmp_path, wav, message):
@@ -130,7 +123,7 @@ def test_unusable_sound_is_refused(tmp_path, wav, message):
 def test_damaged_sound_and_numbers_that_are_not_finite_are_refused(tmp_path):
     path = tmp_path / "a.wav"
     path.write_bytes(b"")
-    with pytest.raises(MediaError, match=r"a\.wav: cannot be read"):
+    with pytest.raises(MediaError, match=r"a\.wav: not a sound file"):
         read_waveform(path)
     soundfile.write(path, np.full(3_200, np.nan, np.float32), 32_000, subtype="FLOAT")
     with pytest.raises(MediaError, match="not finite"):

@@ -21,7 +21,7 @@ from models.comparison.trials import Trial, resolve
 from models.faces.fold_task import FoldTask
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
-from models.systems.evaluate import run_fold
+from models.systems.evaluate import evaluate_fold
 from models.systems.inputs import Store
 from models.systems.params import Settings, TrainingParams
 from pipeline.errors import CorpusError, ParamsError
@@ -171,7 +171,7 @@ def test_overrides_are_checked_like_params():
 def test_what_the_network_says_itself_is_kept_beside_the_pool(tmp_path):
     setup = make_setup(tmp_path)
     (fold,) = folds_of(setup, "paper")
-    pooled, plain = (run_fold(AUDIO, setup.store, fold, s) for s in (SETTINGS, PLAIN))
+    pooled, plain = (evaluate_fold(AUDIO, setup.store, fold, s) for s in (SETTINGS, PLAIN))
     assert plain.pools == {}
     for said in (plain.probabilities, plain.as_trained, pooled.as_trained):
         assert (said["audio"] == plain.as_trained["audio"]).all()

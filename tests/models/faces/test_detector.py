@@ -3,7 +3,7 @@ import torch
 from drawn_faces import EMOTIONS, TINY, draw_face
 from torchvision.models.detection.roi_heads import RoIHeads
 
-from models.faces.backbones import assemble
+from models.faces.backbones import STRIDES, assemble, build_backbone
 from models.faces.roi_heads import BoxPredictor, CornerCoder, UncertainRoIHeads
 from models.faces.weights import build_detector, load_detector, save_detector
 from models.losses import LOG_VAR_MAX
@@ -120,10 +120,27 @@ def test_kl_at_alpha_zero_is_smooth_l1(detector):
     heads = detector.train().net.roi_heads
     torch.nn.init.zeros_(heads.box_predictor.log_var.weight)
     losses = []
-    for heads.learn_variance in (True, False):
+    for learn in (True, False):
+        detector.learn_variances(learn)
         torch.manual_seed(1)  # the sampling of RoIs
         losses.append(detector(images, targets)["box"])
     torch.testing.assert_close(*losses)
+
+
+@pytest.mark.parametrize("name", STRIDES)
+def test_strides_are_those_of_the_pyramid(name):
+    maps = build_backbone(name, "imagenet", 0).eval()(torch.zeros(1, 3, 128, 128))
+    found = [128 // maps[str(level)].shape[-1] for level in range(len(STRIDES[name]))]
+    assert tuple(found) == STRIDES[name]
+
+
+def test_detections_do_not_depend_on_the_images_before(detector):
+    images, _ = _examples()
+    detector.eval().detect([torch.rand(3, 90, 160)])  # resized to 45 x 80, padded to 64 x 96
+    after = detector.detect(images[:1])[0]
+    torch.manual_seed(0)
+    fresh = assemble(TINY, EMOTIONS, "untrained").eval().detect(images[:1])[0]
+    torch.testing.assert_close(after.features, fresh.features)
 
 
 def test_heads_keep_torchvision_matching_and_sampling():

@@ -1,23 +1,21 @@
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.faces.frames import augment, evenly_spaced, mirror, read_image
-from pipeline.errors import MediaError
+from models.faces.frames import augment, mirror, sampled_frames
 
 
 @given(st.integers(0, 200), st.integers(1, 20))
-def test_evenly_spaced_frames_are_different_and_within_the_clip(frames, count):
-    chosen = evenly_spaced(frames, count)
+def test_sampled_frames_frames_are_different_and_within_the_clip(frames, count):
+    chosen = sampled_frames(frames, count)
     assert len(chosen) == min(frames, count)
     assert chosen == sorted(set(chosen))
     assert all(0 <= index < frames for index in chosen)
 
 
-def test_evenly_spaced_frames_are_centred_in_their_part():
-    assert evenly_spaced(8, 2) == [2, 6]
-    assert evenly_spaced(3, 8) == [0, 1, 2]
+def test_sampled_frames_frames_are_centred_in_their_part():
+    assert sampled_frames(8, 2) == [2, 6]
+    assert sampled_frames(3, 8) == [0, 1, 2]
 
 
 def test_mirrored_boxes_hold_the_same_pixels():
@@ -39,10 +37,3 @@ def test_augment_repeats_with_the_seed_and_stays_in_range():
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
     assert all(0 <= r.min() and r.max() <= 1 for r in results)
-
-
-def test_a_broken_image_is_named(tmp_path):
-    path = tmp_path / "a.jpg"
-    path.write_bytes(b"no image")
-    with pytest.raises(MediaError, match=r"a\.jpg: not a readable image"):
-        read_image(path)

@@ -2,12 +2,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from models.fusion.branches import Standardize, VisualNet, frame_weights, pool_frames
+from models.fusion.branches import AudioNet, Standardize, VisualNet, frame_weights, pool_frames
 from models.fusion.network import FusionHead
 from models.fusion.params import FusionParams, LossParams
 from models.losses import emotion_bce, log_scores
 from models.systems.inputs import ClipSet
-from models.systems.recipe import emotion_step, fusion_net, fusion_phases
+from models.systems.recipe import emotion_step, fit_statistics, fusion_net, fusion_phases
 from models.training import History, fit, weighted_sum
 
 K, CLIPS, FRAMES, D_AUDIO, D_FACE = 3, 4, 5, 12, 6
@@ -34,13 +34,11 @@ def clips():
 
 @pytest.fixture
 def network(clips):
-    from models.fusion.branches import AudioNet
-
     torch.manual_seed(0)
-    audio = AudioNet(Standardize.fit(clips.stack("audio")), (8, 8), K, 0.0)
-    pooled = pool_frames(clips.stack("faces"), clips.stack("weights"))
-    visual = VisualNet(Standardize.fit(pooled), 8, K, 0.0)
-    return fusion_net(audio, visual, K, FUSION)
+    audio, visual = AudioNet([D_AUDIO], (8, 8), K, 0.0), VisualNet(D_FACE, 8, K, 0.0)
+    network = fusion_net(audio, visual, K, FUSION)
+    fit_statistics(network, clips)
+    return network
 
 
 def test_bce_of_one_hot_targets_by_hand():
@@ -99,15 +97,17 @@ def test_frames_without_weight_do_not_count():
 
 
 def test_a_floor_of_one_turns_speech_weighting_off():
-    speech, seen = torch.tensor([0.0, 0.5, 1.0]), torch.tensor([True, True, False])
-    assert frame_weights(speech, seen, 1.0).tolist() == [1.0, 1.0, 0.0]
-    assert frame_weights(speech, seen, 0.2).tolist() == pytest.approx([0.2, 0.6, 0.0])
+    speech, visible = torch.tensor([0.0, 0.5, 1.0]), torch.tensor([True, True, False])
+    assert frame_weights(speech, visible, 1.0).tolist() == [1.0, 1.0, 0.0]
+    assert frame_weights(speech, visible, 0.2).tolist() == pytest.approx([0.2, 0.6, 0.0])
 
 
 def test_standardize_gives_each_block_a_mean_square_norm_of_one():
     values = torch.randn(50, 7) * torch.arange(1, 8) + 3
     values[:, 6] = 4.2  # constant: says nothing, must not blow up
-    out = Standardize.fit(values, [5, 2])(values)
+    standardize = Standardize([5, 2])
+    standardize.fit(values)
+    out = standardize(values)
     assert torch.allclose(out.mean(dim=0), torch.zeros(7), atol=1e-5)
     assert out[:, :5].square().sum(dim=1).mean().item() == pytest.approx(1.0, rel=1e-4)
     assert out[:, 6].abs().max().item() == 0.0

@@ -7,13 +7,13 @@ from models.systems.baselines.inputs import (
     GREY,
     cepstrum_reader,
     crop_reader,
-    evenly,
     frame_reader,
     frozen_features,
     snippet_reader,
     window_reader,
 )
-from pipeline.errors import CorpusError, MediaError
+from pipeline.clips import evenly_spaced
+from pipeline.errors import MediaError
 
 FACES = {"seen": {0, 3}, "never": set()}
 """Stored frames whose annotation has a face, by clip."""
@@ -27,7 +27,7 @@ def store(tmp_path):
 
 @pytest.mark.parametrize(("count", "length"), [(1, 5), (3, 5), (5, 5), (7, 5), (32, 1)])
 def test_even_spacing_is_symmetric_and_covers_the_clip(count, length):
-    places = evenly(count, length)
+    places = evenly_spaced(length, count)
     assert len(places) == count and places == sorted(places)
     assert 0 <= places[0] and places[-1] < length
     if count >= length:
@@ -99,5 +99,5 @@ def test_what_is_missing_is_named(store):
     with pytest.raises(MediaError, match=r"seen_00002\.jpg: not a readable image"):
         frame_reader(store, 5, 32)("seen")
     (store.audio32k / "seen.wav").unlink()
-    with pytest.raises(CorpusError, match=r"seen\.wav: no sound of this clip"):
+    with pytest.raises(MediaError, match=r"seen\.wav: not a sound file"):
         window_reader(store, 2)("seen")

@@ -68,9 +68,9 @@ def no_download(monkeypatch):
 
 
 def run(system, store, baselines):
-    made = recipe(system, store, FOLD, settings(baselines))
-    clips = ClipSet(FOLD.train, store.labels(), made.readers)
-    network = train(clips, made, settings(baselines), History(), FOLD.name)
+    built = recipe(system, store, FOLD, settings(baselines))
+    clips = ClipSet(FOLD.train, store.labels(), built.readers)
+    network = train(clips, built, settings(baselines), History(), FOLD.name)
     return network, predict(network, clips.subset(tuple(EMOTIONS)))
 
 

@@ -1,0 +1,185 @@
+"""A trained model as a folder that needs nothing else, and holds nothing that can be executed.
+
+| file                    | content                                                            |
+|-------------------------|--------------------------------------------------------------------|
+| `model.json`            | a `ModelCard`: what the model is and how its inputs are computed   |
+| `network.safetensors`   | parameters and statistics of the system's network                  |
+| `detector.safetensors`  | the face detector, where the system reads its features             |
+| `<network>.safetensors` | weights of a frozen audio network that came from a file            |
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from annotations.params import AnnotateParams
+from models.audio.params import EmbedParams
+from models.audio.weights import PUBLISHED, resolve
+from models.checkpoint import load_safetensors, read_state, save_safetensors
+from models.faces.params import DetectorParams
+from models.systems.params import PackParams, Settings
+from models.systems.recipe import Widths
+from pipeline.clips import EMOTIONS
+from pipeline.errors import WeightsError
+from pipeline.files import file_digest, replace_folder
+from pipeline.media.params import ExtractParams, ResampleParams
+from pipeline.params import Section
+from pipeline.scores.params import PredictParams
+from pipeline.systems import SYSTEMS
+
+SCHEMA = 1
+"""Version of the folder's layout and of `model.json`."""
+
+CARD, NETWORK, DETECTOR = "model.json", "network.safetensors", "detector.safetensors"
+
+PACKAGES = ("avemo", "torch", "torchvision", "numpy", "opencv-python-headless", "dlib-bin", "soxr")
+"""Whose versions are noted."""
+
+
+class InputParams(Section):
+    """The sections of `params.yaml` by which a recording becomes a network's inputs."""
+
+    extract: ExtractParams
+    resample: ResampleParams
+    annotate: AnnotateParams
+    embed: EmbedParams
+    detector: DetectorParams | None
+    predict: PredictParams
+    pack: PackParams
+
+
+class ModelCard(Section):
+    """`model.json`.
+
+    Attributes:
+        schema_version: see `SCHEMA`.
+        system: a key of `pipeline.systems.SYSTEMS`.
+        fold: whose networks these are.
+        emotions: in the order of the network's answers.
+        branches: that the network answers with, the headline first.
+        widths: of the network's inputs and answers.
+        pools: by branch the weight of each expert; empty where nothing was calibrated.
+        inputs: how inputs are computed.
+        settings: sections by which the network was built and trained.
+        audio_networks: identity of each frozen audio network's weights.
+        training_clips: ids of the clips that the networks were trained on.
+        metrics: of the run on test clips, with 95% intervals.
+        files: SHA-256 of the other files of the folder.
+        versions: of the packages that wrote it.
+    """
+
+    schema_version: int
+    system: str
+    fold: str
+    emotions: tuple[str, ...]
+    branches: tuple[str, ...]
+    widths: Widths
+    pools: dict[str, dict[str, float]]
+    inputs: InputParams
+    settings: dict[str, Any]
+    audio_networks: dict[str, str]
+    training_clips: tuple[str, ...]
+    metrics: dict[str, Any]
+    files: dict[str, str]
+    versions: dict[str, str]
+
+
+def write_model(
+    out: Path, network: Path, detector: Path | None, inputs: InputParams, metrics: Mapping[str, Any]
+) -> ModelCard:
+    """Write a model folder in place of the one that was there.
+
+    Args:
+        out: the folder.
+        network: of one fold, as `fuse` saves it.
+        detector: of the same fold, where the system reads its features.
+        inputs: how inputs are computed.
+        metrics: of the run.
+
+    Raises:
+        WeightsError: a file is missing, damaged, or was saved by an older version.
+    """
+    facts = load_safetensors(network)[1]
+    with replace_folder(out) as part:
+        shutil.copyfile(network, part / NETWORK)
+        if detector is not None:
+            if not detector.is_file():
+                raise WeightsError(f"{detector}: no such detector; run `dvc repro detect`")
+            shutil.copyfile(detector, part / DETECTOR)
+        try:
+            named = {
+                key: json.loads(facts[key])
+                for key in (
+                    "emotions", "branches", "widths", "pools", "settings", "training_clips",
+                )
+            }  # fmt: skip
+            system, fold = facts["system"], facts["fold"]
+        except KeyError as error:
+            raise WeightsError(
+                f"{network}: says nothing of {error}; run `dvc repro -f fuse`"
+            ) from error
+        identities = {}
+        for name in SYSTEMS[system].networks:
+            weights = resolve(name, inputs.embed.weights, inputs.embed.seed)
+            identities[name] = weights.identity
+            if weights.path is not None and inputs.embed.weights != PUBLISHED:
+                save_safetensors(part / f"{name}.safetensors", read_state(weights.path))
+        card = ModelCard(
+            schema_version=SCHEMA,
+            system=system,
+            fold=fold,
+            inputs=inputs,
+            audio_networks=identities,
+            metrics=dict(metrics),
+            files={p.name: file_digest(p) for p in sorted(part.iterdir())},
+            versions={name: version(name) for name in PACKAGES},
+            **named,
+        )
+        text = card.model_dump_json(indent=2) + "\n"
+        (part / CARD).write_text(text, encoding="utf-8")
+    return card
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read `model.json` and check that the folder's files are those that it names.
+
+    Raises:
+        WeightsError: no model, another version, or a file is missing or damaged.
+    """
+    path = folder / CARD
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; run `dvc repro pack`, or name a model folder")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = content["schema_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{path}: not the card of a model ({error!r})") from error
+    if version != SCHEMA:
+        raise WeightsError(
+            f"{path}: model of version {version!r}, expected {SCHEMA}; run `dvc repro pack` again"
+        )
+    try:
+        card = ModelCard.model_validate(content)
+        Settings.load(card.settings)
+    except (ValidationError, ValueError) as error:
+        problem = str(error).splitlines()
+        raise WeightsError(f"{path}: not the card of a model ({'; '.join(problem[:3])})") from None
+    if card.system not in SYSTEMS or [e for e in EMOTIONS if e in card.emotions] != list(
+        card.emotions
+    ):
+        raise WeightsError(
+            f"{path}: system {card.system}, emotions {', '.join(card.emotions)}; expected a known "
+            f"system and emotions in the order {', '.join(EMOTIONS)}"
+        )
+    for name, digest in card.files.items():
+        file = folder / name
+        if not file.is_file():
+            raise WeightsError(f"{file}: missing from the model; copy its whole folder again")
+        if file_digest(file) != digest:
+            raise WeightsError(f"{file}: sha256 differs from {CARD}; copy its whole folder again")
+    return card

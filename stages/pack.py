@@ -1,0 +1,60 @@
+"""Stage `pack`: the model that `avemo predict` uses, as one folder that needs nothing else.
+
+Inputs: `results/fusion`, `results/detector`, `results/run.json`. Output: `results/model`, see
+`models.saved_model`. Params: `extract`, `resample`, `annotate`, `embed`, `predict`, `pack`; the
+others are taken from what `detect` and `fuse` saved.
+"""
+
+import time
+from pathlib import Path
+
+from annotations.params import AnnotateParams
+from models.audio.params import EmbedParams
+from models.faces.weights import detector_params
+from models.saved_model import InputParams, write_model
+from models.systems.params import PackParams
+from pipeline.errors import ParamsError
+from pipeline.media.params import ExtractParams, ResampleParams
+from pipeline.params import load_section
+from pipeline.report.run import read_run
+from pipeline.scores.params import PredictParams
+from pipeline.systems import SYSTEMS
+from pipeline.work.progress import closing
+from stages.cli.boundary import run
+
+SCORES = {"clips", "chance", "majority", "branches"}
+"""Of `run.json`: what the model's card says of the test clips, with intervals."""
+
+
+def main(results: Path, out: Path) -> None:
+    """Pack the networks of the first fold as a model."""
+    started = time.monotonic()
+    pack = load_section("pack", PackParams)
+    if pack.clips == "all":
+        raise ParamsError("params.yaml: pack.clips: got all, expected fold; all is not supported")
+    finished = read_run(results / "run.json")
+    network = results / "fusion" / f"{finished.protocol.folds[0].name}.safetensors"
+    reads_faces = "face_features" in SYSTEMS[finished.system].reads
+    detector = results / "detector" / network.name if reads_faces else None
+    inputs = InputParams(
+        extract=load_section("extract", ExtractParams),
+        resample=load_section("resample", ResampleParams),
+        annotate=load_section("annotate", AnnotateParams),
+        embed=load_section("embed", EmbedParams),
+        detector=detector_params(detector) if detector else None,
+        predict=load_section("predict", PredictParams),
+        pack=pack,
+    )
+    scores = finished.scores.model_dump(mode="json", include=SCORES)
+    card = write_model(out, network, detector, inputs, scores)
+    size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
+    closing(
+        "pack",
+        f"{card.system}, fold {card.fold}, {len(card.training_clips)} training clips, "
+        f"{size:.1f} MB in {out}",
+        started,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,73 @@
+import pytest
+import torch
+from drawn_faces import EMOTIONS, TINY, draw_face
+
+from models.faces.backbones import assemble
+from models.fusion.branches import AudioNet, VisualNet
+from models.fusion.joint import JointNet
+from models.fusion.network import FusionHead, FusionNet
+from models.losses import fusion_loss_weights
+from models.systems.joint import joint_frames, joint_step
+from models.training import weighted_sum
+
+K, D_AUDIO = len(EMOTIONS), 5
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    detector = assemble(TINY, EMOTIONS, "untrained")
+    visual = VisualNet(detector.embedding_dim, 4, K, 0.0)
+    head = FusionHead(4 + 4, 4, K, 0.0)
+    return JointNet(FusionNet(AudioNet([D_AUDIO], (4, 4), K, 0.0), visual, head), detector)
+
+
+@pytest.fixture
+def batch():
+    """Two clips of one frame each; the second has no annotated face."""
+    image, box = draw_face(60, 60, 34, EMOTIONS[0])
+    picture = torch.from_numpy(image[:, :, ::-1].copy()).permute(2, 0, 1) / 255
+    corners = torch.tensor([[[box.x1, box.y1, box.x2, box.y2]]])
+    return {
+        "images": picture.expand(2, 1, -1, -1, -1),
+        "boxes": corners.expand(2, 1, 4),
+        "frame_weights": torch.ones(2, 1),
+        "true_boxes": torch.cat([corners, torch.zeros(1, 1, 4)]),
+        "true_labels": torch.tensor([[1], [0]]),
+        "audio": torch.randn(2, D_AUDIO),
+        "label": torch.tensor([0, 1]),
+    }
+
+
+def test_the_fused_loss_alone_reaches_the_backbone(network, batch):
+    losses = joint_step(network.train(), batch)
+    weighted_sum(losses, fusion_loss_weights(0.0, 0.0)).backward()
+    assert network.detector.net.backbone.body.conv1.weight.grad.abs().sum() > 0
+    assert not network.detector.net.rpn.head.bbox_pred.weight.grad.any()
+
+
+def test_the_box_loss_is_inside_the_visual_loss(network, batch):
+    network.train()
+    values = []
+    for weight in (0.0, 1.0, 3.0):
+        network.detector.loss_weights["box"] = weight
+        torch.manual_seed(1)  # the sampling of RoIs
+        values.append(network.detector_loss(batch).item())
+    without, once, thrice = values
+    assert once != without
+    assert thrice - without == pytest.approx(3 * (once - without), rel=1e-3)
+
+
+def test_both_modes_answer_with_the_same_logits(network, batch):
+    shapes = {name: (2, K) for name in ("av", "audio", "visual")}
+    for mode in (True, False):
+        logits = network.train(mode)(batch)
+        assert {name: tuple(value.shape) for name, value in logits.items()} == shapes
+    alone = network.branch("visual", batch)["visual"]
+    torch.testing.assert_close(alone, network(batch)["visual"])
+
+
+def test_a_clip_with_few_frames_repeats_its_last_one_without_weight():
+    places, counts = joint_frames(2, 4)
+    assert places == [0, 1, 1, 1] and counts.tolist() == [True, True, False, False]
+    assert joint_frames(6, 2)[0] == [1, 4]

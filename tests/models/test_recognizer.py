@@ -1,0 +1,171 @@
+"""A saved model against the run that it was packed from, on a demo corpus of 14 short clips."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from project_copy import ROOT, set_params
+from tiny_media import make_sound
+from typer.testing import CliRunner
+
+from models.recognizer import Recognizer
+from models.saved_model import CARD, DETECTOR, NETWORK
+from pipeline.errors import MediaError, ParamsError, WeightsError
+from pipeline.media.ffmpeg import run_ffmpeg
+from stages import annotate, demo, detect, embed, extract, fuse, pack, resample
+from stages.cli.app import app
+
+SMALL = {
+    "demo": {"speakers": 1, "takes": 2, "min_s": 0.6, "max_s": 0.7},
+    "extract": {"frame_step": 4},
+    "embed": {"networks": ["Wavegram_Logmel_Cnn14"]},
+    "split": {"test_per_emotion": 1},
+    "detector": {
+        "frames_per_clip_train": 2, "frames_per_clip": 2, "epochs": 1, "closer_epochs": 1,
+    },
+    "audio": {"epochs": 3},
+    "visual": {"epochs": 3},
+    "fusion": {"warmup_epochs": 1, "epochs": 1, "joint_epochs": 1, "joint_frames": 3},
+    "inner_folds": {"count": 0},
+    "baselines": {"epochs": 1, "frames": 2, "frame_px": 32, "face_px": 32},
+}  # fmt: skip
+RUNS = {
+    "av_faster_rcnn": {},
+    "audio": {"system": "audio_wavegram_logmel"},
+    "image_cnn": {"system": "visual_cnn_fd"},
+    "joint": {"fusion": {"joint": True}},
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """Products of the stages up to `detect`, and the packed model of each of `RUNS`."""
+    folder = tmp_path_factory.mktemp("project")
+    shutil.copy(ROOT / "params.yaml", folder)
+    data, results = folder / "data", folder / "results"
+    voc = data / "voc"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("AVEMO_WORKERS", "1")
+        set_params(folder, SMALL)
+        clips = data / "clips.csv"
+        demo.main(data / "demo")
+        extract.main(clips, data / "q.csv", voc / "JPEGImages", data / "audio", data / "truth")
+        resample.main(data / "audio", clips, data / "audio32k")
+        annotate.main(
+            voc / "JPEGImages", clips, data / "truth", voc / "Annotations", voc / "ImageSets",
+            voc / "labelmap.txt", voc / "SHA256SUMS", data / "speech.csv", data / "metrics.json",
+        )  # fmt: skip
+        embed.main(data / "audio32k", clips, data / "embeddings")
+        detect.main(voc, clips, data / "truth", results / "detector", data / "face_features")
+        for name, changes in RUNS.items():
+            shutil.copy(ROOT / "params.yaml", folder)
+            set_params(folder, SMALL)
+            set_params(folder, changes)
+            shutil.copytree(results / "detector", folder / name / "detector")
+            fuse.main(data, folder / name)
+            pack.main(folder / name, folder / name / "model")
+    return folder
+
+
+def recording(project, clip_id):
+    speaker, name = clip_id.split("_")
+    return project / "data/demo/AudioVisualClip" / speaker / f"{name}.avi"
+
+
+def rows(project, name):
+    with (project / name / "predictions.csv").open(encoding="utf-8") as stream:
+        found = list(csv.DictReader(stream))
+    return [row for row in found if row["branch"] == found[0]["branch"]]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_test_clip_gets_its_row_of_the_predictions(project, name):
+    recognizer = Recognizer.load(project / name / "model")
+    for row in rows(project, name)[:3]:
+        answer = recognizer.predict(recording(project, row["clip_id"]))
+        expected = {k.removeprefix("p_"): float(v) for k, v in row.items() if k.startswith("p_")}
+        assert answer.probabilities == pytest.approx(expected, abs=1e-4)
+        assert answer.emotion == row["predicted"]
+        assert answer.branch == row["branch"] and len(answer.windows) == 1
+
+
+@pytest.fixture
+def moved(project, tmp_path, monkeypatch):
+    """A copy of the model elsewhere; nothing of the project is in reach."""
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copytree(project / "av_faster_rcnn/model", tmp_path / "elsewhere"))
+
+
+def test_a_moved_model_says_what_is_missing_and_asks_the_other_branch(project, moved, tmp_path):
+    recognizer = Recognizer.load(moved)
+    heard = recognizer.predict(make_sound(tmp_path / "voice.wav", 0.6))
+    assert heard.branch == "audio" and heard.face_share == 0
+    assert heard.notes == ("no picture: answered by the audio branch",)
+    clip = recording(project, rows(project, "av_faster_rcnn")[0]["clip_id"])
+    run_ffmpeg(["-i", str(clip), "-an", "-c", "copy", "silent.avi"], tmp_path, "clip")
+    watched = recognizer.predict(tmp_path / "silent.avi")
+    assert watched.branch == "visual"
+    assert watched.notes == ("no sound: answered by the visual branch",)
+    with pytest.raises(
+        MediaError, match=r"voice\.wav: no picture, and visual_cnn_fd cannot answer"
+    ):
+        Recognizer.load(project / "image_cnn/model").predict(tmp_path / "voice.wav")
+    faces = recognizer.predict(clip, every_frame=True).faces
+    assert len(faces) > 2 and [f.time_s for f in faces] == sorted(f.time_s for f in faces)
+    x1, y1, x2, y2 = next(face.box for face in faces if face.box)
+    assert 0 <= x1 < x2 <= 320 and 0 <= y1 < y2 <= 256
+
+
+def test_the_command_answers_what_it_can(project, moved, tmp_path):
+    clip = recording(project, rows(project, "av_faster_rcnn")[0]["clip_id"])
+    (tmp_path / "bad.mp4").write_bytes(b"no recording")
+    arguments = ["predict", str(tmp_path / "bad.mp4"), str(clip), "--model", str(moved)]
+    done = CliRunner().invoke(app, [*arguments, "--json"])
+    assert done.exit_code == 1 and "bad.mp4: not a recording" in done.stderr
+    (answer,) = json.loads(done.stdout)
+    assert answer["file"] == str(clip) and sum(answer["probabilities"].values()) > 0.999
+    done = CliRunner().invoke(app, ["predict", str(clip), "--model", str(moved), "--csv"])
+    assert done.exit_code == 0
+    assert next(csv.DictReader(done.stdout.splitlines()))["emotion"] == answer["emotion"]
+
+
+def change_card(folder, **values):
+    card = json.loads((folder / CARD).read_text())
+    (folder / CARD).write_text(json.dumps(card | values))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: change_card(f, schema_version=99), "version 99, expected 1"),
+        (lambda f: change_card(f, emotions=["fear", "anger"]), "in the order anger, disgust"),
+        (lambda f: change_card(f, emotions=["anger", "fear"]), "not in the order of network"),
+        (
+            lambda f: change_card(f, widths={"emotions": 3, "audio": [2], "faces": 4}),
+            "not the weights",
+        ),
+        (lambda f: change_card(f, joke=1), "not the card of a model"),
+        (lambda f: (f / CARD).write_text("{"), "not the card of a model"),
+        (lambda f: (f / CARD).unlink(), "no such file; run `dvc repro pack`"),
+        (lambda f: (f / DETECTOR).unlink(), "detector.safetensors: missing from the model"),
+        (lambda f: (f / NETWORK).write_bytes(b"x"), "network.safetensors: sha256 differs"),
+    ],
+)
+def test_a_damaged_model_is_one_clear_line(moved, damage, message):
+    damage(moved)
+    with pytest.raises(WeightsError, match=message):
+        Recognizer.load(moved)
+
+
+def test_what_pack_cannot_do_is_refused(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    set_params(tmp_path, {"pack": {"clips": "all"}})
+    with pytest.raises(ParamsError, match=r"pack\.clips: got all, expected fold"):
+        pack.main(project / "audio", tmp_path / "model")
+    set_params(tmp_path, {"pack": {"clips": "fold"}})
+    with pytest.raises(WeightsError, match="holds no network; run `dvc repro fuse`"):
+        pack.main(tmp_path, tmp_path / "model")
