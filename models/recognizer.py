@@ -103,7 +103,7 @@ class Recognition:
         abstains: whether the confidence is below `predict.abstain_below`.
         branch: that answered: `av`, `audio` or `visual`, in most windows.
         probabilities: by emotion.
-        face_share: share of the frames looked at that show a face; None where none is looked for.
+        face_share: share of the frames looked at that show a face; None where none is looked at.
         windows: answers over time; one for a clip of usual length.
         faces: of the frames looked at, in time order.
         notes: what was missing, in words.
@@ -391,8 +391,7 @@ class Recognizer:
         ]
         if unanswered:
             notes.append(f"no answer in {unanswered} of {total} windows")
-        looked = bool(_FACE_INPUTS & set(self._reads))
-        share = sum(face.box is not None for face in faces) / len(faces) if faces else 0.0
+        share = sum(face.box is not None for face in faces) / len(faces) if faces else None
         return Recognition(
             file=str(path),
             emotion=first,
@@ -401,7 +400,7 @@ class Recognizer:
             abstains=mean[first] < self.card.inputs.predict.abstain_below,
             branch=Counter(one.branch for one in answers).most_common(1)[0][0],
             probabilities=mean,
-            face_share=share if looked else None,
+            face_share=share,
             windows=tuple(answers),
             faces=tuple(faces),
             notes=tuple(notes),

@@ -102,7 +102,7 @@ def moved(project, tmp_path, monkeypatch):
 def test_a_moved_model_says_what_is_missing_and_asks_the_other_branch(project, moved, tmp_path):
     recognizer = Recognizer.load(moved)
     heard = recognizer.predict(make_sound(tmp_path / "voice.wav", 0.6))
-    assert heard.branch == "audio" and heard.face_share == 0
+    assert heard.branch == "audio" and heard.face_share is None
     assert heard.notes == ("no picture: answered by the audio branch",)
     clip = recording(project, rows(project, "av_faster_rcnn")[0]["clip_id"])
     run_ffmpeg(["-i", str(clip), "-an", "-c", "copy", "silent.avi"], tmp_path, "clip")
