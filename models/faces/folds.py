@@ -2,8 +2,9 @@
 
 import csv
 import json
+import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from models.faces.scores import (
     ScoredFrame,
     box_tensor,
     detection_rows,
+    failure,
     read_truth,
     score_frames,
 )
@@ -38,6 +40,8 @@ from pipeline.files import publish, replace_folder, write_table
 from pipeline.splits import Fold
 from pipeline.work.cache import ClipCache, Job, Products
 from pipeline.work.progress import timed
+
+log = logging.getLogger(__name__)
 
 FACE_CLASSES = ("face",)
 
@@ -169,11 +173,15 @@ def _publish_results(
                 scored.append(_scored(frame, faces, known))
     params = tasks[0].params
     metrics = score_frames(scored, params.box_loss == "kl", params.classes == "emotion")
+    history = list(_histories(tasks, folders))
+    metrics["warning"] = failure(metrics, _totals(history))
+    if metrics["warning"]:
+        log.warning("detect: %s", metrics["warning"])
     with replace_folder(paths.results) as part:
         for name, folder in folders.items():
             shutil.copyfile(folder / WEIGHTS, part / f"{name}.safetensors")
         write_table(part / "detections.csv", DETECTION_COLUMNS, rows)
-        write_table(part / "history.csv", HISTORY_COLUMNS, _histories(tasks, folders))
+        write_table(part / "history.csv", HISTORY_COLUMNS, history)
         _write_metrics(part, metrics)
     return metrics
 
@@ -197,6 +205,13 @@ def _histories(
     for task in tasks:
         with (folders[task.fold.name] / HISTORY).open(newline="", encoding="utf-8") as stream:
             yield from csv.DictReader(stream)
+
+
+def _totals(history: Iterable[Mapping[str, object]]) -> dict[str, list[float]]:
+    totals: dict[str, list[float]] = {}
+    for row in history:
+        totals.setdefault(str(row["fold"]), []).append(float(str(row["total"])))
+    return totals
 
 
 def _publish_nothing(paths: DetectPaths, clips: int) -> dict[str, object]:

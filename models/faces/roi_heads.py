@@ -206,7 +206,7 @@ class UncertainRoIHeads(RoIHeads):
         scores = 1 - probs[:, BACKGROUND]
         candidates = remove_small_boxes(boxes, min_size=1.0)
         candidates = candidates[scores[candidates] > self.score_thresh]
-        keep, voted = nms_with_voting(
+        keep, voted, voted_log_var = nms_with_voting(
             boxes[candidates],
             scores[candidates],
             log_var_px[candidates],
@@ -216,7 +216,7 @@ class UncertainRoIHeads(RoIHeads):
         rows = candidates[keep][: self.detections_per_img]
         return {
             "boxes": voted[: self.detections_per_img],
-            "log_var": log_var_px[rows],
+            "log_var": voted_log_var[: self.detections_per_img],
             "scores": scores[rows],
             "probs": probs[rows],
         }

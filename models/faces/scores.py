@@ -21,6 +21,9 @@ AP_THRESHOLDS = {"ap50": 0.5, "ap75": 0.75, "ap90": 0.9}
 NORMAL_QUANTILES = {"coverage_68": 0.9945, "coverage_95": 1.9600}
 """Half-widths, in sigma, of the intervals that hold 68% and 95% of a normal distribution."""
 
+FAILED_IOU = 0.5
+"""Mean IoU with dlib's boxes below which a detector has not learned where the face is."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScoredFrame:
@@ -47,7 +50,7 @@ class ScoredFrame:
 def score_frames(
     frames: Sequence[ScoredFrame], learned_sigma: bool, emotions: bool
 ) -> dict[str, object]:
-    """The content of `results/detector/metrics.json`.
+    """The content of `results/detector/metrics.json`, but for its `warning`.
 
     Args:
         frames: test frames of all folds.
@@ -70,6 +73,30 @@ def score_frames(
         **against(frames, "dlib", learned_sigma),
         "truth": against(frames, "truth", learned_sigma) if known else None,
     }
+
+
+def failure(metrics: Mapping[str, object], totals: Mapping[str, Sequence[float]]) -> str | None:
+    """How training failed, for `warning` in `metrics.json`; a loss that is not finite stops it.
+
+    Args:
+        metrics: of `score_frames`.
+        totals: mean total loss of each epoch, by fold.
+
+    Returns:
+        What went wrong and a remedy; None where nothing did.
+    """
+    causes = [
+        f"fold {fold}: the loss diverged, from {means[0]:.3f} in the first epoch to "
+        f"{means[-1]:.3f} in the last"
+        for fold, means in totals.items()
+        if means[-1] > means[0]
+    ]
+    mean_iou = metrics["mean_iou"]
+    if isinstance(mean_iou, float) and mean_iou < FAILED_IOU:
+        causes.append(f"mean IoU with dlib's boxes is {mean_iou:.2f}, below {FAILED_IOU}")
+    if not causes:
+        return None
+    return f"the face detector failed: {'; '.join(causes)}; try a lower detector.lr or more epochs"
 
 
 def against(

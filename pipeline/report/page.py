@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 from pipeline.files import atomic_write
 from pipeline.report.results import Results
 from pipeline.report.sections import SECTIONS, Absent, SectionSpec, headline
-from pipeline.report.words import notices, other_test_set, stamp, subtitle
+from pipeline.report.words import detector_warnings, notices, other_test_set, stamp, subtitle
 from pipeline.scores.intervals import Interval
 
 if TYPE_CHECKING:
@@ -34,7 +34,10 @@ def render(results: Results, specs: Sequence[SectionSpec] = SECTIONS) -> str:
     page = templates().get_template("page.html")
     run = results.run
     return page.render(
-        notices=notices(run.system, run.corpus.name, run.method.audio_weights),
+        notices=[
+            *notices(run.system, run.corpus.name, run.method.audio_weights),
+            *detector_warnings(run),
+        ],
         other_test_set=other_test_set(results),
         stamp=stamp(results.occasions),
         subtitle=subtitle(results),

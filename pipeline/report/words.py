@@ -88,6 +88,12 @@ def protocol(run: Run) -> str:
     }[split.protocol]
 
 
+def detector_warnings(run: Run) -> list[str]:
+    """Why the face detector of this run failed, if it did."""
+    warning = str(run.detector.get("warning") or "")
+    return [f"{warning[0].upper()}{warning[1:]}."] if warning else []
+
+
 def subtitle(results: Results) -> str:
     """One sentence: what recognised what, on which clips."""
     run, main = results.run, results.main

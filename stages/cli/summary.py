@@ -27,6 +27,8 @@ def summary(results: Path) -> str:
     if "ap50" in run.detector:
         figures = (f"{name} {figure(run.detector[name])}" for name in BOX_FIGURES)
         lines.append(f"{'detector':<14}{'  '.join(figures)}")
+    if run.detector.get("warning"):
+        lines.append(f"{'warning':<14}{run.detector['warning']}")
     lines.append(f"report: {(results / 'report.html').resolve().as_uri()}")
     return "\n".join(lines)
 

@@ -62,6 +62,16 @@ def test_detect_writes_features_detections_and_scores(tmp_path, in_process):
     load_detector(paths.results / "paper.safetensors")
 
 
+def test_detect_warns_of_a_detector_that_failed(tmp_path, in_process, monkeypatch, caplog):
+    records = write_voc(tmp_path)
+    paths = _paths(tmp_path)
+    monkeypatch.setattr("models.faces.scores.FAILED_IOU", 1.01)
+    detect(paths, records, [FOLD], (), TINY)
+    written = json.loads((paths.results / "metrics.json").read_text())
+    assert "mean IoU with dlib's boxes is" in written["warning"]
+    assert written["warning"] in caplog.text
+
+
 def test_detect_resumes_by_fold(tmp_path, in_process):
     records = write_voc(tmp_path)
     paths = _paths(tmp_path)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from models.faces.scores import ScoredFrame, score_frames, score_sigma
+from models.faces.scores import ScoredFrame, failure, score_frames, score_sigma
 
 FACE = torch.tensor([10.0, 10.0, 50.0, 50.0])
 
@@ -62,3 +62,14 @@ def test_sigma_of_normal_errors_is_calibrated_and_has_the_entropy_as_nll():
     assert scores["coverage_95"] == pytest.approx(0.95, abs=0.01)
     entropy = 0.5 * math.log(2 * math.pi * math.e) + torch.log(sigma).mean().item()
     assert scores["sigma_nll"] == pytest.approx(entropy, abs=0.02)
+
+
+def test_a_detector_that_failed_is_said_to_have():
+    good = {"mean_iou": 0.86}
+    assert failure(good, {"paper": [4.2, 1.3], "of one epoch": [2.0]}) is None
+    assert failure({"mean_iou": None}, {}) is None
+    weak = failure({"mean_iou": 0.31}, {"paper": [4.2, 1.3]})
+    assert "mean IoU with dlib's boxes is 0.31, below 0.5" in weak
+    diverged = failure(good, {"paper": [4.2, 1.3], "paper.inner0": [4.2, 1.3, 5.0]})
+    assert "fold paper.inner0: the loss diverged, from 4.200" in diverged
+    assert "fold paper:" not in diverged
