@@ -1,4 +1,4 @@
-"""The clip cache on disk: where it lies, what an entry is, and how it is seen and pruned.
+"""The clip cache on disk: where it lies, what an entry is, and how it is listed and pruned.
 
     <cache>/<stage>/<first 2 digits of the key>/<key>/files/...       the products of one job
     <cache>/<stage>/<first 2 digits of the key>/<key>/manifest.json   SHA-256 of each, written last

@@ -45,7 +45,7 @@ def _noted(main: Callable[..., None]) -> Callable[..., None]:
 
 
 def new_app(**settings: Any) -> typer.Typer:
-    """A Typer app in the one style of all our help pages, without completion unless asked for."""
+    """A Typer app in the one style of all our help pages, by default without completion."""
     plain = {
         "add_completion": False,
         "pretty_exceptions_enable": False,

@@ -181,8 +181,8 @@ def corpus_findings(named: Named) -> list[str]:
             f"corpus.modalities: got {corpus.modalities}, but system {system.name} needs "
             f"{' and '.join(system.modalities)}; set another system, or auto"
         ]
-    made = corpus.name == "demo" and corpus.root == DEMO  # by the first stage of `dvc repro`
-    if made and not any(DEMO.rglob("*.wav")):
+    drawn = corpus.name == "demo" and corpus.root == DEMO  # by the first stage of `dvc repro`
+    if drawn and not any(DEMO.rglob("*.wav")):
         return []
     if corpus.root.is_dir() and not os.access(corpus.root, os.R_OK | os.X_OK):
         return [f"corpus.root: {corpus.root}: may not be read; change its permissions"]
