@@ -30,7 +30,7 @@ from pipeline.scores.predictions import headline, write_predictions
 from pipeline.scores.results import headline_metrics, write_history
 from pipeline.splits import InnerFoldParams, SplitParams, make_folds
 from pipeline.systems import load_system
-from pipeline.work.progress import closing, counted, timed
+from pipeline.work.progress import counted, print_summary, timed
 from stages.cli.boundary import run
 
 
@@ -58,7 +58,7 @@ def main(data: Path, results: Path) -> None:
     write_json(results / "metrics.json", headline_metrics(scores, record.detector, main))
     text = ", ".join(f"{name} {one.correct.mean():.3f}" for name, one in branches.items())
     counts = f"{counted(len(folds), 'fold')}, {counted(len(main), 'test clip')}"
-    closing("fuse", f"{system}, {counts}, {text}", started)
+    print_summary("fuse", f"{system}, {counts}, {text}", started)
 
 
 def load_sections() -> Sections:

@@ -119,10 +119,10 @@ def run_trial(task: TrialTask, folder: Path) -> None:
 
 
 def _inference_ms(network: torch.nn.Module, task: TrialTask) -> float:
-    """Milliseconds a test clip from inputs in memory to logits."""
+    """Milliseconds per test clip from inputs in memory to logits."""
     fold = task.folds[-1]
-    made = recipe(task.system, task.store, fold, task.settings)
-    clips = ClipSet(fold.test, task.store.labels(), made.readers)
+    reading = recipe(task.system, task.store, fold, task.settings)
+    clips = ClipSet(fold.test, task.store.labels(), reading.readers)
     started = time.monotonic()
     predict(network, clips)
     return 1000 * (time.monotonic() - started) / len(fold.test)

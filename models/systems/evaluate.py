@@ -42,7 +42,7 @@ class Outcome:
         clip_ids: of the clips that were scored, in the order of the probabilities.
         probabilities: by branch p [N, K] of the test clips, after pooling.
         as_trained: the same before pooling.
-        history: one row an epoch of each phase.
+        history: one row per epoch of each phase.
     """
 
     fold: Fold

@@ -50,7 +50,7 @@ class Store:
     shared: dict[Hashable, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def once(self, what: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gives, made at the first call: all folds share what one has read.
+        """What `make` returns, called once: all folds share what one has read.
 
         Args:
             what: tells it apart from all else that is shared.

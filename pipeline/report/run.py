@@ -90,7 +90,7 @@ class Scores(Part):
     """Scores of the test clips.
 
     Attributes:
-        clips: predictions of a branch; a clip counts once a fold that tests it.
+        clips: predictions of a branch; a clip counts once per fold that tests it.
         chance: accuracy of a uniform guess.
         majority: accuracy of always naming the commonest emotion.
         speakers: accuracy by speaker, of the headline branch.
@@ -165,7 +165,7 @@ class Corpus(Part):
 
 
 class FoldClips(Part):
-    """How many clips a fold trains on and tests."""
+    """Numbers of training and test clips of a fold."""
 
     name: str
     train: int

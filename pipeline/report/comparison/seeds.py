@@ -48,7 +48,7 @@ class Seeds:
 
     @property
     def headline(self) -> str:
-        """Branch that the system is judged by."""
+        """Branch of the headline figures."""
         return headline(self.first)
 
     @property

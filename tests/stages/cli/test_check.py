@@ -110,6 +110,11 @@ def test_folds_are_held_against_the_clips(settings):
     assert "1 of 6 clips below own have none, the first is anna_anger_0" in check()[0]
 
 
+def test_a_missing_table_of_folds_is_told_before_the_demo_is_drawn(settings):
+    set_params(settings, {"split": {"protocol": "folds", "folds_csv": "no.csv"}})
+    assert check() == ["split.folds_csv: no.csv: no such file; expected columns clip_id,fold"]
+
+
 def test_weight_files_are_those_of_torchvision():
     published = {
         **{(name, "imagenet"): weights for name, weights in IMAGENET.items()},
