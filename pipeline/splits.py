@@ -6,7 +6,11 @@
 | `loso`      | one per speaker              | all clips of the speaker left out               |
 | `loso_text` | one per speaker, text group  | the speaker's clips of the group; neither the   |
 |             |                              | speaker nor a sentence of the group is trained  |
-| `folds`     | those of a CSV file          | the clips that the file puts in the fold        |
+| `folds`     | those of a CSV file          | the clips, or all clips of the speakers, that   |
+|             |                              | the file puts in the fold                       |
+
+Where `speaker_groups` is set, `loso` and `loso_text` leave out one group of speakers at a time in
+place of one speaker: 91 folds would train 91 detectors and their inner ones.
 
 What is random is drawn by the hash of (seed, id), never by a generator that runs over all clips: a
 clip that is added or quarantined leaves the others where they were, as far as equal parts allow.
@@ -20,9 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from pipeline.clips import EMOTIONS, ClipRecord, emotions_of, require_unique
+from pipeline.clips import EMOTIONS, ClipRecord, emotions_of
 from pipeline.errors import CorpusError
 from pipeline.params import Count, CountOrNone, Section, Seed
 
@@ -38,9 +42,17 @@ class SplitParams(Section):
 
     protocol: Literal["paper", "loso", "loso_text", "folds"]
     test_per_emotion: Count
+    speaker_groups: CountOrNone
     text_groups: int = Field(ge=2, le=1000)
     folds_csv: Path
     seed: Seed
+
+    @field_validator("speaker_groups")
+    @classmethod
+    def _one_group_trains_nothing(cls, count: int) -> int:
+        if count == 1:
+            raise ValueError("expected 0 (one speaker at a time), or 2 groups and more")
+        return count
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +75,7 @@ def make_folds(records: Sequence[ClipRecord], params: SplitParams) -> list[Fold]
     if params.protocol == "paper":
         folds = [_paper(records, params)]
     elif params.protocol == "loso":
-        folds = [_without_speaker(records, s) for s in speaker_order(records)]
+        folds = [_without(records, name, who) for name, who in left_out(records, params).items()]
     elif params.protocol == "loso_text":
         folds = _loso_text(records, params)
     else:
@@ -82,11 +94,15 @@ def test_set_digest(folds: Sequence[Fold]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
-def speaker_order(records: Sequence[ClipRecord]) -> list[str]:
-    """Speakers in the order in which they are left out: SAVEE's first, then by name.
+def left_out(records: Sequence[ClipRecord], params: SplitParams) -> dict[str, set[str]]:
+    """Speakers that `loso` and `loso_text` leave out together, by the name of their fold.
+
+    One speaker at a time, named as the speaker: SAVEE's in their usual order, then by name. Or
+    `speaker_groups` groups, equal to within one speaker, dealt by hash: a speaker who is added or
+    removed moves as many others as there are groups, less one, at most.
 
     Raises:
-        CorpusError: fewer than two speakers.
+        CorpusError: fewer than two speakers, or fewer than groups.
     """
     speakers = {record.speaker for record in records}
     if len(speakers) < 2:
@@ -94,8 +110,18 @@ def speaker_order(records: Sequence[ClipRecord]) -> list[str]:
             f"split.protocol: leave-one-speaker-out needs 2 speakers, got {sorted(speakers)}; "
             "use `paper` or `folds`"
         )
-    known = [speaker for speaker in SAVEE_ORDER if speaker in speakers]
-    return known + sorted(speakers.difference(SAVEE_ORDER))
+    count = params.speaker_groups
+    if count > len(speakers):
+        raise CorpusError(
+            f"split.speaker_groups: got {count}, but there are {len(speakers)} speakers; lower it, "
+            "or set it to 0 for one speaker at a time"
+        )
+    if count == 0:
+        known = [speaker for speaker in SAVEE_ORDER if speaker in speakers]
+        order = known + sorted(speakers.difference(SAVEE_ORDER))
+        return {speaker: {speaker} for speaker in order}
+    group = _dealt(speakers, count, params.seed)
+    return {f"speakers{n}": {s for s in speakers if group[s] == n} for n in range(count)}
 
 
 def _paper(records: Sequence[ClipRecord], params: SplitParams) -> Fold:
@@ -139,12 +165,12 @@ def _dealt(names: Iterable[str], count: int, seed: int, first: int = 0) -> dict[
     return {name: (rank * count // len(ranked) + first) % count for rank, name in enumerate(ranked)}
 
 
-def _without_speaker(records: Sequence[ClipRecord], speaker: str) -> Fold:
-    return _fold(speaker, records, {r.clip_id for r in records if r.speaker == speaker})
+def _without(records: Sequence[ClipRecord], name: str, speakers: set[str]) -> Fold:
+    return _fold(name, records, {r.clip_id for r in records if r.speaker in speakers})
 
 
 def _loso_text(records: Sequence[ClipRecord], params: SplitParams) -> list[Fold]:
-    """Leave out a speaker and a group of sentences at once.
+    """Leave out a speaker, or a group of them, and a group of sentences at once.
 
     Every sentence belongs to one of `text_groups` groups, dealt so that each emotion's sentences
     spread over the groups. A fold tests the speaker's clips of one group and trains on the other
@@ -158,18 +184,18 @@ def _loso_text(records: Sequence[ClipRecord], params: SplitParams) -> list[Fold]
         )
     groups = _text_groups(records, params)
     folds = []
-    for speaker in speaker_order(records):
+    for name, speakers in left_out(records, params).items():
         for group in range(params.text_groups):
             test = {
-                r.clip_id for r in records if r.speaker == speaker and groups[r.sentence] == group
+                r.clip_id for r in records if r.speaker in speakers and groups[r.sentence] == group
             }
             train = {
-                r.clip_id for r in records if r.speaker != speaker and groups[r.sentence] != group
+                r.clip_id
+                for r in records
+                if r.speaker not in speakers and groups[r.sentence] != group
             }
             if test:
-                folds.append(
-                    Fold(f"{speaker}-text{group}", tuple(sorted(train)), tuple(sorted(test)))
-                )
+                folds.append(Fold(f"{name}-text{group}", tuple(sorted(train)), tuple(sorted(test))))
     return folds
 
 
@@ -193,35 +219,67 @@ def _text_groups(records: Sequence[ClipRecord], params: SplitParams) -> dict[str
 
 
 def _from_csv(records: Sequence[ClipRecord], path: Path) -> list[Fold]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:  # Excel writes a mark first
-            rows = [(row["clip_id"], row["fold"]) for row in csv.DictReader(stream)]
-    except FileNotFoundError as error:
+    """Folds of a table `clip_id,fold`, or `speaker,fold`, which puts all clips of a speaker in one.
+
+    A table by clip names every clip and no other. One by speaker may name speakers who are not
+    there, so that one file serves any part of a corpus; a fold without clips is left out.
+    """
+    column, fold_of = _read_folds(path)
+    present = {record.clip_id if column == "clip_id" else record.speaker for record in records}
+    missing = sorted(present - fold_of.keys())
+    if column == "speaker" and missing:
         raise CorpusError(
-            f"split.folds_csv: {path}: no such file; write one with columns clip_id,fold"
-        ) from error
-    except KeyError as error:
-        raise CorpusError(f"{path}: column {error} is missing; expected clip_id,fold") from error
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: not UTF-8 ({error}); save it as UTF-8") from error
-    for clip_id, fold in rows:
-        if not FOLD_NAME.fullmatch(fold or ""):
-            raise CorpusError(
-                f"{path}: fold of {clip_id}: got {fold!r}, expected a name of letters, digits, - "
-                "and _"
-            )
-    require_unique([clip_id for clip_id, _ in rows], str(path))
-    fold_of = dict(rows)
-    ids = {record.clip_id for record in records}
-    unknown, missing = sorted(fold_of.keys() - ids), sorted(ids - fold_of.keys())
-    if unknown or missing:
+            f"{path}: {len(missing)} speakers without a fold {missing[:3]}; every speaker of the "
+            "corpus must stand there once"
+        )
+    unknown = sorted(fold_of.keys() - present)
+    if column == "clip_id" and (unknown or missing):
         raise CorpusError(
             f"{path}: {len(unknown)} unknown clip ids {unknown[:3]}, {len(missing)} clips without "
             f"a fold {missing[:3]}; every id of data/clips.csv must stand there once, and no other "
             "(quarantined recordings are no clips)"
         )
-    names = sorted(set(fold_of.values()))
-    return [_fold(name, records, {i for i, f in fold_of.items() if f == name}) for name in names]
+    fold_of_clip = {
+        r.clip_id: fold_of[r.clip_id if column == "clip_id" else r.speaker] for r in records
+    }
+    names = sorted(set(fold_of_clip.values()))
+    return [
+        _fold(name, records, {i for i, fold in fold_of_clip.items() if fold == name})
+        for name in names
+    ]
+
+
+def _read_folds(path: Path) -> tuple[Literal["clip_id", "speaker"], dict[str, str]]:
+    """What the rows of a table of folds are named by, and the fold of each."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:  # Excel writes a mark first
+            reader = csv.DictReader(stream)
+            columns = reader.fieldnames or []
+            rows = list(reader)
+    except FileNotFoundError as error:
+        raise CorpusError(
+            f"split.folds_csv: {path}: no such file; write one with columns clip_id,fold or "
+            "speaker,fold"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}: not UTF-8 ({error}); save it as UTF-8") from error
+    column: Literal["clip_id", "speaker"] = "clip_id" if "clip_id" in columns else "speaker"
+    if not {column, "fold"} <= set(columns):
+        raise CorpusError(
+            f"{path}: got columns {', '.join(columns) or '(none)'}, expected clip_id,fold or "
+            "speaker,fold"
+        )
+    for row in rows:
+        if not FOLD_NAME.fullmatch(row["fold"] or ""):
+            raise CorpusError(
+                f"{path}: fold of {row[column]}: got {row['fold']!r}, expected a name of letters, "
+                "digits, - and _"
+            )
+    names = [row[column] for row in rows]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise CorpusError(f"{path}: {column} {doubled[0]} occurs twice; each must stand there once")
+    return column, {row[column]: row["fold"] for row in rows}
 
 
 def _fold(name: str, records: Sequence[ClipRecord], test: set[str]) -> Fold:

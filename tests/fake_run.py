@@ -74,7 +74,12 @@ def _record(root, system, corpus, records, branches, boxes):
     results, main = root / "results", branches[headline(branches)]
     bad = Reject("DC_xx", "AudioData/DC/täke 9.wav", "0 bytes; expected a recording; remove it")
     split = SplitParams(
-        protocol="paper", test_per_emotion=10, text_groups=5, folds_csv=Path("folds.csv"), seed=0
+        protocol="paper",
+        test_per_emotion=10,
+        speaker_groups=0,
+        text_groups=5,
+        folds_csv=Path("folds.csv"),
+        seed=0,
     )
     detections = read_detections(results / "detector" / "detections.csv") if boxes else []
     scores = summarise(branches, 0.5) | {

@@ -79,11 +79,16 @@ def other_test_set(results: Results) -> str:
 def protocol(run: Run) -> str:
     """How test clips were held out, as the end of a sentence."""
     split = run.protocol.split
+    left_out = (
+        f"one of {split.speaker_groups} groups of speakers left out at a time"
+        if split.speaker_groups
+        else "one speaker left out at a time"
+    )
     return {
         "paper": f"{split.test_per_emotion} random clips of each emotion held out for test (the "
         "paper's split: test speakers are also in training)",
-        "loso": "one speaker left out at a time; no test speaker was heard or seen in training",
-        "loso_text": "one speaker left out at a time, and none of the sentences tested was trained",
+        "loso": f"{left_out}; no test speaker was heard or seen in training",
+        "loso_text": f"{left_out}, and none of the sentences tested was trained",
         "folds": f"the folds of {split.folds_csv}",
     }[split.protocol]
 

@@ -210,6 +210,15 @@ def corpus_findings(named: Named) -> list[str]:
     return _refusal(lambda: make_folds(_records(clips), named.split))
 
 
+def corpus_records(named: Named) -> list[ClipRecord]:
+    """Clips of the corpus: those of the last `extract` where it read this one, else all.
+
+    Raises:
+        CorpusError: the corpus is not there, or no recording is.
+    """
+    return _records(index_corpus(named.corpus).clips)
+
+
 def weights_of(named: Named) -> list[weight_files.WeightFile]:
     """All files of weights that a run reads."""
     detector = named.detector

@@ -1,7 +1,7 @@
 """Presets: `presets/<name>.yaml` holds the values of `params.yaml` for a corpus.
 
-`demo.yaml` states every key, the others what differs from it. So a preset forgets whatever an
-earlier experiment has changed.
+`demo.yaml` states every key, the others what differs from it, or from the preset that they begin
+from (`begins_from: savee`). So a preset forgets whatever an earlier experiment has changed.
 """
 
 from pathlib import Path
@@ -18,7 +18,9 @@ from stages.cli.check import require_valid
 PRESETS = Path("presets")
 
 BASE = "demo"
-"""The preset that every other begins from."""
+"""The preset that every other begins from, where it names none."""
+
+BEGINS_FROM = "begins_from"
 
 COMMENT_COLUMN = 29
 """Where comments behind values begin in `params.yaml`, 0-based."""
@@ -45,17 +47,14 @@ def apply_preset(
             there, or a value refused.
     """
     read_params(path)  # refuses what is no YAML
-    source = presets / f"{name}.yaml"
-    if not source.is_file():
-        known = ", ".join(sorted(p.stem for p in presets.glob("*.yaml")))
-        raise ParamsError(f"preset {name}: no such preset; expected one of {known}")
+    layers = preset_layers(name, presets)
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 200
     params = yaml.load(path.read_text(encoding="utf-8"))
     before = _leaves(params)
-    for values in (presets / f"{BASE}.yaml", source):
-        _merge(params, parse_yaml(values.read_text(encoding="utf-8"), values), str(values))
+    for source, values in layers:
+        _merge(params, values, str(source))
     params["corpus"]["root"] = _root(name, root, params["corpus"]["root"])
     _align_comments(params)
     with atomic_write(path) as part:
@@ -64,6 +63,28 @@ def apply_preset(
         require_valid(part, path)
     after = _leaves(params)
     return sum(before.get(key) != value for key, value in after.items())
+
+
+def preset_layers(name: str, presets: Path = PRESETS) -> list[tuple[Path, dict[str, Any]]]:
+    """The files that make a preset, the first to apply first, with their values.
+
+    Raises:
+        ParamsError: a preset that is not there, or that begins from itself.
+    """
+    layers: list[tuple[Path, dict[str, Any]]] = []
+    while True:
+        source = presets / f"{name}.yaml"
+        if not source.is_file():
+            known = ", ".join(sorted(p.stem for p in presets.glob("*.yaml")))
+            raise ParamsError(f"preset {name}: no such preset; expected one of {known}")
+        if any(source == path for path, _ in layers):
+            raise ParamsError(f"{source}: {BEGINS_FROM}: the preset begins from itself")
+        values = parse_yaml(source.read_text(encoding="utf-8"), source)
+        following = values.pop(BEGINS_FROM, BASE)
+        layers.insert(0, (source, values))
+        if name == BASE:
+            return layers
+        name = following
 
 
 def _root(name: str, chosen: Path | None, usual: str | None) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from pipeline import splits
 from pipeline.clips import ClipRecord
@@ -27,6 +28,7 @@ def params(**changes):
     values = {
         "protocol": "paper",
         "test_per_emotion": 3,
+        "speaker_groups": 0,
         "text_groups": 2,
         "folds_csv": Path("folds.csv"),
         "seed": 0,
@@ -119,6 +121,45 @@ def test_loso_leaves_speakers_out_in_the_order_of_savee():
     ]  # fmt: skip
 
 
+def grouped(names, groups, seed, protocol):
+    """Folds and speakers by clip of a corpus whose speakers are left out in groups."""
+    records = corpus(names)
+    chosen = params(protocol=protocol, speaker_groups=groups, seed=seed)
+    return make_folds(records, chosen), {r.clip_id: r.speaker for r in records}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(2, 30),
+    st.integers(2, 6),
+    st.integers(0, 99),
+    st.sampled_from(["loso", "loso_text"]),
+)
+def test_groups_of_speakers_share_none_and_test_each_clip_once(count, groups, seed, protocol):
+    folds, speaker = grouped(
+        [f"{1001 + n}" for n in range(count)], min(groups, count), seed, protocol
+    )
+    tested = [{speaker[i] for i in fold.test} for fold in folds]
+    for fold, speakers in zip(folds, tested, strict=True):
+        assert not speakers & {speaker[i] for i in fold.train}
+    assert sorted(i for fold in folds for i in fold.test) == sorted(speaker)
+    assert len({frozenset(speakers) for speakers in tested}) == min(groups, count)
+    assert max(map(len, tested)) - min(map(len, tested)) <= 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(4, 40), st.integers(2, 4), st.integers(0, 99))
+def test_a_new_speaker_moves_few_others(count, groups, seed):
+    names = [f"{1001 + n}" for n in range(count)]
+
+    def group_of(names):
+        folds, speaker = grouped(names, groups, seed, "loso")
+        return {speaker[i]: fold.name for fold in folds for i in fold.test}
+
+    before, after = group_of(names), group_of([*names, "2000"])
+    assert sum(after[name] != before[name] for name in names) <= groups - 1
+
+
 def test_loso_text_shares_no_sentence():
     records = corpus()
     sentence = {r.clip_id: r.sentence for r in records}
@@ -138,7 +179,21 @@ def test_folds_file_is_followed_and_checked(tmp_path):
         make_folds(records, params(protocol="folds", folds_csv=path))
 
 
+def test_a_folds_file_by_speaker_serves_a_part_of_the_corpus(tmp_path):
+    path = tmp_path / "folds.csv"
+    path.write_text("speaker,fold\nDC,b\nJE,a\nJK,a\nKL,c\n")
+    records = corpus(speakers=("DC", "JE", "JK"))
+    speaker = {r.clip_id: r.speaker for r in records}
+    folds = make_folds(records, params(protocol="folds", folds_csv=path))
+    assert {f.name: {speaker[i] for i in f.test} for f in folds} == {"a": {"JE", "JK"}, "b": {"DC"}}
+    assert sorted(i for fold in folds for i in fold.test) == sorted(speaker)
+
+
 def test_what_cannot_be_split_is_refused():
+    with pytest.raises(ValidationError, match="2 groups and more"):
+        params(speaker_groups=1)
+    with pytest.raises(CorpusError, match=r"speaker_groups: got 5, but there are 4 speakers"):
+        make_folds(corpus(), params(protocol="loso", speaker_groups=5))
     with pytest.raises(CorpusError, match="lower it"):
         make_folds(corpus(speakers=("DC",), takes=3), params(test_per_emotion=3))
     with pytest.raises(CorpusError, match="needs 2 speakers"):
@@ -157,7 +212,12 @@ def test_what_cannot_be_split_is_refused():
         (b"clip_id,fold\nDC_a01,\n", r"fold of DC_a01: got ''"),
         (b"clip_id,fold\nDC_a01,x/y\n", r"got 'x/y', expected a name of letters"),
         (b"clip_id,fold\nDC_a01,\xff\n", "not UTF-8"),
-        (b"\xef\xbb\xbfclip_id,part\nDC_a01,1\n", "column 'fold' is missing"),
+        (b"clip_id,fold\nDC_a01,1\nDC_a01,2\n", "clip_id DC_a01 occurs twice"),
+        (b"speaker,fold\nDC,1\nJE,2\n", r"2 speakers without a fold \['JK', 'KL'\]"),
+        (
+            b"\xef\xbb\xbfclip_id,part\nDC_a01,1\n",
+            "got columns clip_id, part, expected clip_id,fold or speaker,fold",
+        ),
     ],
 )
 def test_a_damaged_fold_file_is_named(tmp_path, content, said):

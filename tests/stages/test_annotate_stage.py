@@ -19,7 +19,8 @@ SIZE_PX = (320, 256)
 FRAMES = 6
 PARAMS = """
 annotate: {upsample: 0, min_score: 0.0, speech_smoothing_s: 0.1}
-split: {protocol: loso, test_per_emotion: 1, text_groups: 2, folds_csv: folds.csv, seed: 0}
+split: {protocol: loso, test_per_emotion: 1, speaker_groups: 0, text_groups: 2,
+  folds_csv: folds.csv, seed: 0}
 """
 OUTPUTS = (
     "voc/Annotations",

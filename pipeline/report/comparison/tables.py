@@ -53,8 +53,8 @@ BOX_NOTE = (
 
 PROTOCOLS = {
     "paper": "random clips of each emotion held out; test speakers are also in training",
-    "loso": "one speaker left out at a time",
-    "loso_text": "one speaker left out at a time, and no sentence tested was trained",
+    "loso": "one speaker, or group of speakers, left out at a time",
+    "loso_text": "speakers left out in the same way, and no sentence tested was trained",
     "folds": "the folds of a file",
 }
 

@@ -53,7 +53,12 @@ SETTINGS = Settings(
 )  # fmt: skip
 PLAIN = replace(SETTINGS, inner_folds=InnerFoldParams(count=0, seed=0))
 SPLIT = SplitParams(
-    protocol="paper", test_per_emotion=1, text_groups=2, folds_csv=Path("folds.csv"), seed=0
+    protocol="paper",
+    test_per_emotion=1,
+    speaker_groups=0,
+    text_groups=2,
+    folds_csv=Path("folds.csv"),
+    seed=0,
 )
 
 

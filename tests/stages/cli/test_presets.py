@@ -5,8 +5,9 @@ from ruamel.yaml import YAML
 
 from pipeline.errors import ParamsError
 from pipeline.params import read_params
+from pipeline.splits import make_folds
 from pipeline.systems import SYSTEMS
-from stages.cli.check import SECTIONS, require_valid
+from stages.cli.check import SECTIONS, corpus_findings, corpus_records, read_named, require_valid
 from stages.cli.presets import apply_preset
 
 
@@ -22,6 +23,60 @@ def test_every_preset_is_valid_and_embeds_what_its_system_reads(settings):
         assert needed <= networks
         if params["embed"]["weights"] == "published":
             assert networks == needed, "others would be fetched for nothing"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("savee", {"protocol": "paper", "test_per_emotion": 10}),
+        ("savee_loso", {"protocol": "loso", "speaker_groups": 0}),
+        ("ravdess", {"protocol": "folds", "folds_csv": "presets/ravdess_folds.csv"}),
+        ("cremad", {"protocol": "loso", "speaker_groups": 5}),
+    ],
+)
+def test_a_preset_sets_its_protocol_after_any_other(settings, name, expected):
+    for other in ("cremad", "savee"):
+        apply_preset(other, settings)
+        apply_preset(name, settings)
+        params = read_params()
+        assert expected.items() <= params["split"].items()
+        assert params["system"] == "av_faster_rcnn"
+        assert (params["detector"]["classes"], params["detector"]["closer_px"]) == ("emotion", 0)
+
+
+RAVDESS_TEST_ACTORS = [
+    {1, 11, 20, 21}, {4, 10, 12, 14}, {8, 9, 19, 23}, {3, 5, 7, 24}, {2, 15, 16, 18},
+    {6, 13, 17, 22},
+]  # fmt: skip
+"""Of EmoBox's folds."""
+
+
+def ravdess_clips(root, actors, modality):
+    """Empty files with the names of RAVDESS, two takes of each of two emotions an actor."""
+    for actor in actors:
+        folder = root / f"Actor_{actor:02d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for emotion, take in ((1, 1), (1, 2), (5, 1), (5, 2)):
+            name = f"{modality}-01-{emotion:02d}-01-01-{take:02d}-{actor:02d}"
+            (folder / f"{name}.{'wav' if modality == '03' else 'mp4'}").touch()
+
+
+@pytest.mark.parametrize("modality", ["01", "03"])
+@pytest.mark.parametrize("count", [6, 4])
+def test_the_folds_of_ravdess_serve_any_part_of_it(settings, modality, count):
+    groups = RAVDESS_TEST_ACTORS[:count]
+    root = settings / "RAVDESS"
+    ravdess_clips(root, sorted(set.union(*groups)), modality)
+    apply_preset("ravdess", root)
+    if modality == "03":
+        path = settings / "params.yaml"
+        path.write_text(path.read_text().replace(": av_faster_rcnn\n", ": audio_wavegram_logmel\n"))
+    assert corpus_findings(read_named()) == []
+    records = corpus_records(read_named())
+    actor = {r.clip_id: int(r.speaker.removeprefix("Actor_")) for r in records}
+    folds = make_folds(records, read_named().split)
+    assert [{actor[i] for i in fold.test} for fold in folds] == groups
+    assert all(not {actor[i] for i in f.train} & {actor[i] for i in f.test} for f in folds)
 
 
 def test_the_first_preset_states_every_key(settings):
@@ -55,7 +110,7 @@ def test_a_preset_keeps_comments_and_there_is_a_way_back(settings):
 
 def test_a_preset_that_cannot_be_applied_leaves_params_alone(settings):
     before = (settings / "params.yaml").read_bytes()
-    with pytest.raises(ParamsError, match="expected one of demo, savee"):
+    with pytest.raises(ParamsError, match="expected one of cremad, demo, folder"):
         apply_preset("saveee", settings)
     with pytest.raises(ParamsError, match="--root DIR"):
         apply_preset("savee", None)
@@ -64,6 +119,11 @@ def test_a_preset_that_cannot_be_applied_leaves_params_alone(settings):
     (settings / "presets" / "odd.yaml").write_text("corpus: {root: x}\nloss: {alpha: -1}\n")
     with pytest.raises(ParamsError, match=r"^params.yaml: loss\.alpha: got -1"):
         apply_preset("odd", None)
+    (settings / "presets" / "round.yaml").write_text("begins_from: round\n")
+    with pytest.raises(
+        ParamsError, match=r"round.yaml: begins_from: the preset begins from itself"
+    ):
+        apply_preset("round", settings)
     assert (settings / "params.yaml").read_bytes() == before
 
 
