@@ -57,6 +57,11 @@ class SystemSpec:
         return {AUDIO: "audio", VIDEO: "visual"}.get(self.modalities, "av")
 
     @property
+    def fuses(self) -> bool:
+        """Whether it is an audio branch over embeddings fused with a visual branch."""
+        return self.branch == "av" and "embeddings" in self.reads
+
+    @property
     def can_be_joint(self) -> bool:
         """Whether `fusion.joint` can train the detector in it."""
         return "detector" in self.reads

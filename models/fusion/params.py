@@ -44,6 +44,7 @@ class VisualParams(Section):
 class FusionParams(Section):
     """Section `fusion` of `params.yaml`."""
 
+    pool: bool
     joint: bool
     hidden: Count
     dropout: Dropout

@@ -94,6 +94,16 @@ def detector_warnings(run: Run) -> list[str]:
     return [f"{warning[0].upper()}{warning[1:]}."] if warning else []
 
 
+def answer(run: Run) -> str:
+    """Whose answer the headline is, for a system that fuses branches."""
+    return "pool of network and branches" if run.scores.pooled else "fused network"
+
+
+def score_warnings(run: Run) -> list[str]:
+    """What is arbitrary in the answers of this run, if anything."""
+    return [f"{warning[0].upper()}{warning[1:]}." for warning in run.scores.warnings]
+
+
 def subtitle(results: Results) -> str:
     """One sentence: what recognised what, on which clips."""
     run, main = results.run, results.main
@@ -213,6 +223,8 @@ def _method(run: Run) -> str:
         ]
     if SYSTEMS[run.system].can_be_joint:
         parts.append("joint training" if method.joint else "staged training")
+    if SYSTEMS[run.system].fuses:
+        parts.append(f"answer of the {answer(run)}")
     return ", ".join(parts) or "as published"
 
 

@@ -13,7 +13,7 @@ from models.training import History, fit, weighted_sum
 K, CLIPS, FRAMES, D_AUDIO, D_FACE = 3, 4, 5, 12, 6
 
 FUSION = FusionParams(
-    joint=False, hidden=8, dropout=0.0, warmup_epochs=40, epochs=40, lr=0.02,
+    pool=False, joint=False, hidden=8, dropout=0.0, warmup_epochs=40, epochs=40, lr=0.02,
     weight_decay=0.0, joint_epochs=1, joint_frames=2, joint_lr=1e-3,
 )  # fmt: skip
 

@@ -42,7 +42,7 @@ def settings(baselines):
         AudioParams(handcrafted=False, hidden=(4, 4), **shared),
         VisualParams(speech_weighting=False, speech_floor=0.0, hidden=4, **shared),
         FusionParams(
-            joint=False, hidden=4, warmup_epochs=1, joint_epochs=1, joint_frames=1,
+            pool=False, joint=False, hidden=4, warmup_epochs=1, joint_epochs=1, joint_frames=1,
             joint_lr=0.01, **shared,
         ),
         LossParams(alpha=1.0, beta=1.0),
