@@ -33,7 +33,7 @@ ANNOTATION = (
 METHOD = Method(
     audio_weights="untrained", detector_weights="untrained", handcrafted=True,
     speech_weighting=True, backbone="resnet18_light", box_loss="kl", voting=True, joint=False,
-    pool=False,
+    pool=False, head="residual", embeddings=("Wavegram_Cnn14", "Wavegram_Logmel_Cnn14"),
 )  # fmt: skip
 
 

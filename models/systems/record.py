@@ -63,6 +63,8 @@ class Sections:
             voting=self.detector.voting,
             joint=self.settings.fusion.joint,
             pool=self.settings.fusion.pool,
+            head=self.settings.fusion.head,
+            embeddings=self.settings.audio.embeddings,
         )
 
 

@@ -224,6 +224,8 @@ class Method(Part):
     voting: bool
     joint: bool
     pool: bool
+    head: Literal["paper", "residual"]
+    embeddings: tuple[str, ...]
 
 
 class Preset(Part):

@@ -16,6 +16,9 @@ COMMIT_DIGITS = 10
 KINDS = {"av": "Audio-visual", "audio": "Audio", "visual": "Visual"}
 """What a system reads, by its branch."""
 
+HEADS = {"paper": "over F = [A, V] alone", "residual": "added to the branches' logits"}
+"""What `fusion.head` makes of the layers over both branches."""
+
 CORPORA = {
     DEMO: "the embedded demo corpus (drawn faces, synthetic voices)",
     "savee": "SAVEE",
@@ -212,6 +215,8 @@ def _reads_embeddings(system: str) -> bool:
 def _method(run: Run) -> str:
     """The switches that matter to the system."""
     method, parts = run.method, []
+    if SYSTEMS[run.system].fuses:
+        parts.append(f"{' and '.join(method.embeddings)} side by side")
     if _reads_embeddings(run.system):
         parts.append(f"{'with' if method.handcrafted else 'without'} hand-crafted features")
     if "face_features" in SYSTEMS[run.system].reads:
@@ -224,7 +229,7 @@ def _method(run: Run) -> str:
     if SYSTEMS[run.system].can_be_joint:
         parts.append("joint training" if method.joint else "staged training")
     if SYSTEMS[run.system].fuses:
-        parts.append(f"answer of the {answer(run)}")
+        parts += [f"head {HEADS[method.head]}", f"answer of the {answer(run)}"]
     return ", ".join(parts) or "as published"
 
 

@@ -106,6 +106,14 @@ STUDIES = (
         "Staged and joint training",
         _switch("fusion.joint", {False: "staged", True: "joint"}, {"av_faster_rcnn": ""}),
     ),
+    Study(
+        "head",
+        "Layers over F = [A, V] alone (paper), or added to the branches' logits",
+        (
+            Variant("paper", "av_faster_rcnn", (("fusion.head", "paper"),)),
+            Variant("residual", "av_faster_rcnn", (("fusion.head", "residual"),), "paper"),
+        ),
+    ),
     Study(LOSS_GRID, "Weights of the loss, Eq. (4), on the fused network as trained", _grid()),
 )
 

@@ -37,11 +37,12 @@ AUDIO, OURS = "audio_wavegram_logmel", "av_faster_rcnn"
 SHARED = {"dropout": 0.1, "epochs": 1, "lr": 0.01, "weight_decay": 0.0}
 SETTINGS = Settings(
     TrainingParams(seed=0, batch_size=4, threads=1),
-    AudioParams(handcrafted=False, hidden=(4, 4), **SHARED),
+    AudioParams(
+            embeddings=("Wavegram_Logmel_Cnn14",), handcrafted=False, hidden=(4, 4), **SHARED),
     VisualParams(speech_weighting=False, speech_floor=0.0, hidden=4, **SHARED),
     FusionParams(
-        pool=False, joint=False, hidden=4, warmup_epochs=1, joint_epochs=1, joint_frames=1,
-        joint_lr=0.01, **SHARED,
+        head="residual", pool=False, joint=False, hidden=4, warmup_epochs=1, joint_epochs=1,
+        joint_frames=1, joint_lr=0.01, **SHARED,
     ),
     LossParams(alpha=1.0, beta=1.0),
     BaselineParams(
@@ -158,7 +159,7 @@ def test_a_network_that_was_not_embedded_leaves_its_row_out(tmp_path):
 def test_ablations_of_a_corpus_without_video(tmp_path):
     rows = ablation_table(make_setup(tmp_path, sound_only=True), "paper", [0])
     assert [row.variant for row in rows if isinstance(row, VariantRow)] == ["both"]
-    assert {row.study for row in rows} == {"boxes", "sound", "speech", "joint", "loss"}
+    assert {row.study for row in rows} == {"boxes", "sound", "speech", "joint", "head", "loss"}
 
 
 def test_overrides_are_checked_like_params():
