@@ -30,7 +30,7 @@ TINY = {
     "detector": {
         "frames_per_clip_train": 1, "frames_per_clip": 2, "closer_epochs": 1, "epochs": 1,
     },
-    "audio": {"epochs": 5},
+    "audio": {"embeddings": ["Wavegram_Logmel_Cnn14"], "epochs": 5},
     "visual": {"epochs": 5},
     "fusion": {"warmup_epochs": 2, "epochs": 2, "joint_epochs": 1, "joint_frames": 1},
     "inner_folds": {"count": 1},

@@ -143,11 +143,13 @@ def read_named(path: Path = PARAMS_FILE) -> Named:
 def settings_findings(named: Named) -> list[str]:
     """Settings that do not go together."""
     system, found = named.system, []
-    lacking = [name for name in system.networks if name not in named.embed.networks]
+    networks = system.audio_networks(named.audio.embeddings)
+    lacking = [name for name in networks if name not in named.embed.networks]
     if lacking:
         found.append(
-            f"embed.networks: system {system.name} reads {', '.join(lacking)}, which is not among "
-            f"{', '.join(named.embed.networks) or '(none)'}; add it"
+            f"embed.networks: system {system.name} reads {', '.join(lacking)}"
+            f"{' (audio.embeddings)' * system.fuses}, not among "
+            f"{', '.join(named.embed.networks) or '(none)'}; add what is missing"
         )
     features = {"mfcc", "log_mfcc"} - set(named.embed.handcrafted)
     if "embeddings" in system.reads and named.audio.handcrafted and features:

@@ -26,7 +26,7 @@ SMALL = {
     "detector": {
         "frames_per_clip_train": 2, "frames_per_clip": 2, "epochs": 1, "closer_epochs": 1,
     },
-    "audio": {"epochs": 3},
+    "audio": {"embeddings": ["Wavegram_Logmel_Cnn14"], "epochs": 3},
     "visual": {"epochs": 3},
     "fusion": {"warmup_epochs": 1, "epochs": 1, "joint_epochs": 1, "joint_frames": 3},
     "inner_folds": {"count": 0},

@@ -56,7 +56,9 @@ def test_what_is_not_there_is_listed_whole(settings, monkeypatch):
     found = check()
     assert len(found) == 5
     text = "\n".join(found)
-    assert "embed.networks: system av_faster_rcnn reads Wavegram_Logmel_Cnn14" in text
+    assert (
+        "av_faster_rcnn reads Wavegram_Cnn14, Wavegram_Logmel_Cnn14 (audio.embeddings), not" in text
+    )
     assert "embed.handcrafted: audio.handcrafted needs log_mfcc" in text
     assert "corpus.root: /no/corpus: no such folder" in text
     where = settings / "weights" / "Cnn14_mAP=0.431.pth"
