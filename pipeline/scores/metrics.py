@@ -21,7 +21,7 @@ from pipeline.scores.intervals import (
     wilson,
 )
 from pipeline.scores.predictions import Floats, Predictions, headline, require_aligned
-from pipeline.systems import PAPER_TEST_CLIPS, SYSTEMS
+from pipeline.systems import PAPER_TEST_CLIPS
 
 DECIMALS = 4
 
@@ -120,14 +120,9 @@ def per_speaker(predictions: Predictions) -> dict[str, tuple[int, Interval]]:
     return table
 
 
-def published(system: str) -> Interval | None:
-    """The paper's accuracy of a system with Wilson's interval of its test clips, if there is one.
-
-    Args:
-        system: a key of `pipeline.systems.SYSTEMS`.
-    """
-    paper = SYSTEMS[system].paper
-    return None if paper is None else wilson(paper * PAPER_TEST_CLIPS, PAPER_TEST_CLIPS)
+def published(paper: float) -> Interval:
+    """An accuracy of the paper (`SystemSpec.paper`) with Wilson's interval of its test clips."""
+    return wilson(paper * PAPER_TEST_CLIPS, PAPER_TEST_CLIPS)
 
 
 def chance(predictions: Predictions) -> float:

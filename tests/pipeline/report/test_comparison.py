@@ -211,7 +211,7 @@ def test_markdown_tables_are_rectangular_and_open_with_the_notice(rows):
                 cells = cells if before.startswith("|") else line.count("|")
                 assert line.count("|") == cells
     text = "\n".join(systems_text(rows, []))
-    assert "| 0.25 / 1.00 |" in text and "94.6 [" in text and "| 63.1 |" in text
+    assert "| 0.25 / 1.00 |" in text and "94.6 [" in text and "| 63.1 [51.4, 73.4] |" in text
     assert "1. av_dnn, av_cnn: X for Y." in text and "| av_cnn (1) |" in text
     assert "visual_cnn is absent: system visual_cnn needs video" in text
 
