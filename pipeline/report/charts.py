@@ -34,9 +34,18 @@ LABELLED_ROWS = 40
 """More rows than this are drawn sorted and without names."""
 
 
-def comparison(branches: Mapping[str, Interval], marks: Mapping[str, float]) -> Markup:
-    """Accuracy of each branch with its interval, above reference marks such as chance."""
-    rows = len(branches) + len(marks)
+def comparison(
+    branches: Mapping[str, Interval], published: Mapping[str, Interval], marks: Mapping[str, float]
+) -> Markup:
+    """Accuracy of each branch with its interval, above what it is compared with.
+
+    Args:
+        branches: by branch.
+        published: accuracies with their intervals by name; may be empty.
+        marks: accuracies without, e.g. of chance, by name.
+    """
+    others = {**published, **{name: Interval(mark, mark, mark) for name, mark in marks.items()}}
+    rows = len(branches) + len(others)
     with canvas(3.9, 0.5 + 0.32 * rows) as figure:
         axes = figure.add_subplot()
         for y, (branch, score) in enumerate(branches.items()):
@@ -44,17 +53,19 @@ def comparison(branches: Mapping[str, Interval], marks: Mapping[str, float]) -> 
             axes.barh(y, score.value, height=0.62, color=colour, alpha=0.9)
             axes.plot([score.low, score.high], [y, y], color=INK, linewidth=1.4)
             axes.text(score.high + 0.02, y, f"{score.value:.1%}", va="center")
-        for y, value in enumerate(marks.values(), start=len(branches)):
-            axes.barh(y, value, height=0.34, color="#c9cdd2")
-            axes.text(value + 0.02, y, f"{value:.1%}", va="center", color=MUTED)
+        for y, other in enumerate(others.values(), start=len(branches)):
+            axes.barh(y, other.value, height=0.34, color="#c9cdd2")
+            if other.low < other.high:
+                axes.plot([other.low, other.high], [y, y], color=MUTED, linewidth=1.1)
+            axes.text(other.high + 0.02, y, f"{other.value:.1%}", va="center", color=MUTED)
         names = [BRANCH_NAMES[branch] for branch in branches]
-        axes.set_yticks(range(rows), [*names, *marks])
+        axes.set_yticks(range(rows), [*names, *others])
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
         percent_axis(axes, "x")
         axes.set_xlim(0, 1.2)
         shown = [f"{BRANCH_NAMES[b]} {s.value:.1%}" for b, s in branches.items()]
-        shown += [f"{name} {value:.1%}" for name, value in marks.items()]
+        shown += [f"{name} {other.value:.1%}" for name, other in others.items()]
         return to_svg(figure, "comparison", f"Accuracy: {', '.join(shown)}.")
 
 

@@ -34,7 +34,7 @@ class Ends(Part):
 
 
 class BranchScores(Part):
-    """Scores of one branch over all test clips; intervals by bootstrap of clips within speaker."""
+    """Scores of one branch over all test clips; intervals as in `pipeline.scores.intervals`."""
 
     accuracy: float
     accuracy_95: Ends

@@ -18,7 +18,7 @@ from pipeline.report.frames import Picture, exemplary, sigma_errors, surest
 from pipeline.report.results import Results
 from pipeline.scores.calibration import Abstention, abstention, reliability, risk_coverage
 from pipeline.scores.intervals import Interval
-from pipeline.scores.metrics import confusion, per_emotion, per_speaker
+from pipeline.scores.metrics import confusion, per_emotion, per_speaker, published
 from pipeline.systems import SYSTEMS
 
 REFERENCES = {"dlib": "dlib's box", "truth": "the true box"}
@@ -60,8 +60,8 @@ def headline(results: Results) -> Content:
     """Accuracy with its interval beside branches, chance, majority and the paper's figure."""
     run, scores = results.run, results.run.scores
     paper = SYSTEMS[run.system].paper if run.corpus.name != report_words.OWN else None
-    marks = {"the paper, on SAVEE": paper} if paper is not None else {}
-    marks |= {"majority class": scores.majority, "chance": scores.chance}
+    landmark = None if paper is None else published(paper)
+    marks = {"majority class": scores.majority, "chance": scores.chance}
     branches = scores.branches
     return {
         "branch": _headline_name(results),
@@ -80,10 +80,12 @@ def headline(results: Results) -> Content:
         ],
         "compared": len(branches) > 1,
         "chart": charts.comparison(
-            {name: row.interval("accuracy") for name, row in branches.items()}, marks
+            {name: row.interval("accuracy") for name, row in branches.items()},
+            {} if landmark is None else {"the paper, on SAVEE": landmark},
+            marks,
         ),
         "tiles": _tiles(results),
-        "paper": paper is not None,
+        "paper": landmark,
         "on_savee": run.corpus.name == "savee",
     }
 

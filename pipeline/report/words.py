@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.report.results import Results
 from pipeline.report.run import Run
+from pipeline.scores.intervals import SPEAKERS
 from pipeline.systems import SYSTEMS
 from pipeline.work.occasion import Hardware, Occasion
 from pipeline.work.progress import counted
@@ -40,8 +41,10 @@ SOURCES = (
     "Reliability and ECE: Guo et al., On Calibration of Modern Neural Networks (2017), arXiv "
     "1706.04599. Brier score: Brier (1950), Monthly Weather Review 78. Risk and coverage: Geifman "
     "and El-Yaniv (2017), arXiv 1705.08500.",
-    "Intervals of a share: Wilson (1927), JASA 22. Paired test: McNemar (1947), Psychometrika 12, "
-    "in its exact form.",
+    "Intervals of a share: Wilson (1927), JASA 22; of other scores by their effective number of "
+    "clips: Franco et al. (2019), Journal of Survey Statistics and Methodology 7; of differences: "
+    "Newcombe (1998), Statistics in Medicine 17, method 10. Paired test: McNemar (1947), "
+    "Psychometrika 12, in its exact form.",
 )
 
 
@@ -129,12 +132,19 @@ def meaning(results: Results) -> list[str]:
         f"Accuracy (WA) is the share of the {counted(len(results.main), 'test clip')} whose "
         "emotion was named; UA is the mean over emotions, so that a common emotion does not count "
         "more. "
-        "The interval says how far another draw of clips by the same speakers could move the "
-        f"figure: from {interval.low:.1%} to {interval.high:.1%} in 95 of 100 draws. It does not "
-        "cover other speakers, rooms or cameras, nor another training seed.",
+        f"The interval, {interval.low:.1%} to {interval.high:.1%}, says how far these clips leave "
+        f"the true figure open: {_sample(results)}, nor other rooms or cameras, nor another "
+        "training seed. About 95 of 100 such intervals hold it.",
         _speakers_meaning(results),
         _labels_meaning(results.run.corpus.name),
     ]
+
+
+def _sample(results: Results) -> str:
+    """Of what the test clips are a sample, and what an interval therefore leaves out."""
+    if len({*results.main.speaker}) >= SPEAKERS:
+        return "other clips by other speakers like these. It does not cover unlike speakers"
+    return "other clips by the same speakers. It does not cover other speakers"
 
 
 def flags(results: Results) -> Sequence[tuple[str, str]]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.scores.intervals import Interval, wilson
+from pipeline.scores.intervals import Interval, share_interval
 from pipeline.scores.predictions import Floats, Predictions
 
 BINS = 10
@@ -120,6 +120,6 @@ def risk_coverage(predictions: Predictions) -> RiskCoverage:
 def abstention(predictions: Predictions, below: float) -> Abstention:
     """Accuracy of the clips answered when confidences under `below` (in [0, 1]) are not."""
     answered = predictions.confidence >= below
-    right = int((predictions.correct & answered).sum())
-    count = int(answered.sum())
-    return Abstention(below, count, len(predictions), wilson(right, count))
+    clips = [predictions.clip_id[row] for row in np.flatnonzero(answered)]
+    accuracy = share_interval(predictions.correct[answered], clips)
+    return Abstention(below, len(clips), len(predictions), accuracy)

@@ -7,12 +7,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.files import rounded
 from pipeline.scores.calibration import abstention, brier, ece, nll, risk_coverage
 from pipeline.scores.comparisons import mcnemar
-from pipeline.scores.intervals import Interval, Resampled, resample, wilson
+from pipeline.scores.intervals import (
+    Interval,
+    Score,
+    difference,
+    score_interval,
+    share_interval,
+    wilson,
+)
 from pipeline.scores.predictions import Floats, Predictions, headline, require_aligned
+from pipeline.systems import PAPER_TEST_CLIPS
 
 DECIMALS = 4
 
@@ -38,22 +47,47 @@ def confusion(predictions: Predictions) -> Floats:
     return flat.reshape(kinds, kinds).astype(np.float64)
 
 
-def accuracy(counts: Floats) -> Floats:
-    """WA of confusion counts [..., K, K] -> [...]."""
+def _accuracy(counts: Floats) -> Floats:
     return np.trace(counts, axis1=-2, axis2=-1) / counts.sum(axis=(-2, -1))
 
 
-def uar(counts: Floats) -> Floats:
-    """UA: mean recall over the emotions that occur, of counts [..., K, K] -> [...]."""
+def _accuracy_gradient(counts: Floats) -> Floats:
+    return (_own(counts) - _cells(_accuracy(counts))) / _cells(counts.sum(axis=(-2, -1)))
+
+
+def _uar(counts: Floats) -> Floats:
     support = counts.sum(axis=-1)  # [..., K]
     return _mean_where(_ratio(_hits(counts), support), support > 0)
 
 
-def macro_f1(counts: Floats) -> Floats:
-    """Mean F1 over the emotions that are true or predicted, of counts [..., K, K] -> [...]."""
+def _uar_gradient(counts: Floats) -> Floats:
+    support = counts.sum(axis=-1)  # [..., K]
+    recall = _ratio(_hits(counts), support)
+    share = _ratio(np.ones_like(support), support * (support > 0).sum(axis=-1, keepdims=True))
+    return (_own(counts) - recall[..., None]) * share[..., None]
+
+
+def _macro_f1(counts: Floats) -> Floats:
     either = counts.sum(axis=-1) + counts.sum(axis=-2)  # [..., K]
     return _mean_where(_ratio(2 * _hits(counts), either), either > 0)
 
+
+def _macro_f1_gradient(counts: Floats) -> Floats:
+    either = counts.sum(axis=-1) + counts.sum(axis=-2)  # [..., K]
+    share = _ratio(np.ones_like(either), either)
+    loss = _ratio(2 * _hits(counts), either) * share
+    gradient = 2 * _own(counts) * share[..., None] - loss[..., None] - loss[..., None, :]
+    return gradient / _cells((either > 0).sum(axis=-1))
+
+
+accuracy = Score(_accuracy, _accuracy_gradient)
+"""WA."""
+
+uar = Score(_uar, _uar_gradient)
+"""UA: mean recall over the emotions that occur."""
+
+macro_f1 = Score(_macro_f1, _macro_f1_gradient)
+"""Mean F1 over the emotions that are true or predicted."""
 
 SCORES = {"accuracy": accuracy, "uar": uar, "macro_f1": macro_f1}
 
@@ -66,7 +100,7 @@ def per_emotion(predictions: Predictions) -> list[EmotionScores]:
         EmotionScores(
             emotion,
             int(true[k]),
-            wilson(int(hits[k]), int(true[k])),
+            _share(predictions, predictions.emotion == k),
             float(hits[k] / predicted[k]) if predicted[k] else float("nan"),
             float(2 * hits[k] / (true[k] + predicted[k]))
             if true[k] + predicted[k]
@@ -81,9 +115,14 @@ def per_speaker(predictions: Predictions) -> dict[str, tuple[int, Interval]]:
     speakers = np.array(predictions.speaker)
     table = {}
     for speaker in sorted(set(predictions.speaker)):
-        right = predictions.correct[speakers == speaker]
-        table[speaker] = (len(right), wilson(int(right.sum()), len(right)))
+        mask = speakers == speaker
+        table[speaker] = (int(mask.sum()), _share(predictions, mask))
     return table
+
+
+def published(paper: float) -> Interval:
+    """An accuracy of the paper (`SystemSpec.paper`) with Wilson's interval of its test clips."""
+    return wilson(paper * PAPER_TEST_CLIPS, PAPER_TEST_CLIPS)
 
 
 def chance(predictions: Predictions) -> float:
@@ -120,8 +159,7 @@ def summarise(branches: Mapping[str, Predictions], abstain_below: float) -> dict
     require_aligned(branches, "predictions")
     name = headline(branches)
     main = branches[name]
-    resampled = resample(branches)
-    scores = {branch: _scores(one, resampled[branch]) for branch, one in branches.items()}
+    scores = {branch: _scores(one) for branch, one in branches.items()}
     answered = abstention(main, abstain_below)
     summary: dict[str, object] = {
         "clips": len(main),
@@ -144,7 +182,7 @@ def summarise(branches: Mapping[str, Predictions], abstain_below: float) -> dict
     }
     for branch, other in branches.items():
         if branch != name:
-            gain = resampled[name].minus(resampled[branch], accuracy)
+            gain = difference(main, other, accuracy)
             summary[f"versus_{branch}"] = {
                 "accuracy_gain": gain.value,
                 "accuracy_gain_95": {"low": gain.low, "high": gain.high},
@@ -162,15 +200,31 @@ def summarise_plainly(branches: Mapping[str, Predictions]) -> dict[str, object]:
     return rounded(scores, DECIMALS)
 
 
-def _scores(predictions: Predictions, resampled: Resampled) -> dict[str, object]:
+def _scores(predictions: Predictions) -> dict[str, object]:
     scores: dict[str, object] = {}
     for name, score in SCORES.items():
-        interval = resampled.interval(score)
+        interval = score_interval(predictions, score)
         scores[name] = interval.value
         scores[f"{name}_95"] = {"low": interval.low, "high": interval.high}
     scores |= {"ece": ece(predictions), "nll": nll(predictions), "brier": brier(predictions)}
     scores["aurc"] = risk_coverage(predictions).area
     return scores
+
+
+def _share(predictions: Predictions, mask: npt.NDArray[np.bool_]) -> Interval:
+    """Accuracy of the rows of a mask."""
+    clips = [predictions.clip_id[row] for row in np.flatnonzero(mask)]
+    return share_interval(predictions.correct[mask], clips)
+
+
+def _own(counts: Floats) -> Floats:
+    """1 on the diagonal, [K, K]."""
+    return np.eye(counts.shape[-1])
+
+
+def _cells(values: Floats) -> Floats:
+    """[...] -> [..., 1, 1]."""
+    return np.asarray(values)[..., None, None]
 
 
 def _hits(counts: Floats) -> Floats:

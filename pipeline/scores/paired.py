@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pipeline.clips import EMOTIONS
 from pipeline.errors import CorpusError
 from pipeline.scores.comparisons import mcnemar
-from pipeline.scores.intervals import Interval, resample
+from pipeline.scores.intervals import Interval, difference, score_interval
 from pipeline.scores.metrics import SCORES
 from pipeline.scores.predictions import Predictions
 
@@ -42,7 +42,7 @@ class PairedRuns:
         clips: test clips in common, counted per fold.
         only_first: tested by the first run alone.
         only_second: tested by the second run alone.
-        scores: accuracy, uar and macro_f1; intervals by bootstrap over clips within speaker.
+        scores: accuracy, uar and macro_f1.
         first_alone: clips that the first run alone has right.
         second_alone: clips that the second run alone has right.
         mcnemar_p: exact two-sided p of these two counts.
@@ -87,16 +87,15 @@ def pair(first: Predictions, second: Predictions) -> PairedRuns:
             f"fold {fold}, clip {clip_id}: {emotions[ours.emotion[unlike[0]]]} in one run, "
             f"{emotions[theirs.emotion[unlike[0]]]} in the other; compare runs of one corpus"
         )
-    drawn = resample({"first": ours, "second": theirs})
     return PairedRuns(
         clips=len(ours),
         only_first=tuple(sorted(set(first.keys) - shared)),
         only_second=tuple(sorted(set(second.keys) - shared)),
         scores={
             name: Paired(
-                drawn["first"].interval(score),
-                drawn["second"].interval(score),
-                drawn["second"].minus(drawn["first"], score),
+                score_interval(ours, score),
+                score_interval(theirs, score),
+                difference(theirs, ours, score),
             )
             for name, score in SCORES.items()
         },

@@ -112,7 +112,7 @@ def _text(runs: tuple[Run, Run], paired: PairedRuns) -> str:
     ]
     lines += _table(["", *names, "second - first"], scores)
     lines += [
-        "95% intervals: bootstrap by clip within speaker, the same draws for both",
+        "95% intervals: Wilson's with the effective number of clips; of differences Newcombe's",
         "",
         f"clips right in {names[0]} alone: {paired.first_alone}, in {names[1]} alone: "
         f"{paired.second_alone}; exact McNemar test p = {paired.mcnemar_p:.3g}",

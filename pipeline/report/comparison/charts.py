@@ -26,7 +26,7 @@ FigureOf = Callable[[float], str]
 def systems(
     name: str,
     scores: Mapping[str, Interval],
-    published: Mapping[str, float],
+    published: Mapping[str, Interval],
     marks: Mapping[str, float],
 ) -> Markup:
     """Accuracy of each system with its interval, the paper's figure, and lines for references.
@@ -34,7 +34,7 @@ def systems(
     Args:
         name: the chart's id on the page.
         scores: by system; the colour tells audio, visual and audio-visual.
-        published: the paper's figure by system, where there is one.
+        published: the paper's figure and its interval by system, where there is one.
         marks: accuracies to compare with by name, e.g. chance.
     """
     with canvas(3.9, 1.1 + 0.3 * len(scores)) as figure:
@@ -47,7 +47,9 @@ def systems(
             axes.plot([score.low, score.high], [y, y], color=INK, linewidth=1.3)
             if system in published:
                 mark = published[system]
-                axes.plot(mark, y, "D", color="white", markeredgecolor=WARM, markersize=5)
+                axes.plot([mark.low, mark.high], [y + 0.36] * 2, color=WARM, linewidth=1)
+                axes.plot(mark.value, y + 0.36, "D", color="white", markeredgecolor=WARM,
+                          markersize=4)  # fmt: skip
             axes.text(1.03, y, f"{100 * score.value:.0f}", va="center")
         axes.plot([], [], "D", color="white", markeredgecolor=WARM, label="the paper, on SAVEE")
         label = ", ".join(f"{mark} {value:.1%}" for mark, value in marks.items())

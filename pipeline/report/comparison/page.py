@@ -26,16 +26,21 @@ from pipeline.report.comparison.studies import GRID, LOSS_GRID, grid_name
 from pipeline.report.page import templates
 from pipeline.report.sections import Absent, Content
 from pipeline.scores.intervals import Interval
-from pipeline.systems import OURS, SYSTEMS
+from pipeline.scores.metrics import published
+from pipeline.systems import OURS, PAPER_TEST_CLIPS, SYSTEMS
 
 PAGE = "tables.html"
 
 MEANING = (
-    "An interval says how far another draw of clips by the same speakers could move the mean over "
-    "seeds. It does not cover other speakers, rooms or cameras. With few test clips most rows "
-    "cannot be told apart: look at the interval of the difference, not at the order of the rows.",
+    "An interval says how far other test clips could move the mean over seeds: clips of the same "
+    "speakers, or from eight speakers on also other speakers like them. It does not cover other "
+    "rooms or cameras. With few test clips most rows cannot be told apart: look at the interval of "
+    "the difference, not at the order of the rows.",
     "The paper's figures are of another corpus unless this one is SAVEE, and its networks began "
-    "from published weights: landmarks, not a comparison.",
+    "from published weights: landmarks, not a comparison. In the paper, fusion "
+    f"({SYSTEMS[OURS].paper:.1%}) lies below the audio network in it alone "
+    f"({SYSTEMS['audio_wavegram_logmel'].paper:.1%}); {PAPER_TEST_CLIPS} clips cannot tell the two "
+    "apart.",
 )
 
 WIDEST = 12
@@ -142,7 +147,7 @@ def _hero(protocol: str, rows: Sequence[SystemRow]) -> Content:
         "chart": charts.systems(
             f"systems-{protocol}",
             {row.system: _accuracy(row) for row in rows},
-            {row.system: row.paper_accuracy for row in rows if row.paper_accuracy is not None},
+            {row.system: published(row.paper_accuracy) for row in rows if row.paper_accuracy},
             {"chance": rows[0].chance, "majority": rows[0].majority},
         ),
     }

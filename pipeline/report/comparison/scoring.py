@@ -1,12 +1,11 @@
 """From trials to rows: scores, intervals, tests and costs of systems and variants. NumPy only.
 
-Scores are means over seeds; their intervals come from a bootstrap by clip within speaker of that
-mean.
+Scores are means over seeds; in their intervals a clip counts once, however many seeds tested it.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,7 +25,7 @@ from pipeline.report.comparison.seeds import Seeds, spread
 from pipeline.report.comparison.studies import Study, overrides_text
 from pipeline.scores.calibration import brier, ece, nll
 from pipeline.scores.comparisons import holm, mcnemar
-from pipeline.scores.intervals import Interval, Resampled, mean_interval, resample
+from pipeline.scores.intervals import Interval, difference, mean_interval, score_interval
 from pipeline.scores.metrics import SCORES, accuracy, chance, majority, per_emotion, per_speaker
 from pipeline.scores.predictions import require_aligned
 from pipeline.systems import OURS, SYSTEMS
@@ -35,13 +34,6 @@ BOX_SCORES = ("ap50", "ap75", "ap90", "mean_iou")
 REFERENCES = ("truth", "dlib")
 
 ScoredRow = TypeVar("ScoredRow", bound=Scored)
-
-
-class Drawn(NamedTuple):
-    """A system's seeds and the bootstrap draws of its headline branch."""
-
-    seeds: Seeds
-    draws: Resampled
 
 
 def system_rows(
@@ -57,14 +49,14 @@ def system_rows(
     Raises:
         CorpusError: the systems do not cover the same clips.
     """
-    drawn = _draw(systems, f"protocol {setting.protocol}")
+    _require_aligned(systems, f"protocol {setting.protocol}")
     rows = [
         SystemRow(
             **asdict(setting),
-            **_scores(name, one, drawn.get(OURS) if name != OURS else None),
-            **_own(name, one.seeds),
+            **_scores(name, one, systems.get(OURS) if name != OURS else None),
+            **_own(name, one),
         )
-        for name, one in drawn.items()
+        for name, one in systems.items()
     ]
     absent = [Missing(**asdict(setting), system=s, absent=why) for s, why in refused.items()]
     return [*_corrected(rows), *absent]
@@ -84,19 +76,19 @@ def study_rows(
     Raises:
         CorpusError: the variants do not cover the same clips.
     """
-    drawn = _draw(variants, f"study {study.key}")
+    _require_aligned(variants, f"study {study.key}")
     rows, absent = [], []
     for variant in study.variants:
         about = {**asdict(setting), "study": study.key, "variant": variant.name}
-        if variant.name not in drawn:
+        if variant.name not in variants:
             why = refused.get(variant.name, "not run")
             absent.append(MissingVariant(**about, system=variant.system, absent=why))
             continue
         row = VariantRow(
             **about,
             overrides=overrides_text(variant.overrides),
-            against=variant.against if variant.against in drawn else "",
-            **_scores(variant.system, drawn[variant.name], drawn.get(variant.against)),
+            against=variant.against if variant.against in variants else "",
+            **_scores(variant.system, variants[variant.name], variants.get(variant.against)),
         )
         rows.append(row)
     return [*_corrected(rows), *absent]
@@ -150,31 +142,27 @@ def box_rows(
     return rows
 
 
-def _draw(systems: Mapping[str, Seeds], where: str) -> dict[str, Drawn]:
-    if not systems:
-        return {}
-    mains = {name: one.main for name, one in systems.items()}
-    require_aligned(mains, where)
-    draws = resample(mains)
-    return {name: Drawn(one, draws[name]) for name, one in systems.items()}
+def _require_aligned(systems: Mapping[str, Seeds], where: str) -> None:
+    if systems:
+        require_aligned({name: one.main for name, one in systems.items()}, where)
 
 
-def _scores(system: str, one: Drawn, reference: Drawn | None) -> dict[str, Any]:
+def _scores(system: str, one: Seeds, reference: Seeds | None) -> dict[str, Any]:
     """The fields of `Scored`."""
-    first = one.seeds.first[one.seeds.headline]
+    first, main = one.first[one.headline], one.main
     found: dict[str, Any] = {
         "system": system,
-        "seeds": len(one.seeds.runs),
+        "seeds": len(one.runs),
         "folds": len({*first.fold}),
         "clips": len(first),
-        "nll": one.seeds.mean(nll),
+        "nll": one.mean(nll),
     }
     for name, score in SCORES.items():
-        interval, each = one.draws.interval(score), one.seeds.each(score)
+        interval, each = score_interval(main, score), one.each(score)
         found[name] = Score(float(np.mean(each)), interval.low, interval.high, spread(each))
     if reference:
-        found["gain"] = one.draws.minus(reference.draws, accuracy)
-        found["mcnemar_p"] = mcnemar(first, reference.seeds.first[reference.seeds.headline])
+        found["gain"] = difference(main, reference.main, accuracy)
+        found["mcnemar_p"] = mcnemar(first, reference.first[reference.headline])
     return found
 
 
@@ -216,14 +204,13 @@ def _branches(seeds: Seeds) -> dict[str, Any]:
         return {}
     each = {name: seeds.each(accuracy, name) for name in ("audio", "visual", "av")}
     best = max(("audio", "visual"), key=lambda name: sum(each[name]))
-    drawn = resample(branches)
     return {
         "network": seeds.network,
         "weight": dict(seeds.weights),
         "audio": float(np.mean(each["audio"])),
         "visual": float(np.mean(each["visual"])),
         "best_branch": best,
-        "over_best": drawn["av"].minus(drawn[best], accuracy),
+        "over_best": difference(branches["av"], branches[best], accuracy),
         "over_best_worst_seed": min(
             av - other for av, other in zip(each["av"], each[best], strict=True)
         ),

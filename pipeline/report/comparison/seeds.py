@@ -108,8 +108,7 @@ def read_seeds(folders: Mapping[int, Path]) -> Seeds:
 def over_seeds(runs: Mapping[int, Predictions]) -> Predictions:
     """One table of all seeds' predictions.
 
-    A clip recurs once per seed. A bootstrap that draws clips with all of their rows then gives the
-    interval of the mean over seeds.
+    A clip recurs once per seed; an interval counts it once.
     """
     parts = [
         replace(one, fold=tuple(f"{fold}#{seed}" for fold in one.fold))

@@ -19,16 +19,19 @@ from pipeline.report.comparison.studies import GRID, LOSS_GRID, STUDIES, grid_na
 from pipeline.report.figures import LABELS
 from pipeline.report.words import CORPORA
 from pipeline.scores.intervals import Interval
+from pipeline.scores.metrics import published
 from pipeline.systems import OURS, PAPER_TEST_CLIPS
 from pipeline.work.progress import figure
 
 UNKNOWN = "n/a"
 
 SCORE_NOTE = (
-    "Means over seeds in percent, 95% intervals of that mean (bootstrap by clip within speaker) "
-    "and the standard deviation over seeds. Macro F1's interval is that of all seeds' predictions "
-    "taken together. Gains are in points of WA, row minus reference, on the "
-    "same clips. p: exact McNemar test of the first seed; Holm's correction counts the rows."
+    "Means over seeds in percent, their 95% intervals (Wilson's; for UA and F1 with the number of "
+    "clips of which a plain share would vary as much) and the standard deviation over seeds. A "
+    "clip counts once, however many seeds tested it; from eight speakers on, speakers are the "
+    "sample. Macro F1's interval is that of all seeds' predictions taken together. Gains are in "
+    "points of WA, row minus reference, on the same clips (Newcombe's interval of paired shares). "
+    "p: exact McNemar test of the first seed alone; Holm's correction counts the rows."
 )
 FUSION_NOTE = (
     "Accuracy in percent, means over seeds; gains in points on the same clips. The fused answer is "
@@ -90,7 +93,7 @@ def systems(rows: Sequence[SystemRow]) -> Table:
         [
             row.system + (" (pool)" if pooled(row) else "") + marks.get(row.system, ""),
             *(percent(score) for score in (row.accuracy, row.uar, row.macro_f1)),
-            share(row.paper_accuracy),
+            _published(row.paper_accuracy),
             points(row.gain),
             *(probability(p) for p in (row.mcnemar_p, row.holm_p)),
         ]
@@ -189,7 +192,7 @@ def about(row: SystemRow) -> str:
         f"{corpus[:1].upper()}{corpus[1:]}, {row.clips} test clips, "
         f"{_counted(row.folds, 'fold')}, {_counted(row.seeds, 'seed')}. Chance "
         f"{share(row.chance)}, majority class {share(row.majority)}. The paper's figures are "
-        f"from {PAPER_TEST_CLIPS} random clips of SAVEE."
+        f"from {PAPER_TEST_CLIPS} random clips of SAVEE, with Wilson's intervals."
     )
 
 
@@ -260,6 +263,14 @@ def percent(score: Score | Mean | None) -> str:
 def share(value: float | None) -> str:
     """A share in percent."""
     return UNKNOWN if value is None else f"{100 * value:.1f}"
+
+
+def _published(accuracy: float | None) -> str:
+    """The paper's figure in percent with its interval."""
+    if accuracy is None:
+        return UNKNOWN
+    one = published(accuracy)
+    return f"{share(one.value)} [{share(one.low)}, {share(one.high)}]"
 
 
 def points(gain: Interval | None, decimals: int = 1) -> str:

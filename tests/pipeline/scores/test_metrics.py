@@ -1,5 +1,4 @@
 import json
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -12,14 +11,9 @@ from pipeline.clips import EMOTIONS
 from pipeline.errors import CorpusError
 from pipeline.scores import calibration, metrics
 from pipeline.scores.comparisons import mcnemar
-from pipeline.scores.intervals import resample, wilson
 from pipeline.scores.predictions import Predictions, read_predictions, write_predictions
 
 KINDS = 7
-
-
-def bootstrap(predictions, score):
-    return resample({"av": predictions})["av"].interval(score)
 
 
 def predictions_of(emotion, probabilities, speakers=4):
@@ -107,49 +101,6 @@ def test_emotion_missing_from_the_test_clips_leaves_uar_to_the_others():
     assert metrics.uar(counts) == 0.75
     assert "recall" not in metrics.summarise({"av": some}, 0.5)["emotions"]["fear"]
     json.dumps(metrics.summarise({"av": some}, 0.5), allow_nan=False)
-
-
-def test_wilson_bounds_lie_1_96_standard_errors_of_their_own_away():
-    interval = wilson(44, 70)
-    for bound in (interval.low, interval.high):
-        assert abs(44 / 70 - bound) == pytest.approx(1.959964 * math.sqrt(bound * (1 - bound) / 70))
-    assert (wilson(0, 4).low, wilson(4, 4).high) == (0, 1)
-    assert wilson(0, 0).low == 0
-    assert math.isnan(wilson(0, 0).value)
-
-
-def test_bootstrap_agrees_with_wilson_on_independent_clips(random_predictions):
-    one_speaker = replace(random_predictions, speaker=("DC",) * 480)
-    ours = bootstrap(one_speaker, metrics.accuracy)
-    theirs = wilson(int(one_speaker.correct.sum()), 480)
-    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.008)
-    assert ours == bootstrap(one_speaker, metrics.accuracy)
-
-
-def test_bootstrap_resamples_within_speakers():
-    """One speaker always right, one always wrong: nothing is left to vary."""
-    halves = predictions_of([0, 1] * 20, np.eye(2)[[0] * 40], speakers=2)
-    interval = bootstrap(halves, metrics.accuracy)
-    assert (interval.low, interval.value, interval.high) == (0.5, 0.5, 0.5)
-
-
-def test_bootstrap_draws_a_clip_of_two_folds_as_one(random_predictions):
-    once = random_predictions
-    twice = Predictions(
-        once.emotions,
-        ("a",) * 480 + ("b",) * 480,
-        *(getattr(once, name) * 2 for name in ("clip_id", "speaker", "sentence")),
-        *(np.concatenate([getattr(once, n)] * 2) for n in ("emotion", "predicted", "confidence")),
-        np.concatenate([once.probabilities] * 2),
-    )
-    assert bootstrap(twice, metrics.accuracy) == bootstrap(once, metrics.accuracy)
-
-
-def test_difference_of_a_branch_to_itself_is_nothing(random_predictions):
-    both = resample({"av": random_predictions, "audio": random_predictions})
-    interval = both["av"].minus(both["audio"], metrics.uar)
-    assert (interval.low, interval.value, interval.high) == (0, 0, 0)
-    assert mcnemar(random_predictions, random_predictions) == 1
 
 
 def test_mcnemar_by_hand():
