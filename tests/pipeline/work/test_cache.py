@@ -219,8 +219,8 @@ def test_a_killed_run_resumes_with_the_finished_clips(sources, tmp_path):
     environment = {**os.environ, "AVEMO_TEST_SLOW": "1", "PYTHONPATH": paths}
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     finished = tmp_path / "cache" / "annotate"
-    deadline = time.monotonic() + 30
-    while len(list(finished.glob("*/*/files/out.txt"))) < 2 and time.monotonic() < deadline:
+    deadline = time.monotonic() + 120
+    while len(list(finished.glob("*/*/manifest.json"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
