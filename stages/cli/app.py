@@ -106,7 +106,10 @@ def preset(
 
 @app.command()
 def plan() -> None:
-    """Forecast time and disk of a run, from counts and a short timing of this machine."""
+    """Forecast time and disk of a run.
+
+    From counts, and a short timing of this machine.
+    """
     from stages.cli.plan import plan as forecast
 
     print(forecast())
