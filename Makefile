@@ -9,7 +9,7 @@ READY := .venv/ready
 RUN := dvc.lock params.yaml results/metrics.json
 # columns of `make runs`: always shown, and never (deps, by path)
 HEADLINE := accuracy$$|uar$$|macro_f1$$|ece$$|ap75$$|mean_iou$$
-UNASKED := .*/|annotations$$|.*\.csv$$|Created$$|State$$|Executor$$
+HIDDEN := .*/|annotations$$|.*\.csv$$|Created$$|State$$|Executor$$
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help: ## list the commands
@@ -28,7 +28,7 @@ baseline: $(READY) ## commit this run, for `dvc metrics diff` and the like to co
 	@git log -1 --format='baseline: %h %s' -- $(RUN)
 
 runs: $(READY) ## table of the experiments: headline metrics, and the params that differ
-	@dvc exp show --only-changed --keep '$(HEADLINE)' --drop '$(UNASKED)'
+	@dvc exp show --only-changed --keep '$(HEADLINE)' --drop '$(HIDDEN)'
 
 tables: $(READY) ## every system of the paper beside each other; goes on where it was stopped
 	@dvc repro

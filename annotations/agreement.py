@@ -86,7 +86,7 @@ def measure(
 
 
 def describe(figures: Mapping[str, object]) -> str:
-    """The closing line's numbers: counts, and agreement with the truth where there is one."""
+    """The summary line's numbers: counts, and agreement with the truth where there is one."""
     counts = (counted(int(str(figures[f"{noun}s"])), noun) for noun in ("clip", "frame"))
     text = f"{', '.join(counts)}, {figures['frames_without_face']} without a face"
     truth = figures.get("truth")

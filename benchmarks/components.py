@@ -22,7 +22,7 @@ from models.audio.panns import build
 from models.faces.voting import nms_with_voting
 from pipeline.corpora.demo.cast import SPEAKERS
 from pipeline.corpora.demo.film import film, pose
-from pipeline.corpora.demo.plan import Knobs, perform
+from pipeline.corpora.demo.plan import Variation, perform
 from pipeline.corpora.demo.score import compose
 from pipeline.media.sound import resample
 from tests.panns_reference import panns_inference
@@ -75,7 +75,7 @@ def published_cnn14(folder: Path) -> Any:
 
 
 def faces() -> None:
-    play = perform(SPEAKERS[0], "anger", 1, Knobs(0, 0.3))
+    play = perform(SPEAKERS[0], "anger", 1, Variation(0, 0.3))
     score = compose(play, (1.5, 1.6), 25.0)
     frame = next(iter(film(play, pose(play, score, SIZE_PX), SIZE_PX)))
     gray = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)

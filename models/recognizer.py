@@ -330,8 +330,8 @@ class Recognizer:
         """One input of the network, as `models.systems` looks it up."""
         base, frames, wave = self._settings.baselines, window.frames, window.waveform
         if name == "audio" and wave is not None:
-            (network,) = self.card.audio_networks
-            keys = audio_keys(network, self._settings.audio.handcrafted)
+            networks = SYSTEMS[self.card.system].audio_networks(self._settings.audio.embeddings)
+            keys = audio_keys(networks, self._settings.audio.handcrafted)
             return torch.cat([embed_waveform(wave, key, self._audio.get(key)) for key in keys])
         if name == "windows" and wave is not None:
             return sound_windows(wave, base.windows)

@@ -124,7 +124,8 @@ def write_model(
                 f"{network}: says nothing of {error}; run `dvc repro -f fuse`"
             ) from error
         identities = {}
-        for name in SYSTEMS[system].networks:
+        settings = Settings.load(named["settings"])
+        for name in SYSTEMS[system].audio_networks(settings.audio.embeddings):
             weights = resolve(name, inputs.embed.weights, inputs.embed.seed)
             identities[name] = weights.identity
             if weights.path is not None and inputs.embed.weights != PUBLISHED:

@@ -111,7 +111,7 @@ class History:
         self.rows: list[dict[str, object]] = []
 
     def record(self, **where: object) -> OnEpoch:
-        """A callback that appends one row an epoch, each with the columns of `where`."""
+        """A callback that appends one row per epoch, each with the columns of `where`."""
 
         def on_epoch(epoch: int, means: dict[str, float]) -> None:
             self.rows.append({**where, "epoch": epoch, **means})

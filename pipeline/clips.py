@@ -121,17 +121,24 @@ def read_clips(path: Path) -> list[ClipRecord]:
         CorpusError: there is no such file, columns are missing, a value has the wrong type or an id
             is doubled.
     """
+    names = [field.name for field in fields(ClipRecord)]
     try:
         with path.open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
+            reader = csv.DictReader(stream)
+            rows, columns = list(reader), reader.fieldnames or []
     except FileNotFoundError as error:
         raise CorpusError(f"{path}: no such file; run `dvc repro extract`") from error
+    missing = [name for name in names if name not in columns]
+    if missing:
+        raise CorpusError(
+            f"{path}: not a clip table (no column {missing[0]}); run `dvc repro extract`"
+        )
     try:
         records = [
             ClipRecord(**{f.name: f.type(row[f.name]) for f in fields(ClipRecord)})  # type: ignore[operator]
             for row in rows
         ]
-    except (KeyError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise CorpusError(f"{path}: not a clip table ({error}); run `dvc repro extract`") from error
     require_unique([record.clip_id for record in records], str(path))
     return sorted(records, key=lambda record: record.clip_id)

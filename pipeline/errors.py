@@ -6,7 +6,7 @@
     ├── MediaError        one recording cannot be used
     ├── AnnotationError   a VOC file cannot be used
     ├── WeightsError      a checkpoint is missing, damaged or of another network
-    └── TrainingError     a network cannot be trained as asked
+    └── TrainingError     a network cannot be trained with these params
 
 A message is one line and says where, what was got, what was expected, and the remedy.
 Stages catch `AvemoError` at one boundary (`stages.cli.boundary`); anything else is a bug and keeps
@@ -42,4 +42,4 @@ class WeightsError(AvemoError):
 
 
 class TrainingError(AvemoError):
-    """A network cannot be trained or scored as asked."""
+    """A network cannot be trained or scored with these params."""

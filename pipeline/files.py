@@ -24,12 +24,12 @@ def publish(out: Path, files: Iterable[tuple[str, Path]]) -> None:
         files: (name relative to `out`, source file).
     """
     with replace_folder(out) as part:
-        made: set[Path] = set()
+        parents: set[Path] = set()
         for name, source in files:
             target = part / name
-            if target.parent not in made:
+            if target.parent not in parents:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                made.add(target.parent)
+                parents.add(target.parent)
             shutil.copyfile(source, target)
 
 

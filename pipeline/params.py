@@ -170,6 +170,8 @@ def _explain(path: Path, name: str, model: type[Section], error: Any) -> str:
         return f"{path}: {key}: unknown key; expected one of {known}"
     if error["type"] == "missing":
         return f"{path}: {key}: missing; see presets/demo.yaml"
+    if error["type"] == "literal_error":
+        return f"{path}: {key}: got {_quote(error['input'])}, expected {error['ctx']['expected']}"
     got = f"got {_quote(error['input'])}; " if error["loc"] else ""  # not a whole section
     return f"{path}: {key}: {got}{error['msg']}"
 

@@ -1,7 +1,7 @@
 """Find faces and speech activity in all stored frames; write VOC annotations.
 
 Inputs: frames, `data/clips.csv`, `data/truth` (empty where the corpus has none).
-Outputs: one XML file a frame, `ImageSets/Main`, `labelmap.txt`, `SHA256SUMS` of frames and
+Outputs: one XML file per frame, `ImageSets/Main`, `labelmap.txt`, `SHA256SUMS` of frames and
 annotations, `data/speech.csv`, and `data/annotation_metrics.json`: counts, and agreement with the
 truth.
 Params: `annotate`, `split`.
@@ -22,7 +22,7 @@ from pipeline.errors import CorpusError
 from pipeline.files import atomic_write, write_checksums
 from pipeline.params import load_section
 from pipeline.splits import Fold, SplitParams, make_folds
-from pipeline.work.progress import closing
+from pipeline.work.progress import print_summary
 from stages.cli.boundary import run
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def main(
         figures["truth"] = measure(records, summaries, truths)
     with atomic_write(metrics) as part:
         part.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    closing("annotate", f"{describe(figures)}, {cached} from cache", started)
+    print_summary("annotate", f"{describe(figures)}, {cached} from cache", started)
 
 
 def _folds(records: Sequence[ClipRecord], params: SplitParams) -> list[Fold]:

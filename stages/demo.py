@@ -10,7 +10,7 @@ from pipeline.corpora.demo.corpus import build, build_nothing
 from pipeline.corpora.demo.params import DemoParams
 from pipeline.corpora.params import CorpusParams
 from pipeline.params import load_section
-from pipeline.work.progress import closing, counted
+from pipeline.work.progress import counted, print_summary
 from stages.cli.boundary import run
 
 
@@ -25,10 +25,10 @@ def main(out: Path) -> None:
     params = load_section("demo", DemoParams)
     if corpus.name != "demo":
         build_nothing(out, corpus.name)
-        closing("demo", f"not needed for {corpus.name}", started)
+        print_summary("demo", f"not needed for {corpus.name}", started)
         return
     products = build(out, params)
-    closing(
+    print_summary(
         "demo", f"{counted(len(products.folders), 'clip')}, {products.cached} from cache", started
     )
 

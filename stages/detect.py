@@ -1,4 +1,4 @@
-"""Stage `detect`: train the face detector a fold, and take face features of every clip with it.
+"""Stage `detect`: train the face detector per fold, and take face features of every clip with it.
 
 It never sees a test clip; further detectors leave out the clips of each inner fold. Inputs:
 `data/voc`, `data/clips.csv`, `data/truth`. Outputs: `results/detector` (weights, detections,
@@ -13,12 +13,12 @@ from models.faces.params import DetectorParams
 from pipeline.clips import read_clips
 from pipeline.params import load_section
 from pipeline.splits import InnerFoldParams, SplitParams, all_inner_folds, make_folds
-from pipeline.work.progress import closing, counted, figure
+from pipeline.work.progress import counted, figure, print_summary
 from stages.cli.boundary import run
 
 
 def main(voc: Path, clips: Path, truth: Path, results: Path, face_features: Path) -> None:
-    """Train the face detector a fold, and take face features of every clip with it.
+    """Train the face detector per fold, and take face features of every clip with it.
 
     Args:
         voc: frames and their annotations, `data/voc`.
@@ -35,9 +35,9 @@ def main(voc: Path, clips: Path, truth: Path, results: Path, face_features: Path
     paths = DetectPaths(voc, truth, results, face_features)
     metrics = detect(paths, records, folds, inner, params)
     if metrics["frames"] == 0:
-        closing("detect", str(metrics["note"]), started)
+        print_summary("detect", str(metrics["note"]), started)
         return
-    closing(
+    print_summary(
         "detect",
         f"{counted(len(folds), 'fold')}, {counted(len(inner), 'inner fold')}, "
         f"{metrics['frames']} test frames, "

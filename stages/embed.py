@@ -12,7 +12,7 @@ from models.audio.params import EmbedParams
 from pipeline.clips import read_clips
 from pipeline.params import load_section
 from pipeline.work.cache import ClipCache
-from pipeline.work.progress import closing, counted
+from pipeline.work.progress import counted, print_summary
 from stages.cli.boundary import run
 
 
@@ -30,7 +30,7 @@ def main(audio: Path, clips: Path, embeddings: Path) -> None:
     products = ClipCache("embed", embed_clip).run(jobs, "embed", unit="embedding")
     count = write_embeddings(products, embeddings)
     text = f"{counted(count, 'clip')} x {counted(len(params.names), 'embedding')}"
-    closing("embed", f"{text}, {products.cached} from cache, {params.weights}", started)
+    print_summary("embed", f"{text}, {products.cached} from cache, {params.weights}", started)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from pipeline.corpora.corpus import index_corpus
 from pipeline.corpora.params import CorpusParams
 from pipeline.files import publish
 from pipeline.media.decode import FRAMES, SOUND
-from pipeline.media.extract import extract_corpus, judge
+from pipeline.media.extract import check_quarantine, extract_corpus
 from pipeline.media.params import ExtractParams
 from pipeline.params import load_section
 from pipeline.systems import load_system, require_modalities
-from pipeline.work.progress import closing, counted
+from pipeline.work.progress import counted, print_summary
 from stages.cli.boundary import run
 
 
@@ -31,7 +31,7 @@ def main(clips_csv: Path, quarantine_csv: Path, frames: Path, sound: Path, truth
     extraction = extract_corpus(index, corpus.modalities, params)
     # first of all, so that it can be read when the stage fails
     write_quarantine(quarantine_csv, extraction.rejects)
-    judge(extraction, params.max_bad_fraction)
+    check_quarantine(extraction, params.max_bad_fraction)
     require_modalities(load_system(), extraction.records)
 
     write_clips(clips_csv, extraction.records)
@@ -41,7 +41,7 @@ def main(clips_csv: Path, quarantine_csv: Path, frames: Path, sound: Path, truth
     kept = [clip for clip in index.clips if clip.clip_id in products.folders]
     publish(truth, ((f"{clip.clip_id}.csv", clip.truth) for clip in kept if clip.truth))
     records = extraction.records
-    closing(
+    print_summary(
         "extract",
         f"{counted(len(records), 'clip')}, {counted(sum(r.frames for r in records), 'frame')}, "
         f"{sum(r.duration_s for r in records) / 60:.1f} min, "

@@ -6,6 +6,7 @@ the report `results/run.json` and `results/frames`. Params: `system` and the sec
 trains by; those of the stages before it are recorded.
 """
 
+import logging
 import time
 from pathlib import Path
 
@@ -14,7 +15,14 @@ from models.audio.params import EmbedParams
 from models.faces.params import DetectorParams
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
-from models.systems.evaluate import before_pooling, gather, mean_pool, run_folds, save_networks
+from models.systems.evaluate import (
+    before_calibration,
+    collapsed_pools,
+    gather,
+    mean_weights,
+    run_folds,
+    save_networks,
+)
 from models.systems.inputs import Store
 from models.systems.params import Settings, TrainingParams
 from models.systems.record import Sections, record_run
@@ -30,8 +38,10 @@ from pipeline.scores.predictions import headline, write_predictions
 from pipeline.scores.results import headline_metrics, write_history
 from pipeline.splits import InnerFoldParams, SplitParams, make_folds
 from pipeline.systems import load_system
-from pipeline.work.progress import closing, counted, timed
+from pipeline.work.progress import counted, print_summary, timed
 from stages.cli.boundary import run
+
+log = logging.getLogger(__name__)
 
 
 def main(data: Path, results: Path) -> None:
@@ -49,16 +59,19 @@ def main(data: Path, results: Path) -> None:
     with timed("scores"):
         scores = summarise(branches, sections.predict.abstain_below)
         scores |= {
-            "before_pooling": summarise_plainly(gather(before_pooling(outcomes), store)),
-            "pool": mean_pool(outcomes),
+            "as_trained": summarise_plainly(gather(before_calibration(outcomes), store)),
+            "weights": mean_weights(outcomes),
+            "collapsed": collapsed_pools(outcomes),
         }
     record = record_run(system, sections, store, folds, branches, scores, results)
     write_run(results / "run.json", record)
+    for warning in record.scores.warnings:
+        log.warning(warning)
     main = branches[headline(branches)]
     write_json(results / "metrics.json", headline_metrics(scores, record.detector, main))
     text = ", ".join(f"{name} {one.correct.mean():.3f}" for name, one in branches.items())
     counts = f"{counted(len(folds), 'fold')}, {counted(len(main), 'test clip')}"
-    closing("fuse", f"{system}, {counts}, {text}", started)
+    print_summary("fuse", f"{system}, {counts}, {text}", started)
 
 
 def load_sections() -> Sections:

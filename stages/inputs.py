@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.errors import ParamsError
 from pipeline.files import file_digest, write_json
-from pipeline.work.progress import closing, counted
+from pipeline.work.progress import counted, print_summary
 from stages.cli.boundary import run
 from stages.cli.check import read_named, require_valid, settings_findings
 from stages.cli.weight_files import WeightFile, detector_weights, embedding_weights, unavailable
@@ -38,7 +38,7 @@ def main(corpus: Path, embed: Path, detector: Path) -> None:
     write_json(embed, _digests(embed_files))
     write_json(detector, _digests(detector_files))
     files = len(embed_files) + len(detector_files)
-    closing("inputs", f"params.yaml is valid, {counted(files, 'file')} of weights", started)
+    print_summary("inputs", f"params.yaml is valid, {counted(files, 'file')} of weights", started)
 
 
 def _digests(files: list[WeightFile]) -> dict[str, object]:

@@ -19,7 +19,7 @@ from pipeline.params import load_section
 from pipeline.report.run import read_run
 from pipeline.scores.params import PredictParams
 from pipeline.systems import SYSTEMS
-from pipeline.work.progress import closing
+from pipeline.work.progress import print_summary
 from stages.cli.boundary import run
 
 SCORES = {"clips", "chance", "majority", "branches"}
@@ -48,7 +48,7 @@ def main(results: Path, out: Path) -> None:
     scores = finished.scores.model_dump(mode="json", include=SCORES)
     card = write_model(out, network, detector, inputs, scores)
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
-    closing(
+    print_summary(
         "pack",
         f"{card.system}, fold {card.fold}, {len(card.training_clips)} training clips, "
         f"{size:.1f} MB in {out}",

@@ -13,7 +13,7 @@ from pipeline.report.page import write_report
 from pipeline.report.plots import write_plots
 from pipeline.report.results import read_results
 from pipeline.work.occasion import git
-from pipeline.work.progress import closing, counted
+from pipeline.work.progress import counted, print_summary
 from stages.cli.boundary import run
 
 
@@ -25,7 +25,7 @@ def main(results: Path) -> None:
     write_report(finished, page)
     write_plots(finished, results / "plots")
     overview_figure(finished, results / "overview.png")
-    closing("report", f"{counted(len(finished.main), 'test clip')}, {page}", started)
+    print_summary("report", f"{counted(len(finished.main), 'test clip')}, {page}", started)
 
 
 def committed_test_set(metrics: Path) -> str:

@@ -15,7 +15,7 @@ from pipeline.media.params import ResampleParams
 from pipeline.media.sound import ResampleJob, resample_clip
 from pipeline.params import load_section
 from pipeline.work.cache import ClipCache, Job
-from pipeline.work.progress import closing, counted
+from pipeline.work.progress import counted, print_summary
 from stages.cli.boundary import run
 
 
@@ -37,7 +37,7 @@ def main(sound: Path, clips_csv: Path, out: Path) -> None:
     products = cache.run(jobs, "resample").complete(CorpusError)
     products.publish(out)
     seconds = sum(record.duration_s for record in clips)
-    closing(
+    print_summary(
         "resample",
         f"{counted(len(clips), 'clip')}, {seconds / 60:.1f} min, {products.cached} from cache",
         started,

@@ -33,16 +33,20 @@ ANNOTATION = (
 METHOD = Method(
     audio_weights="untrained", detector_weights="untrained", handcrafted=True,
     speech_weighting=True, backbone="resnet18_light", box_loss="kl", voting=True, joint=False,
+    pool=False, head="residual", embeddings=("Wavegram_Cnn14", "Wavegram_Logmel_Cnn14"),
 )  # fmt: skip
 
 
-def make_run(root: Path, system: str = "av_faster_rcnn", corpus: str = "demo") -> Path:
+def make_run(
+    root: Path, system: str = "av_faster_rcnn", corpus: str = "demo", pool: bool = False
+) -> Path:
     """Write the results of `system`; an audio system has no frames and no detector.
 
     Args:
         root: gets the stored frames as well.
         system: its name.
         corpus: `corpus.name`.
+        pool: `fusion.pool`.
 
     Returns:
         The folder `results`.
@@ -66,12 +70,13 @@ def make_run(root: Path, system: str = "av_faster_rcnn", corpus: str = "demo") -
         ("total", "l_av", "l_a", "l_v"),
     )
     boxes = _write_visual(root, records, generator) if visual else {}
-    write_run(results / "run.json", _record(root, system, corpus, records, branches, boxes))
+    write_run(results / "run.json", _record(root, system, corpus, records, branches, boxes, pool))
     return results
 
 
-def _record(root, system, corpus, records, branches, boxes):
-    results, main = root / "results", branches[headline(branches)]
+def _record(root, system, corpus, records, branches, boxes, pool):
+    results, main_branch = root / "results", headline(branches)
+    main = branches[main_branch]
     bad = Reject("DC_xx", "AudioData/DC/täke 9.wav", "0 bytes; expected a recording; remove it")
     split = SplitParams(
         protocol="paper",
@@ -83,8 +88,9 @@ def _record(root, system, corpus, records, branches, boxes):
     )
     detections = read_detections(results / "detector" / "detections.csv") if boxes else []
     scores = summarise(branches, 0.5) | {
-        "before_pooling": summarise_plainly(branches),
-        "pool": dict.fromkeys(branches, 0.5),
+        "as_trained": summarise_plainly(branches),
+        "weights": dict.fromkeys(branches, 0.5) if pool else {main_branch: 0.5},
+        "collapsed": (),
     }
     frames = publish_frames(results / "frames", root / "voc", records, main, detections, boxes.get)
     return Run(

@@ -27,12 +27,14 @@ TINY = {
     "extract": {"frame_step": 4},
     "embed": {"networks": ["Wavegram_Logmel_Cnn14"]},
     "split": {"test_per_emotion": 1},
-    "detector": {"frames_per_clip_train": 1, "frames_per_clip": 2, "epochs": 1},
-    "audio": {"epochs": 5},
+    "detector": {
+        "frames_per_clip_train": 1, "frames_per_clip": 2, "closer_epochs": 1, "epochs": 1,
+    },
+    "audio": {"embeddings": ["Wavegram_Logmel_Cnn14"], "epochs": 5},
     "visual": {"epochs": 5},
     "fusion": {"warmup_epochs": 2, "epochs": 2, "joint_epochs": 1, "joint_frames": 1},
-    "inner_folds": {"count": 2},
-}
+    "inner_folds": {"count": 1},
+}  # fmt: skip
 
 
 def copy_project(folder: Path, changes: dict | None = None) -> Path:

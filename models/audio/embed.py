@@ -94,22 +94,6 @@ def embed_waveform(waveform: NDArray[np.float32], name: str, weights: Weights | 
         return _network(weights).embed(torch.from_numpy(waveform)[None])[0]
 
 
-def embed_sound(path: Path, params: EmbedParams) -> dict[str, Tensor]:
-    """All embeddings of one recording, as the stage would store them.
-
-    Args:
-        path: a 32 kHz mono wav.
-        params: section `embed`.
-
-    Raises:
-        MediaError: the sound cannot be used.
-        WeightsError: weights cannot be had.
-    """
-    waveform = read_waveform(path)
-    weights = _resolve_all(params)
-    return {name: embed_waveform(waveform, name, weights.get(name)) for name in params.names}
-
-
 def write_embeddings(products: Products, out: Path) -> int:
     """Join the parts of each clip into `out/<clip id>.safetensors`, replacing the whole folder.
 

@@ -9,8 +9,7 @@ Source: Kong et al., "PANNs: Large-Scale Pretrained Audio Neural Networks for Au
 Recognition", TASLP 2020; code qiuqiangkong/audioset_tagging_cnn, `pytorch/models.py`.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -248,31 +247,6 @@ def _initialise(network: Panns) -> None:
             nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-
-
-def embed_clips(network: Panns, waveforms: Sequence[Tensor], batch: int = 8) -> Tensor:
-    """Embed clips of unequal length, batched by padded length so that no embedding changes.
-
-    Args:
-        network: any of `NETWORKS`.
-        waveforms: each [T] at 32 kHz, full scale 1, T >= `SHORTEST`.
-        batch: most clips in one forward pass.
-
-    Returns:
-        [len(waveforms), EMBEDDING].
-
-    Raises:
-        MediaError: a clip is too short.
-    """
-    buckets: dict[int, list[int]] = defaultdict(list)
-    for index, waveform in enumerate(waveforms):
-        buckets[padded_length(len(waveform))].append(index)
-    embeddings = torch.empty(len(waveforms), EMBEDDING)
-    for bucket in buckets.values():
-        for start in range(0, len(bucket), batch):
-            chosen = bucket[start : start + batch]
-            embeddings[chosen] = network.embed(torch.stack([pad(waveforms[i]) for i in chosen]))
-    return embeddings
 
 
 @contextmanager

@@ -1,26 +1,34 @@
 """Section `embed` of `params.yaml`."""
 
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from pipeline.params import Section, Seed
+
+Name = TypeVar("Name", bound=str)
+
+
+def _named_once(names: tuple[Name, ...]) -> tuple[Name, ...]:
+    if len(set(names)) != len(names):
+        raise ValueError("each name may stand once")
+    return names
+
+
+NetworkNames = Annotated[
+    tuple[Literal["Cnn14", "Wavegram_Cnn14", "Wavegram_Logmel_Cnn14"], ...],
+    AfterValidator(_named_once),
+]
+"""Names of frozen audio networks, each once."""
 
 
 class EmbedParams(Section):
     """Section `embed`."""
 
-    networks: tuple[Literal["Cnn14", "Wavegram_Cnn14", "Wavegram_Logmel_Cnn14"], ...]
+    networks: NetworkNames
     weights: str = Field(min_length=1)
-    handcrafted: tuple[Literal["mfcc", "log_mfcc"], ...]
+    handcrafted: Annotated[tuple[Literal["mfcc", "log_mfcc"], ...], AfterValidator(_named_once)]
     seed: Seed
-
-    @field_validator("networks", "handcrafted")
-    @classmethod
-    def _named_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(names)) != len(names):
-            raise ValueError("each name may stand once")
-        return names
 
     @property
     def names(self) -> tuple[str, ...]:

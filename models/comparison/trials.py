@@ -13,7 +13,13 @@ import torch
 from torch import nn
 
 from models.systems.baselines.stand_ins import stand_ins
-from models.systems.evaluate import before_pooling, evaluate_fold, gather, mean_pool, predict
+from models.systems.evaluate import (
+    before_calibration,
+    evaluate_fold,
+    gather,
+    mean_weights,
+    predict,
+)
 from models.systems.inputs import ClipSet, Store
 from models.systems.makers import recipe
 from models.systems.params import Settings
@@ -111,18 +117,18 @@ def run_trial(task: TrialTask, folder: Path) -> None:
         "total": size.total,
         "train_s": round(train_s / len(task.folds), 3),
         "infer_ms": round(_inference_ms(outcomes[-1].network, task), 4),
-        "before_pooling": summarise_plainly(gather(before_pooling(outcomes), task.store)),
-        "pool": mean_pool(outcomes),
+        "as_trained": summarise_plainly(gather(before_calibration(outcomes), task.store)),
+        "weights": mean_weights(outcomes),
         "stand_ins": stand_ins(task.system, task.settings.baselines),
     }
     write_json(folder / FACTS, facts)
 
 
 def _inference_ms(network: torch.nn.Module, task: TrialTask) -> float:
-    """Milliseconds a test clip from inputs in memory to logits."""
+    """Milliseconds per test clip from inputs in memory to logits."""
     fold = task.folds[-1]
-    made = recipe(task.system, task.store, fold, task.settings)
-    clips = ClipSet(fold.test, task.store.labels(), made.readers)
+    reading = recipe(task.system, task.store, fold, task.settings)
+    clips = ClipSet(fold.test, task.store.labels(), reading.readers)
     started = time.monotonic()
     predict(network, clips)
     return 1000 * (time.monotonic() - started) / len(fold.test)

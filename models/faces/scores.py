@@ -105,15 +105,15 @@ def against(
     """Boxes and sigmas against one reference, over the frames it knows."""
     known = [frame for frame in frames if reference in frame.references]
     pairs = [(f, box) for f in known if (box := f.references[reference]) is not None]
-    seen = [(frame, box) for frame, box in pairs if len(frame.scores) > 0]
+    found = [(frame, box) for frame, box in pairs if len(frame.scores) > 0]
     scores: dict[str, float | None] = {
         name: average_precision(known, reference, iou) for name, iou in AP_THRESHOLDS.items()
     }
     scores["mean_iou"] = _mean([_best_iou(frame, box) for frame, box in pairs])
-    if not learned_sigma or not seen:
+    if not learned_sigma or not found:
         return {**scores, "sigma_nll": None, **dict.fromkeys(NORMAL_QUANTILES, None)}
-    errors = torch.stack([frame.boxes[0] - box for frame, box in seen])  # [F, 4]
-    return {**scores, **score_sigma(errors, torch.stack([f.sigma[0] for f, _ in seen]))}
+    errors = torch.stack([frame.boxes[0] - box for frame, box in found])  # [F, 4]
+    return {**scores, **score_sigma(errors, torch.stack([f.sigma[0] for f, _ in found]))}
 
 
 def score_sigma(errors: Tensor, sigma: Tensor) -> dict[str, float | None]:
@@ -191,7 +191,7 @@ def detection_rows(
         fold: whose detector it is; its test clips are marked.
         classes: of the detector, without the background.
         frame: the frame.
-        faces: its rows of `models.faces.folds.all_detections`, best first.
+        faces: its rows of `models.faces.fold_task.all_detections`, best first.
         known: reference boxes of the frame by name.
     """
     references = {

@@ -7,36 +7,41 @@ from torch import Tensor, nn
 class FusionHead(nn.Module):
     """Logits of the fused system from the branches' features and logits.
 
-    z_av = z_a + z_v + FC(FC([A, V])). The sum is the product of the two experts; the layers over
-    F = [A, V] start at 0 and learn what the product misses. So the fused system starts from what
-    both branches know rather than from noise, which keeps it from falling below the better one when
-    clips are few. Deviation from the paper, which has the FC layers alone.
+    z_av = FC(FC([A, V])), as in the paper; or, as a residual, z_av = z_a + z_v + FC(FC([A, V])).
+    That sum is the product of the two experts; the layers over F = [A, V] start at 0 and learn what
+    the product misses. So the fused system starts from what both branches know rather than from
+    noise, which keeps it from falling below the better one when clips are few.
 
     Args:
         width: of F = [A, V].
         hidden: width of the hidden layer.
         emotions: K.
         dropout: share dropped before each layer.
+        residual: whether the layers are added to the branches' logits.
     """
 
-    def __init__(self, width: int, hidden: int, emotions: int, dropout: float) -> None:
+    def __init__(
+        self, width: int, hidden: int, emotions: int, dropout: float, residual: bool
+    ) -> None:
         super().__init__()
-        self.correct = nn.Sequential(
+        self.residual = residual
+        self.layers = nn.Sequential(
             nn.Dropout(dropout),
             nn.Linear(width, hidden),
             nn.ReLU(),
             nn.Dropout(dropout),
             nn.Linear(hidden, emotions),
         )
-        last = self.correct[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        if residual:
+            last = self.layers[-1]
+            assert isinstance(last, nn.Linear)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     def forward(self, audio: tuple[Tensor, Tensor], visual: tuple[Tensor, Tensor]) -> Tensor:
         """Logits [B, K] from (features, logits) of each branch."""
-        fused = torch.cat([audio[0], visual[0]], dim=1)  # F = [A, V]
-        return audio[1] + visual[1] + self.correct(fused)
+        logits: Tensor = self.layers(torch.cat([audio[0], visual[0]], dim=1))  # F = [A, V]
+        return audio[1] + visual[1] + logits if self.residual else logits
 
 
 class FusionNet(nn.Module):

@@ -1,7 +1,10 @@
 """Sections `audio`, `visual`, `fusion` and `loss` of `params.yaml`."""
 
+from typing import Annotated, Literal
+
 from pydantic import Field
 
+from models.audio.params import NetworkNames
 from pipeline.params import (
     Count,
     CountOrNone,
@@ -16,6 +19,7 @@ from pipeline.params import (
 class AudioParams(Section):
     """Section `audio` of `params.yaml`."""
 
+    embeddings: Annotated[NetworkNames, Field(min_length=1)]
     handcrafted: bool
     hidden: tuple[Count, Count]
     dropout: Dropout
@@ -44,6 +48,8 @@ class VisualParams(Section):
 class FusionParams(Section):
     """Section `fusion` of `params.yaml`."""
 
+    head: Literal["paper", "residual"]
+    pool: bool
     joint: bool
     hidden: Count
     dropout: Dropout

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from models.checkpoint import save_safetensors
-from models.fusion.pool import experts, fit_pool, pooled
+from models.fusion.pool import fit_pool, fit_temperature, pooled
 from models.losses import log_scores
 from models.systems.inputs import ClipSet, Store
 from models.systems.makers import recipe
@@ -38,17 +38,20 @@ class Outcome:
         fold: its clips.
         network: trained on the training clips.
         widths: of its inputs and answers.
-        pools: by branch the weight of each expert; empty without inner folds.
+        pools: by branch the weight of each expert, 1 / T of itself or, with `fusion.pool`, those of
+            network and branches; empty without inner folds.
+        collapsed: whether `fusion.pool` found no weights, so that the network answers alone.
         clip_ids: of the clips that were scored, in the order of the probabilities.
-        probabilities: by branch p [N, K] of the test clips, after pooling.
-        as_trained: the same before pooling.
-        history: one row an epoch of each phase.
+        probabilities: by branch p [N, K] of the test clips, calibrated.
+        as_trained: of each network, before calibration.
+        history: one row per epoch of each phase.
     """
 
     fold: Fold
     network: nn.Module
     widths: Widths
     pools: dict[str, dict[str, float]]
+    collapsed: bool
     clip_ids: tuple[str, ...]
     probabilities: dict[str, Floats]
     as_trained: dict[str, Floats]
@@ -81,25 +84,33 @@ def evaluate_fold(system: str, store: Store, fold: Fold, settings: Settings) -> 
             fold.name,
         )
     pools = _fit_pools(system, store, inner, settings)
+    collapsed = settings.fusion.pool and len(pools) > 1 and len(pools["av"]) == 1
     alone = {branch: {branch: 1.0} for branch in scores}
     probabilities, as_trained = (
         {branch: pooled(scores, weights[branch]).numpy() for branch in scores}
         for weights in (pools or alone, alone)
     )
-    return Outcome(fold, network, widths, pools, clip_ids, probabilities, as_trained, history.rows)
+    return Outcome(
+        fold, network, widths, pools, collapsed, clip_ids, probabilities, as_trained, history.rows
+    )
 
 
-def before_pooling(outcomes: Sequence[Outcome]) -> list[Outcome]:
+def before_calibration(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """The same outcomes with the networks' own probabilities."""
     return [replace(outcome, probabilities=outcome.as_trained) for outcome in outcomes]
 
 
-def mean_pool(outcomes: Sequence[Outcome]) -> dict[str, float]:
+def mean_weights(outcomes: Sequence[Outcome]) -> dict[str, float]:
     """Weights of the headline branch's experts, mean over folds; empty without calibration."""
     branch = next(iter(outcomes[0].pools), "")
     pools = [outcome.pools[branch] for outcome in outcomes if branch in outcome.pools]
-    names = pools[0] if pools else ()
-    return {e: round(sum(pool[e] for pool in pools) / len(pools), DECIMALS) for e in names}
+    names = dict.fromkeys(expert for pool in pools for expert in pool)
+    return {e: round(sum(pool.get(e, 0.0) for pool in pools) / len(pools), DECIMALS) for e in names}
+
+
+def collapsed_pools(outcomes: Sequence[Outcome]) -> list[str]:
+    """Names of the folds whose pool collapsed."""
+    return [outcome.fold.name for outcome in outcomes if outcome.collapsed]
 
 
 def _train_and_score(
@@ -119,7 +130,7 @@ def _train_and_score(
 def _fit_pools(
     system: str, store: Store, inner: Sequence[Fold], settings: Settings
 ) -> dict[str, dict[str, float]]:
-    """The pool of each branch, fitted on the held-out clips of all inner folds; none without."""
+    """The weights of each branch, fitted on the held-out clips of all inner folds; none without."""
     if not inner:
         return {}
     scored = [_train_and_score(system, store, fold, settings, History())[2:] for fold in inner]
@@ -127,10 +138,10 @@ def _fit_pools(
     labels = store.labels()
     truth = torch.tensor([labels[clip_id] for ids, _ in scored for clip_id in ids])
     with pinned_threads(settings.training.threads):
-        return {
-            branch: fit_pool({e: scores[e] for e in experts(branch, tuple(scores))}, truth)
-            for branch in scores
-        }
+        pools = {branch: fit_temperature(branch, scores[branch], truth) for branch in scores}
+        if settings.fusion.pool and len(scores) > 1:
+            pools["av"] = fit_pool(scores, truth) or pools["av"]
+    return pools
 
 
 def train(

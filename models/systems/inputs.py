@@ -5,7 +5,7 @@ by the system
 
 | input     | shape        | from                                                             |
 |-----------|--------------|------------------------------------------------------------------|
-| `audio`   | [B, D]       | `data/embeddings`: one network's embedding, MFCC, log-MFCC       |
+| `audio`   | [B, D]       | `data/embeddings`: embeddings of networks, MFCC, log-MFCC        |
 | `faces`   | [B, F, D]    | `data/face_features` of the fold                                 |
 | `weights` | [B, F]       | weight of each of those frames, from `data/speech.csv`           |
 """
@@ -35,9 +35,9 @@ HANDCRAFTED = ("mfcc", "log_mfcc")
 """Keys of the hand-crafted statistics in `data/embeddings`."""
 
 
-def audio_keys(network: str, handcrafted: bool) -> tuple[str, ...]:
+def audio_keys(networks: Sequence[str], handcrafted: bool) -> tuple[str, ...]:
     """Keys of the blocks of `audio`, as they lie side by side."""
-    return (network, *(HANDCRAFTED if handcrafted else ()))
+    return (*networks, *(HANDCRAFTED if handcrafted else ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Store:
     shared: dict[Hashable, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def once(self, what: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gives, made at the first call: all folds share what one has read.
+        """What `make` returns, called once: all folds share what one has read.
 
         Args:
             what: tells it apart from all else that is shared.
@@ -149,26 +149,24 @@ class ClipSet(Dataset[dict[str, Tensor]]):
         return DataLoader(self, batch_size)
 
 
-def audio_reader(store: Store, network: str, handcrafted: bool) -> tuple[Reader, tuple[int, ...]]:
+def audio_reader(
+    store: Store, networks: Sequence[str], handcrafted: bool
+) -> tuple[Reader, tuple[int, ...]]:
     """Reader of `audio` and the widths of its blocks.
 
     Args:
         store: where the embeddings lie.
-        network: key of the PANNs embedding.
-        handcrafted: whether MFCC and log-MFCC statistics join it.
+        networks: whose embeddings stand side by side.
+        handcrafted: whether MFCC and log-MFCC statistics join them.
 
     Raises:
         CorpusError: a clip has no embedding file, or it lacks a key.
     """
-    return store.once(
-        ("audio", network, handcrafted), lambda: _read_embeddings(store, network, handcrafted)
-    )
+    keys = audio_keys(networks, handcrafted)
+    return store.once(("audio", *keys), lambda: _read_embeddings(store, keys))
 
 
-def _read_embeddings(
-    store: Store, network: str, handcrafted: bool
-) -> tuple[Reader, tuple[int, ...]]:
-    keys = audio_keys(network, handcrafted)
+def _read_embeddings(store: Store, keys: Sequence[str]) -> tuple[Reader, tuple[int, ...]]:
     table: dict[str, Tensor] = {}
     widths: tuple[int, ...] = ()
     for record in store.records:

@@ -39,7 +39,7 @@ from models.systems.recipe import (
     warmup_phase,
 )
 from pipeline.splits import Fold
-from pipeline.systems import BEST_AUDIO, SYSTEMS, require_modalities
+from pipeline.systems import SYSTEMS, require_modalities
 
 Maker = Callable[[Store, Fold, Settings], Recipe]
 
@@ -74,7 +74,7 @@ def build_network(
 
 
 def _audio(network: str, store: Store, fold: Fold, settings: Settings) -> Recipe:
-    reader, blocks = audio_reader(store, network, settings.audio.handcrafted)
+    reader, blocks = audio_reader(store, [network], settings.audio.handcrafted)
     widths = Widths(len(store.emotions), blocks)
     build = partial(_audio_net, widths, settings)
     return Recipe({"audio": reader}, widths, build, (audio_phase("branch", settings.audio),))
@@ -98,7 +98,7 @@ def _visual_net(widths: Widths, settings: Settings) -> nn.Module:
 def _fused(store: Store, fold: Fold, settings: Settings) -> Recipe:
     if settings.fusion.joint:
         return _joint(store, fold, settings)
-    reader, blocks = audio_reader(store, BEST_AUDIO, settings.audio.handcrafted)
+    reader, blocks = audio_reader(store, settings.audio.embeddings, settings.audio.handcrafted)
     faces, width = _faces(store, fold, settings)
     widths = Widths(len(store.emotions), blocks, width)
     phases = (
@@ -118,7 +118,7 @@ def _fused_net(widths: Widths, settings: Settings) -> FusionNet:
 
 def _joint(store: Store, fold: Fold, settings: Settings) -> Recipe:
     """As `_fused`, then a few epochs with the detector in the loop."""
-    reader, blocks = audio_reader(store, BEST_AUDIO, settings.audio.handcrafted)
+    reader, blocks = audio_reader(store, settings.audio.embeddings, settings.audio.handcrafted)
     faces, width = _faces(store, fold, settings)
     widths = Widths(len(store.emotions), blocks, width)
     weights = store.detector / f"{fold.name}.safetensors"
@@ -149,7 +149,7 @@ def _faces(store: Store, fold: Fold, settings: Settings) -> tuple[dict[str, Read
 MAKERS: Mapping[str, Maker] = {
     "audio_cnn": partial(_audio, "Cnn14"),
     "audio_wavegram": partial(_audio, "Wavegram_Cnn14"),
-    "audio_wavegram_logmel": partial(_audio, BEST_AUDIO),
+    "audio_wavegram_logmel": partial(_audio, "Wavegram_Logmel_Cnn14"),
     "visual_cnn": partial(visual_cnn, "frames"),
     "visual_cnn_fd": partial(visual_cnn, "crops"),
     "visual_faster_rcnn": _visual,

@@ -148,9 +148,11 @@ def visual_branch(widths: Widths, params: VisualParams) -> VisualNet:
 def fusion_net(
     audio: nn.Module, visual: nn.Module, emotions: int, params: FusionParams
 ) -> FusionNet:
-    """Both branches under a fresh head."""
+    """Both branches under a fresh head, see `fusion.head`."""
     width = int(audio.feature_width) + int(visual.feature_width)  # type: ignore[arg-type]
-    return FusionNet(audio, visual, FusionHead(width, params.hidden, emotions, params.dropout))
+    residual = params.head == "residual"
+    head = FusionHead(width, params.hidden, emotions, params.dropout, residual)
+    return FusionNet(audio, visual, head)
 
 
 def entire(network: nn.Module) -> nn.Module:

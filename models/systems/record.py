@@ -62,6 +62,9 @@ class Sections:
             box_loss=self.detector.box_loss,
             voting=self.detector.voting,
             joint=self.settings.fusion.joint,
+            pool=self.settings.fusion.pool,
+            head=self.settings.fusion.head,
+            embeddings=self.settings.audio.embeddings,
         )
 
 
@@ -82,7 +85,8 @@ def record_run(
         store: the run's inputs.
         folds: of the protocol.
         branches: predictions of the test clips.
-        scores: what `pipeline.scores.metrics.summarise` gives, `before_pooling` and `pool`.
+        scores: what `pipeline.scores.metrics.summarise` gives, `as_trained`, `weights` and
+            `collapsed`.
         results: folder of the results.
     """
     main = branches[headline(branches)]

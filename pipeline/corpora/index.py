@@ -134,8 +134,8 @@ def _clash(files: list[tuple[Label, Path]]) -> tuple[Path, Path] | None:
     first_label, first_path = files[0]
     by_kind: dict[str, Path] = {}
     for label, path in files:
-        said = (label.speaker, label.emotion, label.sentence)
-        if said != (first_label.speaker, first_label.emotion, first_label.sentence):
+        meaning = (label.speaker, label.emotion, label.sentence)
+        if meaning != (first_label.speaker, first_label.emotion, first_label.sentence):
             return first_path, path
         if label.kind in by_kind:
             return by_kind[label.kind], path

@@ -53,7 +53,7 @@ def extract_corpus(index: Index, modalities: str, params: ExtractParams) -> Extr
     )
 
 
-def judge(extraction: Extraction, max_bad_fraction: float) -> None:
+def check_quarantine(extraction: Extraction, max_bad_fraction: float) -> None:
     """Name the first quarantined clips on stderr, and refuse a corpus that is mostly bad.
 
     Raises:

@@ -15,7 +15,7 @@ from pipeline.report.chart_style import (
 from pipeline.report.charts import draw_confusion
 from pipeline.report.frames import Picture, exemplary
 from pipeline.report.results import Results
-from pipeline.report.words import CORPORA
+from pipeline.report.words import CORPORA, answer
 from pipeline.scores.metrics import confusion
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def overview_figure(results: Results, path: Path) -> None:
     with canvas(11.6 if pictures else 8, 3.9) as figure:
         corpus = CORPORA[run.corpus.name]
         figure.supxlabel(
-            f"{run.system}, protocol {run.protocol.split.protocol}, on {corpus}: "
+            f"{run.system}{', ' + answer(run) if run.scores.pooled else ''}, "
+            f"protocol {run.protocol.split.protocol}, on {corpus}: "
             f"{len(results.main)} test clips",
             fontsize=9,
             color=MUTED,

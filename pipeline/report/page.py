@@ -9,7 +9,14 @@ from markupsafe import Markup, escape
 from pipeline.files import atomic_write
 from pipeline.report.results import Results
 from pipeline.report.sections import SECTIONS, Absent, SectionSpec, headline
-from pipeline.report.words import detector_warnings, notices, other_test_set, stamp, subtitle
+from pipeline.report.words import (
+    detector_warnings,
+    notices,
+    other_test_set,
+    score_warnings,
+    stamp,
+    subtitle,
+)
 from pipeline.scores.intervals import Interval
 
 if TYPE_CHECKING:
@@ -37,6 +44,7 @@ def render(results: Results, specs: Sequence[SectionSpec] = SECTIONS) -> str:
         notices=[
             *notices(run.system, run.corpus.name, run.method.audio_weights),
             *detector_warnings(run),
+            *score_warnings(run),
         ],
         other_test_set=other_test_set(results),
         stamp=stamp(results.occasions),

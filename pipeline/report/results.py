@@ -20,8 +20,8 @@ class Results:
     Attributes:
         run: the record of the run.
         branches: predictions by branch, the headline first.
-        history: losses of the system, a row an epoch.
-        detector_history: losses of the detector, a row an epoch.
+        history: losses of the system, a row per epoch.
+        detector_history: losses of the detector, a row per epoch.
         detections: the best one of each test frame.
         frames: folder of the frames of `run.frames`.
         occasions: when and where each stage last ran.
@@ -48,7 +48,7 @@ class Results:
 
     @property
     def headline(self) -> str:
-        """Branch that the run is judged by."""
+        """Branch of the headline figures."""
         return headline(self.branches)
 
     @property

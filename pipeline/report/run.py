@@ -70,7 +70,7 @@ class Gain(Part):
 
 
 class Uncalibrated(Part):
-    """A branch's scores before pooling and temperature."""
+    """A network's scores before its calibration."""
 
     accuracy: float
     ece: float
@@ -90,7 +90,7 @@ class Scores(Part):
     """Scores of the test clips.
 
     Attributes:
-        clips: predictions of a branch; a clip counts once a fold that tests it.
+        clips: predictions of a branch; a clip counts once per fold that tests it.
         chance: accuracy of a uniform guess.
         majority: accuracy of always naming the commonest emotion.
         speakers: accuracy by speaker, of the headline branch.
@@ -98,8 +98,11 @@ class Scores(Part):
         branches: by branch, the headline first.
         gains: the headline over each other branch.
         abstention: of the headline branch.
-        before_pooling: by branch.
-        pool: weights of the experts in the headline, mean over folds; empty without calibration.
+        as_trained: by branch.
+        weights: of the experts in the headline, mean over folds: 1 / T of the network alone, or
+            those of a pool; empty without calibration.
+        collapsed: folds whose pool found no weights, so that the network answers alone.
+        ties: test clips with more than one likeliest emotion, of the headline branch.
     """
 
     clips: int
@@ -110,8 +113,31 @@ class Scores(Part):
     branches: dict[str, BranchScores]
     gains: dict[str, Gain]
     abstention: Answered
-    before_pooling: dict[str, Uncalibrated]
-    pool: dict[str, float]
+    as_trained: dict[str, Uncalibrated]
+    weights: dict[str, float]
+    collapsed: tuple[str, ...]
+    ties: int
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the headline is a pool of network and branches, and not the network's own."""
+        return len(self.weights) > 1
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why the headline's answers are not all that they seem, in words."""
+        found = []
+        if self.collapsed:
+            found.append(
+                f"the pool of network and branches collapsed in fold {', '.join(self.collapsed)}: "
+                "the network answers alone there"
+            )
+        if self.ties:
+            found.append(
+                f"{self.ties} of {self.clips} test clips have more than one likeliest emotion; the "
+                "first of them counts as the answer"
+            )
+        return found
 
     @classmethod
     def of(cls, summary: Mapping[str, Any]) -> "Scores":
@@ -165,7 +191,7 @@ class Corpus(Part):
 
 
 class FoldClips(Part):
-    """How many clips a fold trains on and tests."""
+    """Numbers of training and test clips of a fold."""
 
     name: str
     train: int
@@ -197,6 +223,9 @@ class Method(Part):
     box_loss: Literal["kl", "smooth_l1"]
     voting: bool
     joint: bool
+    pool: bool
+    head: Literal["paper", "residual"]
+    embeddings: tuple[str, ...]
 
 
 class Preset(Part):

@@ -64,13 +64,13 @@ def headline(results: Results) -> Content:
     marks |= {"majority class": scores.majority, "chance": scores.chance}
     branches = scores.branches
     return {
-        "branch": BRANCH_NAMES[results.headline],
+        "branch": _headline_name(results),
         "colour": results.headline,
         "accuracy": branches[results.headline].interval("accuracy"),
         "rows": [
             {
                 "branch": name,
-                "name": BRANCH_NAMES[name],
+                "name": _headline_name(results) if name == results.headline else BRANCH_NAMES[name],
                 "accuracy": row.interval("accuracy"),
                 "uar": row.interval("uar"),
                 "macro_f1": row.interval("macro_f1"),
@@ -163,15 +163,14 @@ def confidence(results: Results) -> Content:
         "reliability": charts.reliability_diagram(results.headline, reliability(main)),
         "risk": charts.risk_curves({b: risk_coverage(p) for b, p in results.branches.items()}),
         "rows": [
-            (BRANCH_NAMES[b], row, scores.before_pooling[b].nll)
-            for b, row in scores.branches.items()
+            (BRANCH_NAMES[b], row, scores.as_trained[b].nll) for b, row in scores.branches.items()
         ],
         "abstentions": [
             (row, _accuracy(results, results.headline, row.answered, row.accuracy))
             for row in _abstentions(results, chosen)
         ],
         "chosen": chosen,
-        "pool": _pool(results),
+        "calibration": _calibration(results),
         "branch": BRANCH_NAMES[results.headline],
     }
 
@@ -270,17 +269,28 @@ def _abstentions(results: Results, chosen: float) -> list[Abstention]:
     return [abstention(results.main, below) for below in sorted({0.0, chosen, *THRESHOLDS})]
 
 
-def _pool(results: Results) -> str:
-    """How much each expert weighs, in words."""
-    pool, folds = results.run.scores.pool, len(results.run.protocol.folds)
-    if not pool:
+def _headline_name(results: Results) -> str:
+    """The headline branch, and that it is a pool where it is one."""
+    name = BRANCH_NAMES[results.headline]
+    return f"{name}, {report_words.answer(results.run)}" if results.run.scores.pooled else name
+
+
+def _calibration(results: Results) -> str:
+    """What the confidence was calibrated on, and by which weights, in words."""
+    scores, folds = results.run.scores, len(results.run.protocol.folds)
+    if not scores.weights:
         return "Not calibrated: no training clips were held out for it."
+    mean = f", the mean of {folds} folds," * (folds > 1)
+    held_out = "on training clips that were held out"
+    if not scores.pooled:
+        (weight,) = scores.weights.values()
+        return f"Log p is divided by a temperature, 1/T = {weight:.2f}{mean} fitted {held_out}."
     names = {**BRANCH_NAMES, "av": "the fused network"}
-    weights = ", ".join(f"{names[e]} {w:.2f}" for e, w in pool.items())
-    whose = f"; each fold has weights of its own, these are the means of {folds}" * (folds > 1)
+    weights = ", ".join(f"{names[e]} {w:.2f}" for e, w in scores.weights.items())
     return (
-        f"The answer is a weighted sum of log p: {weights}{whose}. The weights were fitted on "
-        "training clips that were held out."
+        f"The audio-visual answer is a pool, a weighted sum of log p: {weights}{mean} fitted "
+        f"{held_out}. The fused network alone has an accuracy of "
+        f"{scores.as_trained['av'].accuracy:.1%}."
     )
 
 

@@ -16,6 +16,9 @@ COMMIT_DIGITS = 10
 KINDS = {"av": "Audio-visual", "audio": "Audio", "visual": "Visual"}
 """What a system reads, by its branch."""
 
+HEADS = {"paper": "over F = [A, V] alone", "residual": "added to the branches' logits"}
+"""What `fusion.head` makes of the layers over both branches."""
+
 CORPORA = {
     DEMO: "the embedded demo corpus (drawn faces, synthetic voices)",
     "savee": "SAVEE",
@@ -97,6 +100,16 @@ def detector_warnings(run: Run) -> list[str]:
     """Why the face detector of this run failed, if it did."""
     warning = str(run.detector.get("warning") or "")
     return [f"{warning[0].upper()}{warning[1:]}."] if warning else []
+
+
+def answer(run: Run) -> str:
+    """Whose answer the headline is, for a system that fuses branches."""
+    return "pool of network and branches" if run.scores.pooled else "fused network"
+
+
+def score_warnings(run: Run) -> list[str]:
+    """What is arbitrary in the answers of this run, if anything."""
+    return [f"{warning[0].upper()}{warning[1:]}." for warning in run.scores.warnings]
 
 
 def subtitle(results: Results) -> str:
@@ -207,6 +220,8 @@ def _reads_embeddings(system: str) -> bool:
 def _method(run: Run) -> str:
     """The switches that matter to the system."""
     method, parts = run.method, []
+    if SYSTEMS[run.system].fuses:
+        parts.append(f"{' and '.join(method.embeddings)} side by side")
     if _reads_embeddings(run.system):
         parts.append(f"{'with' if method.handcrafted else 'without'} hand-crafted features")
     if "face_features" in SYSTEMS[run.system].reads:
@@ -218,6 +233,8 @@ def _method(run: Run) -> str:
         ]
     if SYSTEMS[run.system].can_be_joint:
         parts.append("joint training" if method.joint else "staged training")
+    if SYSTEMS[run.system].fuses:
+        parts += [f"head {HEADS[method.head]}", f"answer of the {answer(run)}"]
     return ", ".join(parts) or "as published"
 
 

@@ -96,6 +96,12 @@ def majority(predictions: Predictions) -> float:
     return float(np.bincount(predictions.emotion).max() / len(predictions))
 
 
+def ties(predictions: Predictions) -> int:
+    """Clips with more than one likeliest emotion: naming the first of them is arbitrary."""
+    likeliest = predictions.probabilities == predictions.probabilities.max(axis=1, keepdims=True)
+    return int((likeliest.sum(axis=1) > 1).sum())
+
+
 def summarise(branches: Mapping[str, Predictions], abstain_below: float) -> dict[str, object]:
     """What goes into `scores` of `results/run.json`: nested numbers, rounded.
 
@@ -122,6 +128,7 @@ def summarise(branches: Mapping[str, Predictions], abstain_below: float) -> dict
         **scores[name],
         "chance": chance(main),
         "majority": majority(main),
+        "ties": ties(main),
         "speakers": {speaker: score.value for speaker, (_, score) in per_speaker(main).items()},
         "emotions": {
             row.emotion: {"recall": row.recall.value, "precision": row.precision, "f1": row.f1}

@@ -64,7 +64,7 @@ class Predictions:
 
 
 def headline(branches: Mapping[str, Predictions]) -> str:
-    """The branch a run is judged by: the fused one, else the only one there is."""
+    """The branch of the headline figures: the fused one, else the only one there is."""
     return next(branch for branch in BRANCHES if branch in branches)
 
 

@@ -58,7 +58,7 @@ def digest_of_test_set(predictions: Predictions) -> str:
 
 
 def write_history(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write `results/history.csv`: one row an epoch; a loss that a phase lacks stays empty."""
+    """Write `results/history.csv`: one row per epoch; a loss that a phase lacks stays empty."""
     write_table(path, HISTORY_COLUMNS, (_numbers(row) for row in rows))
 
 

@@ -1,4 +1,4 @@
-"""The clip cache on disk: where it lies, what an entry is, and how it is seen and pruned.
+"""The clip cache on disk: where it lies, what an entry is, and how it is listed and pruned.
 
     <cache>/<stage>/<first 2 digits of the key>/<key>/files/...       the products of one job
     <cache>/<stage>/<first 2 digits of the key>/<key>/manifest.json   SHA-256 of each, written last
@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.errors import ParamsError
 from pipeline.files import file_digest
 
 FILES, MANIFEST = "files", "manifest.json"
@@ -84,12 +85,22 @@ def _main_of(root: Path, dot_git: Path) -> Path:
 
 
 def prepare(stage: Path) -> None:
-    """Make the cache folder of a stage, and sweep what dead processes left in it."""
-    stage.mkdir(parents=True, exist_ok=True)
-    for name, text in (("CACHEDIR.TAG", _TAG), (".gitignore", "*\n")):
-        path = stage.parent / name
-        if not path.exists():
-            path.write_text(text, encoding="utf-8")
+    """Make the cache folder of a stage, and sweep what dead processes left in it.
+
+    Raises:
+        ParamsError: nothing can be written there.
+    """
+    try:
+        stage.mkdir(parents=True, exist_ok=True)
+        for name, text in (("CACHEDIR.TAG", _TAG), (".gitignore", "*\n")):
+            path = stage.parent / name
+            if not path.exists():
+                path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ParamsError(
+            f"clip cache {stage.parent}: cannot be written ({error.strerror}); set AVEMO_CACHE to "
+            "a folder that can"
+        ) from error
     _sweep_stage(stage)
 
 

@@ -1,4 +1,4 @@
-"""Progress on a terminal, where the time went, and the one closing line of a stage.
+"""Progress on a terminal, where the time went, and the one summary line of a stage.
 
 A work function says how far it is with `advance` and what it spends its time on with `timed`; both
 work wherever it runs. A worker leaves its progress in a small file that the parent looks at.
@@ -62,7 +62,7 @@ def advance(steps: int, text: str) -> None:
 
 @contextmanager
 def timed(phase: str) -> Iterator[None]:
-    """Count the block's time to `phase`, for the closing line."""
+    """Count the block's time to `phase`, for the summary line."""
     log = _task.get()
     started = time.monotonic()
     try:
@@ -157,8 +157,8 @@ def track(
     yield from tqdm(items, total=total, desc=desc, unit=unit, leave=False)
 
 
-def closing(stage: str, text: str, started: float) -> None:
-    """Print the stage's closing line, e.g. `annotate: 84 clips, 420 frames, 2.1 s`.
+def print_summary(stage: str, text: str, started: float) -> None:
+    """Print the stage's summary line, e.g. `annotate: 84 clips, 420 frames, 2.1 s`.
 
     Times that were taken with `timed` follow in brackets, summed over workers.
 

@@ -1,5 +1,6 @@
 """The one boundary at which a stage's errors meet the user."""
 
+import errno
 import functools
 import gc
 import inspect
@@ -18,6 +19,9 @@ from pipeline.work import occasion
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
+
+NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""A full disk, a quota, a read-only file system, a lack of permission."""
 
 
 def run(main: Callable[..., None]) -> None:
@@ -45,7 +49,7 @@ def _noted(main: Callable[..., None]) -> Callable[..., None]:
 
 
 def new_app(**settings: Any) -> typer.Typer:
-    """A Typer app in the one style of all our help pages, without completion unless asked for."""
+    """A Typer app in the one style of all our help pages, by default without completion."""
     plain = {
         "add_completion": False,
         "pretty_exceptions_enable": False,
@@ -56,11 +60,20 @@ def new_app(**settings: Any) -> typer.Typer:
 
 
 def with_boundary(app: Callable[[], object]) -> None:
-    """Call `app`; an `AvemoError` becomes one line and exit code 1, Ctrl-C one line and 130."""
+    """Call `app`; an `AvemoError` becomes one line and exit code 1, Ctrl-C one line and 130.
+
+    So does a disk that is full or may not be written: no bug, and the same wherever we write.
+    """
     try:
         app()
     except AvemoError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+        place = error.filename or Path.cwd()
+        print(f"error: {place}: {error.strerror}; make room or change permissions", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         _interrupted()

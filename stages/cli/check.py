@@ -24,6 +24,7 @@ from pipeline.params import PARAMS_FILE, Section, read_params, refusals, validat
 from pipeline.scores.params import PredictParams
 from pipeline.splits import InnerFoldParams, SplitParams, make_folds
 from pipeline.systems import SYSTEMS, SystemSpec, load_system
+from pipeline.work.executors import worker_count
 from pipeline.work.progress import counted
 from stages.cli import weight_files
 
@@ -81,6 +82,7 @@ def check(path: Path = PARAMS_FILE, patience_s: float = 0.8) -> list[str]:
         return found
     named = read_named(path)
     return [
+        *_refusal(worker_count),
         *settings_findings(named),
         *corpus_findings(named),
         *weight_files.unavailable(weights_of(named), patience_s),
@@ -141,11 +143,13 @@ def read_named(path: Path = PARAMS_FILE) -> Named:
 def settings_findings(named: Named) -> list[str]:
     """Settings that do not go together."""
     system, found = named.system, []
-    lacking = [name for name in system.networks if name not in named.embed.networks]
+    networks = system.audio_networks(named.audio.embeddings)
+    lacking = [name for name in networks if name not in named.embed.networks]
     if lacking:
         found.append(
-            f"embed.networks: system {system.name} reads {', '.join(lacking)}, which is not among "
-            f"{', '.join(named.embed.networks) or '(none)'}; add it"
+            f"embed.networks: system {system.name} reads {', '.join(lacking)}"
+            f"{' (audio.embeddings)' * system.fuses}, not among "
+            f"{', '.join(named.embed.networks) or '(none)'}; add what is missing"
         )
     features = {"mfcc", "log_mfcc"} - set(named.embed.handcrafted)
     if "embeddings" in system.reads and named.audio.handcrafted and features:
@@ -181,8 +185,11 @@ def corpus_findings(named: Named) -> list[str]:
             f"corpus.modalities: got {corpus.modalities}, but system {system.name} needs "
             f"{' and '.join(system.modalities)}; set another system, or auto"
         ]
-    made = corpus.name == "demo" and corpus.root == DEMO  # by the first stage of `dvc repro`
-    if made and not any(DEMO.rglob("*.wav")):
+    folds = named.split.folds_csv
+    if named.split.protocol == "folds" and not folds.is_file():
+        return [f"split.folds_csv: {folds}: no such file; expected columns clip_id,fold"]
+    drawn = corpus.name == "demo" and corpus.root == DEMO  # by the first stage of `dvc repro`
+    if drawn and not any(DEMO.rglob("*.wav")):
         return []
     if corpus.root.is_dir() and not os.access(corpus.root, os.R_OK | os.X_OK):
         return [f"corpus.root: {corpus.root}: may not be read; change its permissions"]

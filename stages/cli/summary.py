@@ -7,6 +7,7 @@ from pipeline.work.progress import figure
 
 NAMES = {"av": "fused", "audio": "audio alone", "visual": "visual alone"}
 EXPERTS = {"av": "network", "audio": "audio", "visual": "visual"}
+POOL = "fused (pool)"
 BOX_FIGURES = ("ap50", "ap75", "ap90", "mean_iou")
 
 
@@ -18,11 +19,13 @@ def summary(results: Path) -> str:
     """
     run = read_run(results / "run.json")
     scores = run.scores
-    lines = [_branch(name, row) for name, row in scores.branches.items()]
-    if len(scores.pool) > 1:
-        weights = ", ".join(f"{EXPERTS[name]} {w:.2f}" for name, w in scores.pool.items())
-        alone = scores.before_pooling["av"].accuracy
+    names = NAMES | ({"av": POOL} if scores.pooled else {})
+    lines = [_branch(names[name], row) for name, row in scores.branches.items()]
+    if scores.pooled:
+        weights = ", ".join(f"{EXPERTS[name]} {w:.2f}" for name, w in scores.weights.items())
+        alone = scores.as_trained["av"].accuracy
         lines.append(f"{'network':<14}accuracy {alone:.3f} before pooling; weights: {weights}")
+    lines += [f"{'warning':<14}{warning}" for warning in scores.warnings]
     lines.append(f"{'chance':<14}{scores.chance:.3f}  majority class {scores.majority:.3f}")
     if "ap50" in run.detector:
         figures = (f"{name} {figure(run.detector[name])}" for name in BOX_FIGURES)
@@ -36,6 +39,6 @@ def summary(results: Path) -> str:
 def _branch(name: str, scores: BranchScores) -> str:
     accuracy = scores.interval("accuracy")
     return (
-        f"{NAMES[name]:<14}accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}]"
+        f"{name:<14}accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}]"
         f"  UAR {scores.uar:.3f}  macro F1 {scores.macro_f1:.3f}  ECE {scores.ece:.3f}"
     )

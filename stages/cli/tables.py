@@ -29,7 +29,7 @@ from pipeline.report.comparison.page import write_comparison
 from pipeline.report.comparison.rows import Row
 from pipeline.splits import InnerFoldParams, SplitParams
 from pipeline.systems import SYSTEMS
-from pipeline.work.progress import closing, counted
+from pipeline.work.progress import counted, print_summary
 
 log = logging.getLogger(__name__)
 
@@ -122,4 +122,4 @@ def _write(
     name: Literal["tables", "ablations"], rows: Sequence[Row], seeds: int, started: float
 ) -> None:
     page = write_comparison(RESULTS, name, rows).resolve().as_uri()
-    closing(name, f"{counted(len(rows), 'row')}, {counted(seeds, 'seed')}, {page}", started)
+    print_summary(name, f"{counted(len(rows), 'row')}, {counted(seeds, 'seed')}, {page}", started)

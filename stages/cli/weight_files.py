@@ -142,7 +142,7 @@ def _unreachable(url: str, patience_s: float) -> str:
     """Why a server does not answer, "" if it does; through the proxy that a download would use."""
     answer = [f"no answer within {patience_s:g} s"]
 
-    def ask() -> None:
+    def probe() -> None:
         request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "avemo"})
         try:
             urllib.request.urlopen(request, timeout=patience_s).close()
@@ -152,7 +152,7 @@ def _unreachable(url: str, patience_s: float) -> str:
         except (OSError, ValueError) as error:
             answer[0] = str(getattr(error, "reason", error))
 
-    thread = threading.Thread(target=ask, daemon=True)  # looking up a name heeds no timeout
+    thread = threading.Thread(target=probe, daemon=True)  # looking up a name heeds no timeout
     thread.start()
     thread.join(patience_s)
     return answer[0]

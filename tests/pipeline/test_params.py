@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from pipeline.systems import load_system
 class Loss(Section):
     alpha: LossWeight
     beta: LossWeight
+    kind: Literal["l1", "l2"] = "l1"
 
 
 class Training(Section):
@@ -51,6 +53,7 @@ def test_a_section_is_read_and_typed(tmp_path):
         ("loss: {alpha: 1:30, beta: 1}", "loss.alpha: got '1:30'; Input should be a valid number"),
         ("loss: {alpha: 2001-01-01, beta: 1}", "loss.alpha: got '2001-01-01'"),
         ("loss: {beta: 1}", "loss.alpha: missing"),
+        ("loss: {alpha: 1, beta: 1, kind: l3}", "loss.kind: got 'l3', expected 'l1' or 'l2'"),
         ("loss: {alpha: 010, beta: 1}", "line 1: got '010', which is octal to some readers"),
         ("loss:\n  alpha: 1\n  alpha: 2", 'line 3: not valid YAML (found duplicate key "alpha"'),
         ("fuse: {}", "section `loss` is missing"),

@@ -10,7 +10,7 @@ from annotations import voc
 from pipeline.clips import ClipRecord, frame_name, write_clips
 from pipeline.corpora.demo.cast import SPEAKERS
 from pipeline.corpora.demo.film import film, pose, truth_rows
-from pipeline.corpora.demo.plan import Knobs, perform
+from pipeline.corpora.demo.plan import Variation, perform
 from pipeline.corpora.demo.score import compose
 from pipeline.errors import CorpusError
 from stages.annotate import main
@@ -33,7 +33,7 @@ OUTPUTS = (
 
 
 def draw(root, clip_id, speaker):
-    play = perform(speaker, "anger", 1, Knobs(0, 0.3))
+    play = perform(speaker, "anger", 1, Variation(0, 0.3))
     score = compose(play, (1.5, 1.6), 25.0)
     heads = pose(play, score, SIZE_PX)
     for index, image in zip(range(FRAMES), film(play, heads, SIZE_PX), strict=False):

@@ -46,7 +46,6 @@ from models.systems.recipe import (
 )
 from models.training import Step, TrainSettings
 from pipeline.splits import Fold
-from pipeline.systems import BEST_AUDIO
 
 
 class TrunkInput(NamedTuple):
@@ -73,9 +72,9 @@ def visual_cnn_net(
 
 
 def fused_cnn(name: str, store: Store, fold: Fold, settings: Settings) -> Recipe:
-    """The same CNN fused with the paper's best audio branch."""
+    """The same CNN fused with the audio branch over `audio.embeddings`."""
     params = settings.baselines
-    reader, blocks = audio_reader(store, BEST_AUDIO, settings.audio.handcrafted)
+    reader, blocks = audio_reader(store, settings.audio.embeddings, settings.audio.handcrafted)
     pictures = _trunk_inputs(name, store, params)
     fusion = settings.fusion if pictures.frozen else _own_schedule(settings.fusion, params)
     widths = Widths(len(store.emotions), blocks)

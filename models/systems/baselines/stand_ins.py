@@ -36,28 +36,30 @@ def _cnn(params: BaselineParams) -> tuple[str, ...]:
 
 
 def _dnn(params: BaselineParams) -> tuple[str, ...]:
-    said = []
+    sentences = []
     if (params.image_net, params.weights) != ("resnet50", "published"):
         state = "pretrained on ImageNet" if params.weights == "published" else "untrained"
         net = IMAGE_WORDS[params.image_net]
-        said.append(f"{net}, {state}, instead of ResNet-50 pretrained on ImageNet.")
+        sentences.append(f"{net}, {state}, instead of ResNet-50 pretrained on ImageNet.")
     if params.face_px != PUBLISHED_FACES_PX:
-        said.append(f"Face crops of {params.face_px} px instead of {PUBLISHED_FACES_PX} px.")
-    return tuple(said)
+        sentences.append(f"Face crops of {params.face_px} px instead of {PUBLISHED_FACES_PX} px.")
+    return tuple(sentences)
 
 
 def _vaanet(params: BaselineParams) -> tuple[str, ...]:
     published = params.weights == "published" and params.video_net != "c3d"
     state = "pretrained on Kinetics-400" if published else "untrained"
     net = VIDEO_WORDS[params.video_net]
-    said = [f"{net}, {state}, instead of the 3-D ResNet-101 pretrained on Kinetics."]
+    sentences = [f"{net}, {state}, instead of the 3-D ResNet-101 pretrained on Kinetics."]
     if params.weights == "untrained":
-        said.append("ResNet-18 for sound, untrained, instead of pretrained on ImageNet.")
+        sentences.append("ResNet-18 for sound, untrained, instead of pretrained on ImageNet.")
     if params.snippet_px != PUBLISHED_SNIPPET_PX:
-        said.append(f"Snippets of {params.snippet_px} px instead of {PUBLISHED_SNIPPET_PX} px.")
+        sentences.append(
+            f"Snippets of {params.snippet_px} px instead of {PUBLISHED_SNIPPET_PX} px."
+        )
     if (params.segments, params.segment_frames) != PUBLISHED_SEGMENTS:
-        said.append(
+        sentences.append(
             f"{params.segments} segments of {params.segment_frames} MFCC frames instead of "
             f"{PUBLISHED_SEGMENTS[0]} of {PUBLISHED_SEGMENTS[1]}."
         )
-    return tuple(sentence[0].upper() + sentence[1:] for sentence in said)
+    return tuple(sentence[0].upper() + sentence[1:] for sentence in sentences)

@@ -36,18 +36,18 @@ class Pixels(nn.Module):
 
 
 class FramesLast(nn.Module):
-    """[N, T, 3, H, W] -> [N, 3, T, H, W], as 3-D convolutions take it."""
+    """Frames to the order of axes that 3-D convolutions take."""
 
     def forward(self, frames: Tensor) -> Tensor:
-        """As said."""
+        """[N, T, 3, H, W] -> [N, 3, T, H, W]."""
         return frames.transpose(1, 2)
 
 
 class MeanOverTime(nn.Module):
-    """[N, C, T, H, W] -> [N, C, H, W]."""
+    """Average pooling over time."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        """As said."""
+        """[N, C, T, H, W] -> [N, C, H, W]."""
         return maps.mean(dim=2)
 
 

@@ -36,7 +36,7 @@ class RawSound(nn.Module):
         self.coarse = nn.Conv1d(FILTERS, FILTERS, 40)
 
     def forward(self, windows: Tensor) -> Tensor:
-        """As said; T even."""
+        """[N, T], T even -> [N, 2 T]."""
         found = F.relu(self.fine(_same(self.dropout(windows)[:, None], 20)))  # [N, 40, T]
         found = F.max_pool1d(found, 2)  # [N, 40, T / 2]
         found = F.relu(self.coarse(_same(found, 40)))  # [N, 40, T / 2]

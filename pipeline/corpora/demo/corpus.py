@@ -16,7 +16,7 @@ import soundfile
 from pipeline.corpora.demo.cast import SPEAKERS
 from pipeline.corpora.demo.film import TRUTH_COLUMNS, encode, film, pose, truth_rows
 from pipeline.corpora.demo.params import DemoParams
-from pipeline.corpora.demo.plan import CODES, Knobs, Performance, perform
+from pipeline.corpora.demo.plan import CODES, Performance, Variation, perform
 from pipeline.corpora.demo.score import compose
 from pipeline.corpora.demo.voice import synthesise
 from pipeline.errors import MediaError
@@ -37,10 +37,16 @@ class Order:
 
 def orders(params: DemoParams) -> list[Order]:
     """All clips of a corpus: every speaker shows every emotion `takes` times."""
-    knobs = Knobs(params.seed, params.ambiguity)
+    variation = Variation(params.seed, params.ambiguity)
     length_s, size_px = (params.min_s, params.max_s), (params.width_px, params.height_px)
     return [
-        Order(perform(speaker, emotion, take, knobs), length_s, size_px, params.fps, params.rate_hz)
+        Order(
+            perform(speaker, emotion, take, variation),
+            length_s,
+            size_px,
+            params.fps,
+            params.rate_hz,
+        )
         for speaker in SPEAKERS[: params.speakers]
         for emotion in CODES
         for take in range(1, params.takes + 1)

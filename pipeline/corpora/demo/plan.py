@@ -111,8 +111,8 @@ VOICE = Manner(
 
 
 @dataclass(frozen=True, slots=True)
-class Knobs:
-    """What turns the whole corpus: its seed and how unclear its emotions are, 0-1."""
+class Variation:
+    """What varies the whole corpus: its seed and how unclear its emotions are, 0-1."""
 
     seed: int
     ambiguity: float
@@ -154,38 +154,40 @@ def generator(seed: int, *names: str) -> np.random.Generator:
     return np.random.default_rng([seed, *(zlib.crc32(name.encode()) for name in names)])
 
 
-def perform(speaker: Speaker, emotion: str, take: int, knobs: Knobs) -> Performance:
+def perform(speaker: Speaker, emotion: str, take: int, variation: Variation) -> Performance:
     """Decide one take.
 
     Args:
         speaker: who speaks.
         emotion: a key of `CODES`.
         take: 1-based.
-        knobs: seed and ambiguity.
+        variation: seed and ambiguity.
     """
-    rng = generator(knobs.seed, speaker.name, take_name(emotion, take), "plan")
+    rng = generator(variation.seed, speaker.name, take_name(emotion, take), "plan")
     return Performance(
         speaker=speaker,
         emotion=emotion,
         take=take,
-        face=_show(FACE, speaker, emotion, rng, knobs),
-        voice=_show(VOICE, speaker, emotion, rng, knobs),
-        seed=knobs.seed,
+        face=_show(FACE, speaker, emotion, rng, variation),
+        voice=_show(VOICE, speaker, emotion, rng, variation),
+        seed=variation.seed,
     )
 
 
 def _show(
-    manner: Manner, speaker: Speaker, emotion: str, rng: np.random.Generator, knobs: Knobs
+    manner: Manner, speaker: Speaker, emotion: str, rng: np.random.Generator, variation: Variation
 ) -> dict[str, float]:
     """Weaken, blend, shift and scatter a full-blown emotion."""
     part, gain = ("face", speaker.face_gain) if manner is FACE else ("voice", speaker.voice_gain)
     scatter = np.array(list(manner.scatter.values()))
-    habit = generator(knobs.seed, speaker.name, part).standard_normal(scatter.size)
-    dialect = generator(knobs.seed, speaker.name, part, emotion).standard_normal(scatter.size)
-    strength = gain * (1.0 - 0.8 * knobs.ambiguity * rng.uniform())
-    blend = knobs.ambiguity * rng.uniform()
+    habit = generator(variation.seed, speaker.name, part).standard_normal(scatter.size)
+    dialect = generator(variation.seed, speaker.name, part, emotion).standard_normal(scatter.size)
+    strength = gain * (1.0 - 0.8 * variation.ambiguity * rng.uniform())
+    blend = variation.ambiguity * rng.uniform()
     own = np.array(manner.shown[emotion])
     other = np.array(manner.shown[manner.look_alike[emotion]])
     shift = 0.7 * manner.dialect * (habit + dialect) + rng.standard_normal(scatter.size)
-    values = strength * ((1.0 - blend) * own + blend * other) + knobs.ambiguity * scatter * shift
+    values = (
+        strength * ((1.0 - blend) * own + blend * other) + variation.ambiguity * scatter * shift
+    )
     return dict(zip(manner.scatter, values.tolist(), strict=True))

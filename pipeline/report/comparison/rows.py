@@ -117,8 +117,8 @@ class SystemRow(Scored):
         paper_accuracy: the published figure.
         ece: expected calibration error.
         brier: Brier score.
-        network: accuracy of the fused network before it is pooled with its branches.
-        weight: of the experts in the opinion pool.
+        network: accuracy of the fused network alone.
+        weight: of the experts in the answer: 1 / T of the network, or several of a pool.
         audio: accuracy of the audio branch.
         visual: accuracy of the visual branch.
         best_branch: the better of these two.

@@ -34,7 +34,8 @@ class Seeds:
         infer_ms: mean milliseconds per clip from inputs in memory to logits.
         stand_ins: what stands in for published parts, a sentence each.
         network: accuracy of the headline branch's network alone, mean over seeds.
-        weights: of the experts in the opinion pool, mean over seeds; empty without calibration.
+        weights: of the experts in the answer, mean over seeds: 1 / T of the network alone, or those
+            of a pool; empty without calibration.
     """
 
     runs: Mapping[int, Mapping[str, Predictions]]
@@ -48,7 +49,7 @@ class Seeds:
 
     @property
     def headline(self) -> str:
-        """Branch that the system is judged by."""
+        """Branch of the headline figures."""
         return headline(self.first)
 
     @property
@@ -91,6 +92,7 @@ def read_seeds(folders: Mapping[int, Path]) -> Seeds:
         require_aligned({str(s): one[branch] for s, one in runs.items()}, "seeds of a trial")
     main = headline(first)
     facts = [json.loads((f / FACTS).read_text(encoding="utf-8")) for f in folders.values()]
+    experts = dict.fromkeys(expert for fact in facts for expert in fact["weights"])
     return Seeds(
         runs,
         facts[0]["trained"],
@@ -98,8 +100,8 @@ def read_seeds(folders: Mapping[int, Path]) -> Seeds:
         fmean(fact["train_s"] for fact in facts),
         fmean(fact["infer_ms"] for fact in facts),
         tuple(facts[0]["stand_ins"]),
-        fmean(fact["before_pooling"][main]["accuracy"] for fact in facts),
-        {expert: fmean(fact["pool"][expert] for fact in facts) for expert in facts[0]["pool"]},
+        fmean(fact["as_trained"][main]["accuracy"] for fact in facts),
+        {expert: fmean(fact["weights"].get(expert, 0.0) for fact in facts) for expert in experts},
     )
 
 

@@ -31,10 +31,10 @@ SCORE_NOTE = (
     "same clips. p: exact McNemar test of the first seed; Holm's correction counts the rows."
 )
 FUSION_NOTE = (
-    "Accuracy in percent, means over seeds; gains in points on the same clips. The fused answer "
-    "weighs the fused network, audio and visual branch (in this order) by what they are worth on "
-    "training clips held out; `Network alone` is the fused network without that. A system that "
-    "learns one network for sound and image has no branches to compare with."
+    "Accuracy in percent, means over seeds; gains in points on the same clips. The fused answer is "
+    "the network's own at a temperature T or, where `fusion.pool` is set, a pool with the weights "
+    "of fused network, audio and visual branch; T and weights are fitted on held-out training "
+    "clips. A system that learns one network for sound and image has no branches to compare with."
 )
 COST_NOTE = (
     "Training: seconds per fold in one thread, with the trainings on its inner folds. "
@@ -88,7 +88,7 @@ def systems(rows: Sequence[SystemRow]) -> Table:
     head = ["System", "WA", "UA", "Macro F1", "Paper", f"Gain over {OURS}", "p", "p (Holm)"]
     body = [
         [
-            row.system + marks.get(row.system, ""),
+            row.system + (" (pool)" if pooled(row) else "") + marks.get(row.system, ""),
             *(percent(score) for score in (row.accuracy, row.uar, row.macro_f1)),
             share(row.paper_accuracy),
             points(row.gain),
@@ -116,14 +116,14 @@ def footnotes(rows: Sequence[SystemRow]) -> list[str]:
 def fusion(rows: Sequence[SystemRow]) -> Table:
     """Fused systems beside the branches that they fuse."""
     head = [
-        *("System", "Fused", "Network alone", "Audio", "Visual", "Weights"),
+        *("System", "Fused", "Network alone", "Audio", "Visual", "Answer"),
         *("Gain over the better", "Worst seed"),
     ]
     body = [
         [
             row.system,
             *map(share, (row.accuracy.value, row.network, row.audio, row.visual)),
-            " / ".join(f"{weight:.2f}" for weight in row.weight.values()),
+            answer(row),
             points(row.over_best),
             f"{100 * row.over_best_worst_seed:+.1f}",
         ]
@@ -131,6 +131,19 @@ def fusion(rows: Sequence[SystemRow]) -> Table:
         if row.over_best_worst_seed is not None
     ]
     return Table(head, body)
+
+
+def pooled(row: SystemRow) -> bool:
+    """Whether the fused answer is a pool of network and branches, and not the network's own."""
+    return len(row.weight) > 1
+
+
+def answer(row: SystemRow) -> str:
+    """Whose answer the fused one is, with the weights fitted on held-out training clips."""
+    weights = " / ".join(f"{weight:.2f}" for weight in row.weight.values())
+    if pooled(row):
+        return f"pool {weights}"
+    return f"network, 1/T {weights}" if weights else "network, not calibrated"
 
 
 def shares(rows: Sequence[SystemRow], name: Literal["speaker", "recall"]) -> Table:

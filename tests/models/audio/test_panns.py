@@ -10,7 +10,6 @@ from models.audio import panns
 from pipeline.errors import WeightsError
 
 KEYS = Path(__file__).with_name("panns_keys.tsv")
-BATCH_TOLERANCE = 1e-5  # of the largest number; sums of a batch run in another order
 REFERENCE_TOLERANCE = 1e-4  # of the largest number; the Fourier transforms differ in rounding
 
 
@@ -99,19 +98,6 @@ def test_cnn14_is_that_of_panns_inference(trained, tmp_path):
         assert_agrees(trained(waveform), theirs["embedding"], theirs["clipwise_output"])
 
 
-def test_batch_equals_singles_for_unequal_lengths(network):
-    lengths = (3_200, 9_919, 10_241, 12_801, 13_119, 13_440, 12_802)
-    clips = [noise(length, seed=length) for length in lengths]
-
-    together = panns.embed_clips(network, clips, batch=3)
-
-    alone = torch.cat([network.embed(clip[None]) for clip in clips])
-    assert together.shape == (len(clips), panns.EMBEDDING)
-    torch.testing.assert_close(
-        together, alone, rtol=0, atol=BATCH_TOLERANCE * alone.abs().max().item()
-    )
-
-
 def test_silence_and_the_shortest_clip_embed_finitely(network):
     for waveform in (torch.zeros(1, 32_000), torch.zeros(1, 3_200), noise(1, 3_200)):
         assert network.embed(waveform).isfinite().all()
@@ -131,7 +117,7 @@ def test_embedding_is_the_same_in_training_mode(network):
 def test_embeddings_of_different_clips_differ_in_more_than_scale(network):
     clips = [noise(16_000, seed=seed) * (seed + 1) for seed in range(3)]
     clips.append(torch.sin(torch.arange(16_000) * 0.05))
-    embeddings = panns.embed_clips(network, clips)
+    embeddings = network.embed(torch.stack(clips))
     assert (embeddings.std(dim=0) > 0).float().mean() > 0.3
     assert torch.linalg.matrix_rank(embeddings) == len(clips)
     assert embeddings.std(dim=0).mean() > 1e-3  # 21 untrained layers must not fade it out

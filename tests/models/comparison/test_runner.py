@@ -37,11 +37,12 @@ AUDIO, OURS = "audio_wavegram_logmel", "av_faster_rcnn"
 SHARED = {"dropout": 0.1, "epochs": 1, "lr": 0.01, "weight_decay": 0.0}
 SETTINGS = Settings(
     TrainingParams(seed=0, batch_size=4, threads=1),
-    AudioParams(handcrafted=False, hidden=(4, 4), **SHARED),
+    AudioParams(
+            embeddings=("Wavegram_Logmel_Cnn14",), handcrafted=False, hidden=(4, 4), **SHARED),
     VisualParams(speech_weighting=False, speech_floor=0.0, hidden=4, **SHARED),
     FusionParams(
-        joint=False, hidden=4, warmup_epochs=1, joint_epochs=1, joint_frames=1,
-        joint_lr=0.01, **SHARED,
+        head="residual", pool=False, joint=False, hidden=4, warmup_epochs=1, joint_epochs=1,
+        joint_frames=1, joint_lr=0.01, **SHARED,
     ),
     LossParams(alpha=1.0, beta=1.0),
     BaselineParams(
@@ -118,7 +119,7 @@ def test_trials_are_trained_once_whatever_asks_for_them(tmp_path, worked_on):
     seeds = read_seeds({0: finished.folders[first], 1: finished.folders[other]})
     assert len(seeds.main) == 4 and seeds.trained == seeds.total > 0
     facts = json.loads((finished.folders[first] / FACTS).read_text())
-    assert facts["pool"]["audio"] > 0 and facts["infer_ms"] > 0
+    assert facts["weights"]["audio"] > 0 and facts["infer_ms"] > 0
     assert set(seeds.weights) == {"audio"} and seeds.network * 2 % 1 == 0
 
 
@@ -163,7 +164,7 @@ def test_a_network_that_was_not_embedded_leaves_its_row_out(tmp_path):
 def test_ablations_of_a_corpus_without_video(tmp_path):
     rows = ablation_table(make_setup(tmp_path, sound_only=True), "paper", [0])
     assert [row.variant for row in rows if isinstance(row, VariantRow)] == ["both"]
-    assert {row.study for row in rows} == {"boxes", "sound", "speech", "joint", "loss"}
+    assert {row.study for row in rows} == {"boxes", "sound", "speech", "joint", "head", "loss"}
 
 
 def test_overrides_are_checked_like_params():
@@ -173,14 +174,14 @@ def test_overrides_are_checked_like_params():
         resolve(SETTINGS, Trial(OURS, "paper", 0, (("loss.alhpa", 0.5),)))
 
 
-def test_what_the_network_says_itself_is_kept_beside_the_pool(tmp_path):
+def test_what_the_network_says_itself_is_kept_beside_its_calibration(tmp_path):
     setup = make_setup(tmp_path)
     (fold,) = folds_of(setup, "paper")
-    pooled, plain = (evaluate_fold(AUDIO, setup.store, fold, s) for s in (SETTINGS, PLAIN))
+    scaled, plain = (evaluate_fold(AUDIO, setup.store, fold, s) for s in (SETTINGS, PLAIN))
     assert plain.pools == {}
-    for said in (plain.probabilities, plain.as_trained, pooled.as_trained):
+    for said in (plain.probabilities, plain.as_trained, scaled.as_trained):
         assert (said["audio"] == plain.as_trained["audio"]).all()
-    assert (pooled.probabilities["audio"] != pooled.as_trained["audio"]).any()
+    assert (scaled.probabilities["audio"] != scaled.as_trained["audio"]).any()
     (variant, *_) = next(study for study in STUDIES if study.key == LOSS_GRID).variants
     trial = Trial(variant.system, "paper", 0, variant.overrides)
     assert resolve(SETTINGS, trial).inner_folds.count == 0

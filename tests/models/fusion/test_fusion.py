@@ -13,8 +13,8 @@ from models.training import History, fit, weighted_sum
 K, CLIPS, FRAMES, D_AUDIO, D_FACE = 3, 4, 5, 12, 6
 
 FUSION = FusionParams(
-    joint=False, hidden=8, dropout=0.0, warmup_epochs=40, epochs=40, lr=0.02,
-    weight_decay=0.0, joint_epochs=1, joint_frames=2, joint_lr=1e-3,
+    head="residual", pool=False, joint=False, hidden=8, dropout=0.0, warmup_epochs=40, epochs=40,
+    lr=0.02, weight_decay=0.0, joint_epochs=1, joint_frames=2, joint_lr=1e-3,
 )  # fmt: skip
 
 
@@ -64,10 +64,17 @@ def test_alpha_and_beta_of_zero_leave_the_fused_term(network, clips):
     assert weighted == {"l_av": 1.0, "l_a": 0.5, "l_v": 2.0}
 
 
-def test_the_head_starts_as_the_sum_of_the_branches():
-    head = FusionHead(4, 8, K, dropout=0.0)
+def test_the_residual_head_starts_as_the_sum_of_the_branches():
+    head = FusionHead(4, 8, K, dropout=0.0, residual=True)
     audio, visual = (torch.randn(2, 2), torch.randn(2, K)), (torch.randn(2, 2), torch.randn(2, K))
     assert torch.equal(head(audio, visual), audio[1] + visual[1])
+
+
+def test_the_head_of_the_paper_reads_features_alone():
+    head = FusionHead(4, 8, K, dropout=0.0, residual=False)
+    audio, visual = torch.randn(2, 2), torch.randn(2, 2)
+    first, second = (head((audio, torch.randn(2, K)), (visual, torch.randn(2, K))) for _ in "ab")
+    assert torch.equal(first, second) and first.any()
 
 
 def test_fusion_overfits_four_clips(network, clips):

@@ -18,7 +18,7 @@ def network():
     torch.manual_seed(0)
     detector = assemble(TINY, EMOTIONS, "untrained")
     visual = VisualNet(detector.embedding_dim, 4, K, 0.0)
-    head = FusionHead(4 + 4, 4, K, 0.0)
+    head = FusionHead(4 + 4, 4, K, 0.0, residual=True)
     return JointNet(FusionNet(AudioNet([D_AUDIO], (4, 4), K, 0.0), visual, head), detector)
 
 

@@ -39,11 +39,12 @@ def settings(baselines):
     shared = {"dropout": 0.1, "epochs": 1, "lr": 0.01, "weight_decay": 0.0}
     return Settings(
     TrainingParams(seed=0, batch_size=2, threads=1),
-        AudioParams(handcrafted=False, hidden=(4, 4), **shared),
+        AudioParams(
+            embeddings=("Wavegram_Logmel_Cnn14",), handcrafted=False, hidden=(4, 4), **shared),
         VisualParams(speech_weighting=False, speech_floor=0.0, hidden=4, **shared),
         FusionParams(
-            joint=False, hidden=4, warmup_epochs=1, joint_epochs=1, joint_frames=1,
-            joint_lr=0.01, **shared,
+            head="residual", pool=False, joint=False, hidden=4, warmup_epochs=1, joint_epochs=1,
+            joint_frames=1, joint_lr=0.01, **shared,
         ),
         LossParams(alpha=1.0, beta=1.0),
         baselines,

@@ -165,8 +165,8 @@ def test_trials_are_read_back_over_seeds(tmp_path):
         write_predictions(folder / PREDICTIONS, {"audio": wrong_on([seed])})
         facts = {
             **{"trained": 1, "total": 2, "train_s": seed, "infer_ms": 1.0, "stand_ins": ["X."]},
-            "before_pooling": {"audio": {"accuracy": seed}},
-            "pool": {"audio": 1.0 + seed},
+            "as_trained": {"audio": {"accuracy": seed}},
+            "weights": {"audio": 1.0 + seed},
         }
         (folder / FACTS).write_text(json.dumps(facts))
     found = read_seeds({seed: tmp_path / str(seed) for seed in (0, 1)})
@@ -218,8 +218,8 @@ def test_markdown_tables_are_rectangular_and_open_with_the_notice(rows):
                 cells = cells if before.startswith("|") else line.count("|")
                 assert line.count("|") == cells
     text = "\n".join(systems_text(rows, []))
-    assert "| 0.25 / 1.00 |" in text and "94.6 [" in text and "| 63.1 |" in text
-    assert "1. av_dnn, av_cnn: X for Y." in text and "| av_cnn (1) |" in text
+    assert "| pool 0.25 / 1.00 |" in text and "94.6 [" in text and "| 63.1 |" in text
+    assert "1. av_dnn, av_cnn: X for Y." in text and "| av_cnn (pool) (1) |" in text
     assert "visual_cnn is absent: system visual_cnn needs video" in text
 
 

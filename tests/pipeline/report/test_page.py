@@ -140,7 +140,8 @@ def test_page_says_the_figures_of_the_run(page, finished):
         assert f"{value:.1%}" in texts
     assert {"the paper, on SAVEE", "majority class", "chance", "63.1%"} <= set(texts)
     assert {spec.key for spec in SECTIONS} <= set(Elements(page).ids)
-    assert "the fused network 0.50, audio only 0.50, visual only 0.50" in page
+    assert "Log p is divided by a temperature, 1/T = 0.50 fitted on" in page
+    assert "answer of the fused network" in page
     assert "Not part of this run" not in page
 
 
@@ -184,17 +185,30 @@ def test_a_figure_has_one_interval(finished):
     accuracy = finished.run.scores.branches["av"].interval("accuracy")
     ends = f"{100 * accuracy.low:.1f} to {100 * accuracy.high:.1f}"
     assert render(finished, only("confidence")).count(ends) >= 3  # headline, table, abstention
-    scores = summarise(finished.branches, 0.0) | {"before_pooling": {}, "pool": {}}
+    scores = summarise(finished.branches, 0.0) | {
+        "as_trained": {},
+        "weights": {},
+        "collapsed": (),
+    }
     everyone = Scores.of(scores).abstention.accuracy_95
     assert (everyone.low, everyone.high) == (accuracy.low, accuracy.high)
 
 
-def test_under_several_folds_the_page_says_whose_weights_it_shows(finished):
-    assert "each fold" not in render(finished, only("confidence"))
+def test_under_several_folds_the_page_says_whose_temperature_it_shows(finished):
+    assert "the mean of" not in render(finished, only("confidence"))
     folds = finished.run.protocol.folds * 4
     protocol = finished.run.protocol.model_copy(update={"folds": folds})
     page = render(changed(finished, protocol=protocol), only("confidence"))
-    assert "each fold has weights of its own, these are the means of 4" in page
+    assert "1/T = 0.50, the mean of 4 folds, fitted on training clips that were held out" in page
+    assert "pool" not in page
+
+
+def test_a_pool_is_named_wherever_its_answer_is_shown(tmp_path):
+    results = read_results(make_run(tmp_path, pool=True))
+    page = render(results)
+    assert page.count("audio-visual, pool of network and branches") >= 3
+    assert "answer of the pool of network and branches" in page
+    assert "the fused network 0.50, audio only 0.50, visual only 0.50" in page
 
 
 def test_the_total_is_apart_from_its_terms(finished):

@@ -197,7 +197,7 @@ def long_work(payload, folder):
 def test_long_work_tells_each_task_and_where_the_time_went(sources, capsys):
     jobs = [Job(name, None, steps=6) for name in ("one", "two")]
     ClipCache("detect", long_work).run(jobs, "detect", "fold", "frame")
-    progress.closing("detect", "2 folds", time.monotonic())
+    progress.print_summary("detect", "2 folds", time.monotonic())
     captured = capsys.readouterr()
     lines = captured.err.splitlines()
     assert lines[0].startswith("detect: fold one after 0 s, 1 of 2")

@@ -1,5 +1,7 @@
+import errno
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from typer.testing import CliRunner
 
 from pipeline.errors import ParamsError
 from stages.cli.app import app
+from stages.cli.boundary import with_boundary
 
 
 def avemo(*arguments):
@@ -45,6 +48,28 @@ def test_a_command_called_elsewhere_names_the_remedy(tmp_path, monkeypatch, comm
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ParamsError, match="run from the project's folder"):
         avemo(*command)
+
+
+@pytest.mark.parametrize("name", ["AVEMO_CACHE", "AVEMO_WORKERS"])
+def test_a_wrong_variable_is_named(settings, monkeypatch, name):
+    (settings / "a-file").touch()
+    shutil.copy(ROOT / "dvc.yaml", settings)
+    monkeypatch.setenv(name, str(settings / "a-file"))
+    with pytest.raises(ParamsError, match=name):
+        avemo("demo")
+
+
+def test_a_full_disk_is_one_line_and_other_system_errors_are_bugs(capsys):
+    def fail(number):
+        raise OSError(number, os.strerror(number), "results/run.json")
+
+    with pytest.raises(SystemExit) as leaving:
+        with_boundary(lambda: fail(errno.ENOSPC))
+    assert leaving.value.code == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: results/run.json: No space left") and errors.count("\n") == 1
+    with pytest.raises(FileNotFoundError):
+        with_boundary(lambda: fail(errno.ENOENT))
 
 
 def test_ctrl_c_is_one_line_and_130(tmp_path):

@@ -56,7 +56,9 @@ def test_what_is_not_there_is_listed_whole(settings, monkeypatch):
     found = check()
     assert len(found) == 5
     text = "\n".join(found)
-    assert "embed.networks: system av_faster_rcnn reads Wavegram_Logmel_Cnn14" in text
+    assert (
+        "av_faster_rcnn reads Wavegram_Cnn14, Wavegram_Logmel_Cnn14 (audio.embeddings), not" in text
+    )
     assert "embed.handcrafted: audio.handcrafted needs log_mfcc" in text
     assert "corpus.root: /no/corpus: no such folder" in text
     where = settings / "weights" / "Cnn14_mAP=0.431.pth"
@@ -108,6 +110,11 @@ def test_folds_are_held_against_the_clips(settings):
     set_params(settings, {"corpus": {"name": "folder"}})
     Path("own/anna/anger/0.mp4").rename("own/anna/anger/0.wav")
     assert "1 of 6 clips below own have none, the first is anna_anger_0" in check()[0]
+
+
+def test_a_missing_table_of_folds_is_told_before_the_demo_is_drawn(settings):
+    set_params(settings, {"split": {"protocol": "folds", "folds_csv": "no.csv"}})
+    assert check() == ["split.folds_csv: no.csv: no such file; expected columns clip_id,fold"]
 
 
 def test_weight_files_are_those_of_torchvision():

@@ -16,7 +16,19 @@ def test_figures_that_could_not_be_had_are_named_not_hidden(tmp_path):
     assert "ap50 n/a  ap75 n/a  ap90 n/a  mean_iou n/a" in text
     accuracy = run.scores.branches["av"].accuracy
     assert f"fused         accuracy {accuracy:.3f} [" in text
+    assert "network" not in text
+
+
+def test_a_pool_is_named_as_one_beside_the_network(tmp_path):
+    results = make_run(tmp_path, pool=True)
+    run = read_run(results / "run.json")
+    odd = run.scores.model_copy(update={"collapsed": ("loso_DC",), "ties": 9})
+    write_run(results / "run.json", run.model_copy(update={"scores": odd}))
+    text = summary(results)
+    assert "fused (pool)  accuracy" in text
     assert "before pooling; weights: network 0.50, audio 0.50, visual 0.50" in text
+    assert "warning       the pool of network and branches collapsed in fold loso_DC" in text
+    assert "warning       9 of 112 test clips have more than one likeliest emotion" in text
 
 
 def test_without_results_the_command_is_named(tmp_path):

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pipeline.corpora.demo import corpus as demo
 from pipeline.corpora.demo.corpus import Order, make_clip, orders
 from pipeline.corpora.demo.params import DemoParams
-from pipeline.corpora.demo.plan import CODES, FACE, VOICE, Knobs, perform
+from pipeline.corpora.demo.plan import CODES, FACE, VOICE, Variation, perform
 from pipeline.corpora.savee import index_savee
 from pipeline.work.executors import executors_from
 
@@ -142,7 +142,7 @@ def test_the_mouth_follows_the_voice(corpus):
 def test_without_ambiguity_a_take_shows_its_emotion_alone():
     speaker = demo.SPEAKERS[0]
     for emotion in CODES:
-        play = perform(speaker, emotion, 1, Knobs(seed=0, ambiguity=0.0))
+        play = perform(speaker, emotion, 1, Variation(seed=0, ambiguity=0.0))
         face = speaker.face_gain * np.array(FACE.shown[emotion])
         voice = speaker.voice_gain * np.array(VOICE.shown[emotion])
         assert np.allclose(list(play.face.values()), face)

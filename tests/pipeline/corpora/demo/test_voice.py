@@ -3,11 +3,11 @@ import pytest
 
 from pipeline.corpora.demo.cast import SPEAKERS
 from pipeline.corpora.demo.face import Head, Moment, face_box, face_shapes
-from pipeline.corpora.demo.plan import Knobs, perform
+from pipeline.corpora.demo.plan import Variation, perform
 from pipeline.corpora.demo.score import TICK_S, compose, sentence
 from pipeline.corpora.demo.voice import _filter, synthesise
 
-PLAIN = Knobs(seed=3, ambiguity=0.0)
+PLAIN = Variation(seed=3, ambiguity=0.0)
 
 
 def scored(emotion, take=1, speaker=SPEAKERS[0]):

@@ -1,0 +1,42 @@
+"""Docs, docstrings and messages name files and modules that exist, and docs explain all scores."""
+
+import re
+
+import pytest
+from test_house import FILES
+
+from models.faces.scores import score_frames
+from pipeline.report import run
+from pipeline.work.closure import PROJECT as ROOT
+
+PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+TOP = "annotations|benchmarks|docs|models|pipeline|presets|stages|tests"
+FILE = re.compile(rf"(?<![\w./-])(?:{TOP})/[\w/-]+\.(?:py|md|yaml|html|css)\b")
+FOLDER = re.compile(rf"(?<![\w./-])(?:{TOP})(?:/[\w-]+)+/(?=`)")
+MODULE = re.compile(r"(?<=`)(?:annotations|models|pipeline|stages)(?:\.\w+)+(?=`)")
+
+
+@pytest.mark.parametrize("name", [*PAGES, *FILES])
+def test_paths_that_a_text_names_exist(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for path in [*FILE.findall(text), *FOLDER.findall(text)]:
+        assert (ROOT / path).exists(), f"{name} names {path}"
+    for dotted in MODULE.findall(text):
+        assert _exists(dotted), f"{name} names {dotted}"
+
+
+def _exists(dotted: str) -> bool:
+    """Whether a module is there, or a module with the last name in it."""
+    path, _, last = dotted.replace(".", "/").rpartition("/")
+    if (ROOT / path / last).is_dir() or (ROOT / path / f"{last}.py").is_file():
+        return True
+    module = ROOT / f"{path}.py"
+    return module.is_file() and re.search(rf"\b{last}\b", module.read_text("utf-8")) is not None
+
+
+def test_every_score_is_explained():
+    page = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    parts = (run.Scores, run.BranchScores, run.EmotionScores, run.Gain, run.Answered)
+    names = {name for part in parts for name in part.model_fields}
+    for name in names | score_frames([], learned_sigma=True, emotions=True).keys():
+        assert re.search(rf"`(?:\w+\.|\*\.)*{name}(?:\.\*\.\w+)?`", page), name
