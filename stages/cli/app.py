@@ -105,6 +105,17 @@ def preset(
 
 
 @app.command()
+def plan() -> None:
+    """Forecast time and disk of a run.
+
+    From counts, and a short timing of this machine.
+    """
+    from stages.cli.plan import plan as forecast
+
+    print(forecast())
+
+
+@app.command()
 def summary(
     results: Annotated[Path, typer.Argument(help="Folder of the results.")] = Path("results"),
 ) -> None:

@@ -1,0 +1,477 @@
+"""`avemo plan`: what a run of all stages will take, before it is begun.
+
+Counts come from `data/clips.csv` where it holds this corpus, else from the corpus's file names and
+what its clips are known to be like. The speeds that matter are timed here, on random pictures and
+sound, for a few seconds; the others are constants below, and the forecast says which are which.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from annotations.box import Box
+from annotations.faces import detect_faces
+from annotations.params import AnnotateParams
+from models.audio.front_end import RATE_HZ
+from models.audio.handcrafted import HANDCRAFTED
+from models.audio.panns import build
+from models.audio.params import EmbedParams
+from models.faces.backbones import Origin, assemble
+from models.faces.detector import Detector
+from models.faces.frames import FaceFrames, Frame, collate, image_tensor
+from models.faces.params import DetectorParams
+from models.fusion.params import AudioParams, FusionParams, VisualParams
+from models.threads import pinned_threads
+from models.training import device_name, weighted_sum
+from pipeline.clips import EMOTIONS, ClipRecord, emotions_of
+from pipeline.corpora.corpus import index_corpus
+from pipeline.corpora.demo.params import DemoParams
+from pipeline.media.images import Picture, read_image
+from pipeline.media.params import ExtractParams
+from pipeline.params import load_section
+from pipeline.splits import SAVEE_ORDER, Fold, InnerFoldParams, all_inner_folds, make_folds
+from pipeline.work.executors import worker_count
+from pipeline.work.progress import counted
+from stages.cli.check import CLIPS, Named, corpus_records, read_named, require_valid
+
+GIB = 2**30
+COPIES = 3
+"""Of each product: in `data` or `results`, in DVC's cache and in the clip cache."""
+
+ENOUGH_S = 1.5
+"""A speed is timed for about so long, s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the clips of a corpus are like: mean length in s, frames per second, px, Hz."""
+
+    seconds: float
+    fps: float
+    width_px: int
+    height_px: int
+    rate_hz: int
+
+
+KINDS = {
+    "savee": Kind(3.8, 60.0, 320, 256, 44_100),
+    "ravdess": Kind(3.7, 29.97, 1280, 720, 48_000),
+    "cremad": Kind(2.5, 29.97, 480, 360, 44_100),
+    "folder": Kind(4.0, 30.0, 1280, 720, 48_000),
+    "demo": Kind(2.0, 25.0, 320, 256, 48_000),
+}
+"""Where nothing has been extracted yet."""
+
+DRAW_S = 0.2
+"""Of one core, to draw and voice one second of the demo."""
+DECODE_S = 20e-9
+"""Of one core, per px of the source: to decode, and to store what is kept."""
+OPEN_S = 0.05
+"""Of one core, to start ffmpeg on one clip."""
+RESAMPLE_S = 0.005
+"""Of one core, per second of sound."""
+TRACK_S = 0.004
+"""Of one core, per stored frame: speech activity and XML, beside dlib."""
+HEADS_S = 1e-4
+"""Of one core, per clip and epoch of a branch or of the network over both."""
+START_S = 3.0
+"""Of a stage: imports, worker processes, tables."""
+LAST_S = 15.0
+"""Of `pack` and `report`."""
+JPEG_BYTES = 0.085
+"""Per px of a stored frame; the XML beside it takes `XML_BYTES`."""
+XML_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """What a run works on: clips and the detectors of its folds."""
+
+    records: list[ClipRecord]
+    folds: list[Fold]
+    inner: tuple[Fold, ...]
+    extracted: bool
+
+    @property
+    def seconds(self) -> float:
+        """Of sound, or of frames where there is none."""
+        return sum(record.duration_s for record in self.records)
+
+    @property
+    def frames(self) -> int:
+        """Stored frames."""
+        return sum(record.frames for record in self.records)
+
+
+@dataclass(frozen=True, slots=True)
+class Speeds:
+    """Seconds of one core, or of the GPU where the name says so; timed on this machine.
+
+    `train`, `closer` and `detect` are per frame that passes through the detector, `look` per frame
+    in which dlib looks for faces, `embed` per second of sound with all networks and features.
+    """
+
+    look: float
+    embed: float
+    train: float
+    closer: float
+    detect: float
+    gpu_train: float
+    gpu_closer: float
+    detector_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A stage: its work in words, hours on the CPU and with the GPU, bytes on disk."""
+
+    stage: str
+    work: str
+    cpu_s: float
+    gpu_s: float
+    stored: float
+
+
+def plan() -> str:
+    """The forecast of the run that `params.yaml` asks for, as text.
+
+    Raises:
+        ParamsError: `params.yaml` is not valid.
+        CorpusError: the corpus is not there, or has not the folds that it asks for.
+    """
+    require_valid()
+    named = read_named()
+    volume = measure_volume(named)
+    filmed = [record for record in volume.records if record.has_video]
+    sounding = [record for record in volume.records if record.has_audio]
+    speeds = time_speeds(named, _mean_clip(volume.records), bool(filmed), bool(sounding))
+    rows = forecast(named, volume, speeds, worker_count())
+    return "\n".join([*_table(rows), "", *_notes(named, volume, speeds)])
+
+
+def measure_volume(named: Named) -> Volume:
+    """Clips, as they are or as they are expected to be, and the folds of them."""
+    if named.corpus.name == "demo" and not named.corpus.root.is_dir():  # the first stage makes it
+        return _volume(named, _demo_records(), False)
+    records = corpus_records(named)
+    extracted = max(records[0].rate_hz, records[0].width_px) > 1  # not of a name alone
+    if not extracted:
+        step = load_section("extract", ExtractParams).frame_step
+        clips = {clip.clip_id: clip for clip in index_corpus(named.corpus).clips}
+        filmed = named.corpus.modalities != "audio"
+        records = [
+            expected(
+                r, KINDS[named.corpus.name], step, filmed and clips[r.clip_id].video is not None
+            )
+            for r in records
+        ]
+    return _volume(named, records, extracted)
+
+
+def _demo_records() -> list[ClipRecord]:
+    demo, step = load_section("demo", DemoParams), load_section("extract", ExtractParams).frame_step
+    return [
+        expected(
+            ClipRecord(
+                f"{speaker}_{emotion}{take}", speaker, emotion, f"{take}", 1, 1, 1, 1, 1, 1, 1
+            ),
+            KINDS["demo"],
+            step,
+            True,
+        )
+        for speaker in SAVEE_ORDER[: demo.speakers]
+        for emotion in EMOTIONS[:7]
+        for take in range(demo.takes)
+    ]
+
+
+def _volume(named: Named, records: list[ClipRecord], extracted: bool) -> Volume:
+    folds = make_folds(records, named.split)
+    inner = all_inner_folds(records, folds, load_section("inner_folds", InnerFoldParams))
+    return Volume(records, folds, inner, extracted)
+
+
+def expected(record: ClipRecord, kind: Kind, frame_step: int, filmed: bool) -> ClipRecord:
+    """A clip of which only the name is known."""
+    return replace(
+        record,
+        frames=round(kind.seconds * kind.fps / frame_step) if filmed else 0,
+        fps=kind.fps,
+        frame_step=frame_step,
+        width_px=kind.width_px,
+        height_px=kind.height_px,
+        samples=round(kind.seconds * kind.rate_hz),
+        rate_hz=kind.rate_hz,
+    )
+
+
+def forecast(named: Named, volume: Volume, speeds: Speeds, cores: int) -> list[Row]:
+    """Time and disk of each stage.
+
+    Args:
+        named: sections of `params.yaml`.
+        volume: what there is to do.
+        speeds: of this machine.
+        cores: worker processes.
+    """
+    records, seconds, frames = volume.records, volume.seconds, volume.frames
+    source_px = sum(r.frames * r.frame_step * r.width_px * r.height_px for r in records)
+    stored_px = sum(r.frames * r.width_px * r.height_px for r in records)
+
+    def row(stage: str, work: str, core_s: float, stored: float) -> Row:
+        spent = START_S + core_s / cores
+        return Row(stage, work, spent, spent, COPIES * stored)
+
+    rows = []
+    if named.corpus.name == "demo":
+        rows.append(row("demo", f"{len(records)} clips drawn", DRAW_S * seconds, 0.4e6 * seconds))
+    rows += [
+        row(
+            "extract",
+            f"{len(records)} clips, {seconds / 60:.0f} min, {frames} frames",
+            OPEN_S * len(records) + DECODE_S * source_px,
+            JPEG_BYTES * stored_px + 2 * sum(r.samples for r in records),
+        ),
+        row("resample", f"{seconds / 60:.0f} min", RESAMPLE_S * seconds, 4 * RATE_HZ * seconds),
+        row("annotate", f"{frames} frames", (speeds.look + TRACK_S) * frames, XML_BYTES * frames),
+        row(
+            "embed",
+            f"{len(_embed_names())} x {len(records)} clips",
+            speeds.embed * seconds,
+            8192 * len(_embed_names()) * len(records),
+        ),
+    ]
+    if frames:
+        rows.append(_detect_row(named, volume, speeds, cores))
+    return [*rows, _fuse_row(volume, cores)]
+
+
+def _detect_row(named: Named, volume: Volume, speeds: Speeds, cores: int) -> Row:
+    params, length = named.detector, {r.clip_id: r.frames for r in volume.records}
+    closer = params.closer_epochs if params.closer_px else 0
+    cpu, gpu, passes = [], [], 0
+    for fold in (*volume.folds, *volume.inner):
+        train = sum(min(length[i], params.frames_per_clip_train) for i in fold.train)
+        found = sum(min(length[i], params.frames_per_clip) for i in {*fold.train, *fold.test})
+        passes += train * (params.epochs + closer)
+        answer = found * speeds.detect
+        cpu.append(train * (params.epochs * speeds.train + closer * speeds.closer) + answer)
+        gpu.append(train * (params.epochs * speeds.gpu_train + closer * speeds.gpu_closer))
+        gpu[-1] += answer / cores
+    threads = min(params.threads, cores)
+    return Row(
+        "detect",
+        f"{len(volume.folds)} + {len(volume.inner)} detectors, {passes} frames through them",
+        START_S + max(sum(cpu) / cores, makespan(cpu, cores) / threads),
+        START_S + sum(gpu),
+        COPIES * speeds.detector_bytes * len(cpu),
+    )
+
+
+def makespan(costs: Sequence[float], workers: int) -> float:
+    """Time until all work is done, each piece by the worker that is free first."""
+    busy = [0.0] * workers
+    for cost in costs:
+        busy[busy.index(min(busy))] += cost
+    return max(busy)
+
+
+def _fuse_row(volume: Volume, cores: int) -> Row:
+    fusion = load_section("fusion", FusionParams)
+    epochs = (
+        load_section("audio", AudioParams).epochs
+        + load_section("visual", VisualParams).epochs
+        + fusion.warmup_epochs
+        + fusion.epochs
+    )
+    clips = sum(len(fold.train) for fold in (*volume.folds, *volume.inner))
+    spent = START_S + LAST_S + HEADS_S * clips * epochs
+    work = f"{len(volume.folds)} + {len(volume.inner)} trainings of {epochs} epochs; report"
+    return Row("fuse on", work, spent, spent, 0.0)
+
+
+# ---------------------------------------------------------------- speeds
+
+
+def time_speeds(named: Named, clip: ClipRecord, filmed: bool, sounding: bool) -> Speeds:
+    """Time what takes the time, on one thread and on the GPU if there is one; a few seconds."""
+    look = train = closer = detect = gpu_train = gpu_closer = 0.0
+    size = 0
+    generator = np.random.default_rng(0)
+    with pinned_threads(1), torch.random.fork_rng(), tempfile.TemporaryDirectory() as folder:
+        embed = _embed_s(clip.duration_s, generator) if sounding else 0.0
+        if filmed:
+            picture = generator.integers(0, 256, (clip.height_px, clip.width_px, 3), dtype=np.uint8)
+            annotate = load_section("annotate", AnnotateParams)
+            gray = np.ascontiguousarray(picture[:, :, 0])
+            look = per_call_s(lambda: detect_faces(gray, annotate.upsample, annotate.min_score))
+            frame = _frame(Path(folder) / "frame.jpg", picture // 8 + 96)  # as dull as a photograph
+            detector, size = _detector(named.detector)
+            train, closer = _training_s(detector, frame, named.detector, "cpu")
+            detect = _inference_s(detector, frame, named.detector)
+            gpu_train, gpu_closer = train, closer
+            if torch.cuda.is_available():
+                gpu_train, gpu_closer = _training_s(detector, frame, named.detector, "cuda")
+    return Speeds(look, embed, train, closer, detect, gpu_train, gpu_closer, size)
+
+
+def per_call_s(work: Callable[[], object], clock: Callable[[], float] = time.process_time) -> float:
+    """Seconds of a call: one to warm up, then the median of as many as `ENOUGH_S` allows.
+
+    Args:
+        work: what to time.
+        clock: time of this process's cores by default, which other programs hardly change.
+    """
+    work()
+    began, times = time.perf_counter(), list[float]()
+    while not times or time.perf_counter() - began < ENOUGH_S:
+        start = clock()
+        work()
+        times.append(clock() - start)
+    return sorted(times)[len(times) // 2]
+
+
+def _embed_names() -> tuple[str, ...]:
+    return load_section("embed", EmbedParams).names
+
+
+def _embed_s(seconds: float, generator: np.random.Generator) -> float:
+    """Seconds per second of sound, all networks and features."""
+    wave = generator.normal(0, 0.1, round(seconds * RATE_HZ)).astype(np.float32)
+    batch = torch.from_numpy(wave)[None]  # [1, T]
+    total = 0.0
+    for name in _embed_names():
+        if name in HANDCRAFTED:
+            total += per_call_s(lambda n=name: HANDCRAFTED[n](wave))  # type: ignore[misc]
+        else:
+            network = build(name).eval()
+            with torch.inference_mode():
+                total += per_call_s(lambda n=network: n.embed(batch))  # type: ignore[misc]
+    return total / seconds
+
+
+def _frame(path: Path, picture: Picture) -> Frame:
+    """A stored frame with a face in its middle."""
+    cv2.imwrite(str(path), picture)
+    height, width = picture.shape[:2]
+    box = Box(width * 0.35, height * 0.3, width * 0.65, height * 0.8)
+    return Frame("clip", 0, path, box, 1)
+
+
+def _detector(params: DetectorParams) -> tuple[Detector, int]:
+    """The configured detector with random weights, which are as fast, and its size in bytes."""
+    origin: Origin = "untrained" if params.weights == "untrained" else "coco"
+    detector = assemble(params, ("face",), origin)
+    return detector, sum(4 * part.numel() for part in detector.state_dict().values())
+
+
+def _training_s(
+    detector: Detector, frame: Frame, params: DetectorParams, device: str
+) -> tuple[float, float]:
+    """Seconds per frame of an epoch on whole frames, and of one on crops of faces."""
+    detector = detector.to(device).train()
+    detector.learn_variances(params.box_loss == "kl")
+    trained = [p for p in detector.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-6)
+
+    def step(count: int, crops: bool) -> None:
+        items = FaceFrames([frame] * count)
+        images, targets = collate([items[i] for i in range(count)])
+        images = [image.to(device) for image in images]
+        targets = [{k: v.to(device) for k, v in target.items()} for target in targets]
+        optimizer.zero_grad()
+        if crops:
+            total = detector.closer_loss(images, targets)
+        else:
+            total = weighted_sum(detector(images, targets), detector.loss_weights)
+        total.backward()
+        optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    batch = params.batch
+    start = time.perf_counter()
+    step(2, False)
+    if time.perf_counter() - start > ENOUGH_S:
+        batch = 2
+    timer = time.perf_counter if device == "cuda" else time.process_time
+    train = per_call_s(lambda: step(batch, False), timer) / batch
+    closer = per_call_s(lambda: step(batch, True), timer) / batch if params.closer_px else 0.0
+    detector.to("cpu").eval()
+    return train, closer
+
+
+def _inference_s(detector: Detector, frame: Frame, params: DetectorParams) -> float:
+    """Seconds per frame; random weights find more faces than trained ones, so a little too long."""
+    count = min(params.batch, 2)
+
+    def answer() -> None:
+        detector.detect([image_tensor(read_image(frame.image)) for _ in range(count)])
+
+    return per_call_s(answer) / count
+
+
+def _mean_clip(records: Sequence[ClipRecord]) -> ClipRecord:
+    """The clip of middle length."""
+    return sorted(records, key=lambda record: record.duration_s)[len(records) // 2]
+
+
+# ---------------------------------------------------------------- words
+
+
+def _table(rows: Sequence[Row]) -> list[str]:
+    gpu = torch.cuda.is_available()
+    total = Row(
+        "total",
+        "",
+        sum(row.cpu_s for row in rows),
+        sum(row.gpu_s for row in rows),
+        sum(row.stored for row in rows),
+    )
+    wide = max(len(row.work) for row in rows)
+    head = ("CPU", "GPU", "disk")
+    lines = [f"{'stage':9} {'work':{wide}} {head[0]:>8}{f' {head[1]:>8}' * gpu} {head[2]:>9}"]
+    for row in (*rows, total):
+        lines.append(
+            f"{row.stage:9} {row.work:{wide}} {clock(row.cpu_s):>8}"
+            f"{f' {clock(row.gpu_s):>8}' * gpu} {row.stored / GIB:6.1f} GB"
+        )
+    return lines
+
+
+def clock(seconds: float) -> str:
+    """`25 s`, `12 min` or `3.4 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _notes(named: Named, volume: Volume, speeds: Speeds) -> list[str]:
+    cores, kind = worker_count(), KINDS[named.corpus.name]
+    machine = f"{counted(cores, 'worker')} on the CPU"
+    if torch.cuda.is_available():
+        machine += f", or detectors trained on {device_name()} and the rest on the CPU"
+    source = (
+        str(CLIPS)
+        if volume.extracted
+        else f"file names; each clip taken to last {kind.seconds} s, {kind.width_px} x "
+        f"{kind.height_px} px at {kind.fps:g} frames/s"
+    )
+    classes = len(emotions_of(volume.records))
+    return [
+        f"For {machine}. Nothing that is in a cache already was taken off.",
+        f"Counts ({counted(len(volume.folds), 'fold')}, {classes} emotions): from {source}.",
+        "Timed here, on one thread and random input: "
+        f"detector {speeds.train:.3f} s/frame to train, {speeds.detect:.3f} to run, "
+        f"dlib {speeds.look:.4f} s/frame, embeddings {speeds.embed:.3f} s per s of sound.",
+        f"Constants, not timed: decoding, resampling, speech activity, heads, and disk: {COPIES} "
+        "copies of each product (data, DVC's cache, the clip cache).",
+        "Other programs on the machine make it longer. Systems that train image networks of their "
+        "own, and fusion.joint, come on top.",
+    ]

@@ -1,0 +1,125 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from pipeline.errors import CorpusError
+from pipeline.params import read_params
+from stages.cli import plan
+from stages.cli.check import read_named
+from stages.cli.plan import Speeds, forecast, makespan, measure_volume
+from stages.cli.presets import apply_preset
+
+SPEEDS = Speeds(
+    look=0.01,
+    embed=0.2,
+    train=1.0,
+    closer=0.5,
+    detect=0.25,
+    gpu_train=0.01,
+    gpu_closer=0.01,
+    detector_bytes=100,
+)
+
+
+@pytest.fixture
+def savee(settings):
+    """SAVEE's 480 clips by name alone."""
+    root = settings / "SAVEE"
+    takes = {"a": 15, "d": 15, "f": 15, "h": 15, "sa": 15, "su": 15, "n": 30}
+    for speaker in ("DC", "JE", "JK", "KL"):
+        for kind, suffix in (("AudioData", "wav"), ("AudioVisualClip", "avi")):
+            folder = root / kind / speaker
+            folder.mkdir(parents=True)
+            for code, count in takes.items():
+                for take in range(1, count + 1):
+                    (folder / f"{code}{take:02d}.{suffix}").touch()
+    return root
+
+
+def detect_row(cores):
+    named = read_named()
+    (row,) = (
+        row
+        for row in forecast(named, measure_volume(named), SPEEDS, cores)
+        if row.stage == "detect"
+    )
+    return row
+
+
+def test_savee_as_in_the_paper_is_counted_by_hand(settings, savee):
+    apply_preset("savee", savee)
+    volume = measure_volume(read_named())
+    assert not volume.extracted
+    assert (len(volume.records), volume.frames) == (480, 480 * 38)
+    assert (len(volume.folds[0].train), len(volume.folds[0].test)) == (410, 70)
+    row = detect_row(1)
+    inner = sum(len(fold.train) for fold in volume.inner)
+    passes = (410 + inner) * 8 * 6
+    assert f"1 + 2 detectors, {passes} frames" in row.work
+    assert row.cpu_s == pytest.approx(plan.START_S + passes + 0.25 * 16 * (480 + 2 * 410))
+    assert row.gpu_s < row.cpu_s / 5
+
+
+def test_four_speakers_out_in_turn_train_four_times_as_many_detectors(settings, savee):
+    apply_preset("savee_loso", savee)
+    assert "4 + 8 detectors" in detect_row(2).work
+    params = YAML().load(settings / "params.yaml")
+    params["split"]["speaker_groups"] = 2
+    YAML().dump(params, settings / "params.yaml")
+    assert "2 + 4 detectors" in detect_row(2).work
+
+
+@given(st.lists(st.floats(0.1, 100), min_size=1, max_size=12), st.integers(1, 6))
+def test_makespan_lies_between_its_bounds(costs, workers):
+    longest = makespan(costs, workers)
+    assert longest >= max(*costs, sum(costs) / workers) * (1 - 1e-9)
+    assert longest <= sum(costs) / workers + max(costs) * (1 + 1e-9)
+
+
+def test_the_demo_is_planned_before_it_is_made_and_told_in_a_table(settings, monkeypatch):
+    clips = []
+
+    def timed(named, clip, filmed, sounding):
+        clips.append((clip, filmed, sounding))
+        return SPEEDS
+
+    monkeypatch.setattr(plan, "time_speeds", timed)
+    told = plan.plan().splitlines()
+    assert [line.split()[0] for line in told[1:9]] == [
+        "demo", "extract", "resample", "annotate", "embed", "detect", "fuse", "total",
+    ]  # fmt: skip
+    assert "112 clips, 4 min, 2800 frames" in told[2]
+    assert clips[0][1:] == (True, True)
+
+
+def test_a_corpus_without_video_trains_no_detector(settings, savee):
+    apply_preset("savee", savee)
+    named = read_named()
+    named = replace(named, corpus=named.corpus.model_copy(update={"modalities": "audio"}))
+    stages = [row.stage for row in forecast(named, measure_volume(named), SPEEDS, 2)]
+    assert stages == ["extract", "resample", "annotate", "embed", "fuse on"]
+
+
+def test_a_corpus_that_is_not_there_is_refused(settings, savee):
+    apply_preset("savee", savee)
+    savee.rename(settings / "elsewhere")
+    with pytest.raises(CorpusError, match="no such folder"):
+        plan.plan()
+
+
+def test_speeds_of_this_machine_are_timed_on_what_the_clips_are_like(settings, monkeypatch):
+    monkeypatch.setattr(plan, "ENOUGH_S", 0.0)
+    params = read_params()
+    params["embed"]["networks"] = []
+    params["detector"].update(min_size_px=64, max_size_px=80, closer_px=32)
+    with (settings / "params.yaml").open("w") as stream:
+        YAML().dump(params, stream)
+    clip = measure_volume(read_named()).records[0]
+    speeds = plan.time_speeds(read_named(), clip, True, True)
+    assert min(speeds.look, speeds.embed, speeds.train, speeds.closer, speeds.detect) > 0
+    assert speeds.detector_bytes > 1e6
+    silent = plan.time_speeds(read_named(), clip, False, False)
+    assert (silent.embed, silent.train) == (0, 0)
