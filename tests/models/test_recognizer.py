@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import ffmpeg
 import pytest
 from project_copy import ROOT, set_params
 from tiny_media import make_sound
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 from models.recognizer import Recognizer
 from models.saved_model import CARD, DETECTOR, NETWORK
-from pipeline.errors import MediaError, ParamsError, WeightsError
+from pipeline.errors import CorpusError, MediaError, ParamsError, WeightsError
 from pipeline.media.ffmpeg import run_ffmpeg
 from stages import annotate, demo, detect, embed, extract, fuse, pack, resample
 from stages.cli.app import app
@@ -52,11 +53,14 @@ def project(tmp_path_factory):
         set_params(folder, SMALL)
         clips = data / "clips.csv"
         demo.main(data / "demo")
-        extract.main(clips, data / "q.csv", voc / "JPEGImages", data / "audio", data / "truth")
+        extract.main(
+            clips, data / "quarantine.csv", voc / "JPEGImages", data / "audio", data / "truth"
+        )
         resample.main(data / "audio", clips, data / "audio32k")
         annotate.main(
             voc / "JPEGImages", clips, data / "truth", voc / "Annotations", voc / "ImageSets",
-            voc / "labelmap.txt", voc / "SHA256SUMS", data / "speech.csv", data / "metrics.json",
+            voc / "labelmap.txt", voc / "SHA256SUMS", data / "speech.csv",
+            data / "annotation_metrics.json",
         )  # fmt: skip
         embed.main(data / "audio32k", clips, data / "embeddings")
         detect.main(voc, clips, data / "truth", results / "detector", data / "face_features")
@@ -105,7 +109,7 @@ def test_a_moved_model_says_what_is_missing_and_asks_the_other_branch(project, m
     assert heard.branch == "audio" and heard.face_share is None
     assert heard.notes == ("no picture: answered by the audio branch",)
     clip = recording(project, rows(project, "av_faster_rcnn")[0]["clip_id"])
-    run_ffmpeg(["-i", str(clip), "-an", "-c", "copy", "silent.avi"], tmp_path, "clip")
+    run_ffmpeg(ffmpeg.input(str(clip)).output("silent.avi", an=None, c="copy"), tmp_path, "clip")
     watched = recognizer.predict(tmp_path / "silent.avi")
     assert watched.branch == "visual"
     assert watched.notes == ("no sound: answered by the visual branch",)
@@ -164,8 +168,8 @@ def test_what_pack_cannot_do_is_refused(project, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "params.yaml", tmp_path)
     set_params(tmp_path, {"pack": {"clips": "all"}})
-    with pytest.raises(ParamsError, match=r"pack\.clips: got all, expected fold"):
+    with pytest.raises(ParamsError, match=r"pack\.clips: got 'all'; Input should be 'fold'"):
         pack.main(project / "audio", tmp_path / "model")
     set_params(tmp_path, {"pack": {"clips": "fold"}})
-    with pytest.raises(WeightsError, match="holds no network; run `dvc repro fuse`"):
+    with pytest.raises(CorpusError, match="no results yet; run `dvc repro`"):
         pack.main(tmp_path, tmp_path / "model")
