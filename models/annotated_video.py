@@ -152,12 +152,14 @@ def _percent(p: float) -> str:
     return ">99%" if 0.995 <= p < 1 else f"{p:.0%}"
 
 
-def _said(answer: Recognition, window: WindowAnswer | None) -> str:
+def _words(answer: Recognition, window: WindowAnswer | None) -> str:
+    """The answer; in a long recording that of the window, with its times."""
     if window is None:
         return "no answer here"
     if len(answer.windows) == 1:
         return _verdict(answer.probabilities, answer.abstains)
-    return _verdict(window.probabilities, False)
+    stretch = f"{_clock(round(window.start_s))} \N{EN DASH} {_clock(round(window.end_s))}"
+    return f"{_verdict(window.probabilities, False)}, {stretch}"
 
 
 # ------------------------------------------------------------------ picture
@@ -171,7 +173,7 @@ def _draw_face(
     em: int,
 ) -> None:
     """Box, two sigma of its corners, and what is said; no face is said, too."""
-    words = _said(answer, window)
+    words = _words(answer, window)
     if face is None or face.box is None:
         high = _chip(picture, (em // 2, em // 2), words, em, LEADING)[1]
         if face is not None:
@@ -202,7 +204,7 @@ def _draw_face(
 def _draw_words(ground: Picture, answer: Recognition, window: WindowAnswer | None, em: int) -> None:
     """What is said of a sound, in place of a picture."""
     height, width = ground.shape[:2]
-    words = _text(_said(answer, window), round(2.4 * em), True)
+    words = _text(_words(answer, window), round(2.4 * em), True)
     _ink(ground, words, (width - words.shape[1]) / 2, height / 2 - 2.6 * em, INK)
     words = _text("sound without a picture", em, False)
     _ink(ground, words, (width - words.shape[1]) / 2, height / 2 + 1.2 * em, MUTED)

@@ -72,7 +72,8 @@ def _recordings(clips: Sequence[Path]) -> dict[Path, Path]:
                 raise MediaError(f"{path}: holds no recording; expected {', '.join(sorted(MEDIA))}")
             found |= {inner: inner.relative_to(path) for inner in inside}
         elif re.match(r"[a-z]+:/", str(path)) and not path.exists():
-            raise MediaError(f"{path}: an address; expected a file; download it first")
+            address = str(path).replace(":/", "://", 1)  # as it was before it became a path
+            raise MediaError(f"{address}: an address; expected a file; download it first")
         else:
             found[path] = Path(path.name)
     return found

@@ -236,7 +236,9 @@ def test_places_for_several_videos(tmp_path):
         predict._videos(named, tmp_path / "one.mp4")
     with pytest.raises(MediaError, match=r"2 recordings would be written to .*a\.mp4"):
         predict._videos(predict._recordings(sorted(tmp_path.rglob("a.wav"))), out)
-    with pytest.raises(MediaError, match="an address; expected a file; download it first"):
+    with pytest.raises(
+        MediaError, match=r"^https://example\.org/clip\.mp4: an address; expected a file"
+    ):
         predict._recordings([Path("https://example.org/clip.mp4")])
 
 
