@@ -19,6 +19,7 @@ from pipeline.report.plots import write_plots
 from pipeline.report.results import read_results
 from pipeline.report.run import Scores, read_run, write_run
 from pipeline.report.sections import SECTIONS
+from pipeline.report.words import meaning
 from pipeline.scores.metrics import summarise
 from pipeline.systems import SYSTEMS
 from pipeline.work.occasion import Hardware, Occasion
