@@ -248,7 +248,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _speakers_meaning(results: Results) -> str:
-    if results.run.protocol.split.protocol in ("loso", "loso_text"):
+    if _speakers_are_new(results):
         return (
             "No test speaker was in training, so the figure speaks of new speakers, as far as "
             f"{len({*results.main.speaker})} can: look at the spread between them before the mean."
@@ -258,6 +258,19 @@ def _speakers_meaning(results: Results) -> str:
         "from knowing the voice and the face. Run `dvc exp run -S split.protocol=loso` for "
         "speakers never met in training; expect less."
     )
+
+
+def _speakers_are_new(results: Results) -> bool:
+    """Whether no test speaker was in training.
+
+    The folds of a file test each clip once and train on all others, so that a speaker who is tested
+    in one fold only is in none that trains on that speaker.
+    """
+    protocol, main = results.run.protocol.split.protocol, results.main
+    if protocol == "folds":
+        pairs = set(zip(main.speaker, main.fold, strict=True))
+        return len(pairs) == len(set(main.speaker)) and len(set(main.fold)) > 1
+    return protocol in ("loso", "loso_text")
 
 
 def _labels_meaning(corpus: str) -> str:

@@ -19,6 +19,7 @@ from pipeline.report.plots import write_plots
 from pipeline.report.results import read_results
 from pipeline.report.run import Scores, read_run, write_run
 from pipeline.report.sections import SECTIONS
+from pipeline.report.words import meaning
 from pipeline.scores.metrics import summarise
 from pipeline.systems import SYSTEMS
 from pipeline.work.occasion import Hardware, Occasion
@@ -178,6 +179,19 @@ def test_other_test_clips_than_the_committed_ones_are_flagged(finished):
     assert warning not in render(same, [])
     assert warning not in render(replace(finished, committed_test_set=""), [])
     assert warning in render(replace(finished, committed_test_set="0123456789ab"), [])
+
+
+def test_whether_speakers_are_new_is_read_from_the_folds_of_a_file(finished):
+    split = finished.run.protocol.split.model_copy(update={"protocol": "folds"})
+    protocol = finished.run.protocol.model_copy(update={"split": split})
+
+    def told(fold):
+        branches = {n: replace(b, fold=tuple(fold(b))) for n, b in finished.branches.items()}
+        return " ".join(meaning(replace(changed(finished, protocol=protocol), branches=branches)))
+
+    assert "No test speaker was in training" in told(lambda branch: branch.speaker)
+    mixed = told(lambda branch: [f"fold{i % 2}" for i in range(len(branch))])
+    assert "Test speakers may also be in training" in mixed
 
 
 def test_a_figure_has_one_interval(finished):
