@@ -1,8 +1,8 @@
 """A saved model and what it says of a recording.
 
 A recording goes through the same functions as in the stages, so that a test clip gets its row of
-`results/predictions.csv`. A longer one is answered window by window: what lies in memory does not
-grow with its length.
+`results/predictions.csv`. A longer one is decoded to a temporary folder and answered window by
+window: no more than a window's frames and sound lie in memory.
 """
 
 import json
@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,8 +56,14 @@ from pipeline.media.decode import FRAMES, SOUND, ExtractJob, extract_clip, read_
 from pipeline.media.images import Picture, read_gray, read_image
 from pipeline.media.params import ExtractParams
 from pipeline.media.probe import probe
-from pipeline.media.sound import read_wav, resample, to_mono
+from pipeline.media.sound import SAMPLE_RATE_HZ, read_wav, resample, to_mono
 from pipeline.systems import SYSTEMS
+
+AROUND_S = 2.0
+"""Length of the stretch around each moment of a timeline, s."""
+
+HOP_S = 0.5
+"""Time between two moments of a timeline, s."""
 
 _CLIP = "clip"
 _SOUND_INPUTS = frozenset({"audio", "windows", "cepstra"})
@@ -92,11 +99,24 @@ class WindowAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """What the model says of the `AROUND_S` around a moment, within its window: p by emotion."""
+
+    time_s: float
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Recognition:
     """What the model says of a recording.
 
     Attributes:
         file: the recording.
+        duration_s: of picture or sound, the longer one.
+        fps: frames per second of the source; 0 without a picture.
+        width_px: of its frames; 0 without a picture.
+        height_px: of its frames.
+        has_sound: whether there is sound that is more than silence.
         emotion: the likeliest one.
         confidence: its calibrated probability, the mean over windows.
         runner_up: the second likeliest emotion.
@@ -104,12 +124,18 @@ class Recognition:
         branch: that answered: `av`, `audio` or `visual`, in most windows.
         probabilities: by emotion.
         face_share: share of the frames looked at that show a face; None where none is looked at.
-        windows: answers over time; one for a clip of usual length.
+        windows: equal parts in time order; one for a clip of at most `pack.window_s`.
+        timeline: answers around moments `HOP_S` apart; empty unless asked for.
         faces: of the frames looked at, in time order.
         notes: what was missing, in words.
     """
 
     file: str
+    duration_s: float
+    fps: float
+    width_px: int
+    height_px: int
+    has_sound: bool
     emotion: str
     confidence: float
     runner_up: str
@@ -118,6 +144,7 @@ class Recognition:
     probabilities: dict[str, float]
     face_share: float | None
     windows: tuple[WindowAnswer, ...]
+    timeline: tuple[Moment, ...]
     faces: tuple[FrameFace, ...]
     notes: tuple[str, ...]
 
@@ -140,15 +167,15 @@ class _Window(NamedTuple):
 class _Looked(NamedTuple):
     """What a window shows; all empty where the system reads no face.
 
-    `boxes` of dlib and `speech` activity of all frames, `chosen` frames and their `detections`,
-    and `faces` to report.
+    `boxes` of dlib and `speech` activity of all frames; by index the `detections` and `faces` of
+    the frames looked at, among them those `chosen` to answer from.
     """
 
     boxes: list[Box | None]
     speech: list[float]
     chosen: list[int]
-    detections: list[Detections]
-    faces: list[FrameFace]
+    detections: dict[int, Detections]
+    faces: dict[int, FrameFace]
 
 
 class Recognizer:
@@ -198,13 +225,13 @@ class Recognizer:
         audio = {n: _audio_weights(folder, card, n) for n in card.audio_networks}
         return cls(card, network, detector, audio)
 
-    def predict(self, path: Path, every_frame: bool = False) -> Recognition:
+    def predict(self, path: Path, over_time: bool = False) -> Recognition:
         """What a recording expresses.
 
         Args:
             path: video with or without sound, or a sound file.
-            every_frame: find the face of every stored frame for `Recognition.faces`, not only of
-                those that the answer rests on; the answer is the same.
+            over_time: fill `Recognition.timeline`, and `Recognition.faces` with every stored frame,
+                not only with those that the answer rests on; the answer is the same.
 
         Raises:
             MediaError: it cannot be decoded, or lacks all that the model reads.
@@ -212,30 +239,38 @@ class Recognizer:
         if not path.is_file():
             raise MediaError(f"{path}: no such file; expected a recording")
         answers: list[WindowAnswer] = []
+        timeline: list[Moment] = []
         faces: list[FrameFace] = []
         problems: list[str] = []
         with tempfile.TemporaryDirectory(prefix="avemo-") as folder, pinned_threads(1):
-            for window in self._windows(path, Path(folder)):
-                looked = self._look(window, every_frame)
-                faces += looked.faces
+            record = _decode(path, self.card.inputs.extract, Path(folder))
+            for window in self._windows(record, Path(folder)):
+                looked = self._look(window, over_time)
+                faces += [looked.faces[index] for index in sorted(looked.faces)]
                 try:
                     answers.append(self._answer(window, looked))
                 except MediaError as error:
                     problems.append(str(error))
+                if over_time:
+                    timeline += self._timeline(window, looked)
         if not answers:
             raise MediaError(f"{path}: {problems[0]}")
-        return self._summary(path, answers, faces, len(problems))
+        return self._summary(path, record, answers, timeline, faces)
 
-    def _windows(self, path: Path, folder: Path) -> Iterator[_Window]:
-        """Decode into `folder`, then stretch after stretch."""
+    def _windows(self, record: ClipRecord, folder: Path) -> Iterator[_Window]:
+        """Equal stretches of what was decoded into `folder`, read one after another."""
         params = self.card.inputs
-        record = _decode(path, params.extract, folder)
         frames = sorted((folder / FRAMES).glob("*.jpg"))
-        count = max(1, math.ceil(record.duration_s / params.pack.window_s))
-        rate_hz = record.fps / record.frame_step if frames else 0.0
-        for part in range(count):
-            first, last = (len(frames) * p // count for p in (part, part + 1))
-            start, end = (record.samples * p // count for p in (part, part + 1))
+        frame_hz = record.fps / record.frame_step if frames else 0.0
+        length_s = _length_s(record)
+        count = max(1, math.ceil(length_s / params.pack.window_s))
+        times = [length_s * part / count for part in range(count + 1)]
+        # a frame belongs to the stretch in which it appears; the last stretch takes what is left
+        first = [math.ceil(time_s * frame_hz - 1e-6) for time_s in times[:-1]]
+        heard = [round(time_s * record.rate_hz) for time_s in times[:-1]]
+        for part, (start_s, end_s) in enumerate(pairwise(times)):
+            shown = frames[first[part] : (*first, len(frames))[part + 1]]
+            start, end = (min(n, record.samples) for n in (*heard, record.samples)[part : part + 2])
             waveform = None
             if end > start:
                 wav = folder / SOUND / f"{_CLIP}.wav"
@@ -243,35 +278,75 @@ class Recognizer:
                 method, quality = params.resample.method, params.resample.quality
                 waveform = resample(to_mono(signal), sound_hz, method, quality)
                 waveform = waveform if len(waveform) >= SHORTEST else None
-            times = (record.duration_s * part / count, record.duration_s * (part + 1) / count)
-            yield _Window(*times, tuple(frames[first:last]), first, rate_hz, waveform)
+            yield _Window(start_s, end_s, tuple(shown), first[part], frame_hz, waveform)
 
     def _look(self, window: _Window, every_frame: bool) -> _Looked:
         """Faces of a window, as far as the system reads any."""
         frames, params = window.frames, self.card.inputs
         if not frames or not _FACE_INPUTS & set(self._reads):
-            return _Looked([], [], [], [], [])
+            return _Looked([], [], [], {}, {})
         grays = [read_gray(path) for path in frames]
         _, _, boxes, activity = annotate_frames(grays, window.rate_hz, params.annotate)
         speech = activity.speech.round(4).tolist()  # as many decimals as the stage stores
         if self.detector is None or params.detector is None:
-            faces = [_face_of_box(_time(window, i), box) for i, box in enumerate(boxes)]
-            return _Looked(boxes, speech, list(range(len(frames))), [], faces)
+            dlib = {i: _face_of_box(_time(window, i), box) for i, box in enumerate(boxes)}
+            return _Looked(boxes, speech, list(dlib), {}, dlib)
         chosen = sampled_frames(len(frames), params.detector.frames_per_clip)
-        detections = self._detect([frames[i] for i in chosen], params.detector.batch)
-        shown, found = chosen, detections
+        detections = self._detect(frames, chosen, params.detector.batch)
         if every_frame:
-            shown = list(range(len(frames)))
-            found = self._detect(frames, params.detector.batch)
-        faces = [_face(_time(window, i), one) for i, one in zip(shown, found, strict=True)]
+            others = [i for i in range(len(frames)) if i not in detections]
+            detections |= self._detect(frames, others, params.detector.batch)
+        faces = {i: _face(_time(window, i), one) for i, one in detections.items()}
         return _Looked(boxes, speech, chosen, detections, faces)
 
-    def _detect(self, frames: Sequence[Path], batch: int) -> list[Detections]:
+    def _timeline(self, window: _Window, looked: _Looked) -> Iterator[Moment]:
+        """Answers around moments of a window of which every frame was looked at."""
+        count = max(1, round((window.end_s - window.start_s) / HOP_S))
+        for step in range(count + 1):
+            time_s = window.start_s + (window.end_s - window.start_s) * step / count
+            try:
+                answer = self._answer(*self._around(window, looked, time_s))
+            except MediaError:  # nothing to answer from at this moment
+                continue
+            yield Moment(time_s, answer.probabilities)
+
+    def _around(self, window: _Window, looked: _Looked, time_s: float) -> tuple[_Window, _Looked]:
+        """The `AROUND_S` around a moment, as far as they lie in its window."""
+        start_s = max(window.start_s, time_s - AROUND_S / 2)
+        end_s = min(window.end_s, time_s + AROUND_S / 2)
+        first, last = (
+            min(len(window.frames), math.ceil((t - window.start_s) * window.rate_hz - 1e-6))
+            for t in (start_s, end_s)
+        )
+        waveform = window.waveform
+        if waveform is not None:
+            start, end = (round((t - window.start_s) * SAMPLE_RATE_HZ) for t in (start_s, end_s))
+            waveform = waveform[start:end] if len(waveform[start:end]) >= SHORTEST else None
+        part = _Window(
+            start_s, end_s, window.frames[first:last], window.first_frame + first, window.rate_hz,
+            waveform,
+        )  # fmt: skip
+        if not looked.faces:
+            return part, looked
+        inside = range(first, last)
+        faces = {i - first: looked.faces[i] for i in inside}
+        found = {i - first: looked.detections[i] for i in inside if i in looked.detections}
+        chosen = list(faces)
+        if found and self.card.inputs.detector is not None:
+            chosen = sampled_frames(len(faces), self.card.inputs.detector.frames_per_clip)
+        return part, _Looked(
+            looked.boxes[first:last], looked.speech[first:last], chosen, found, faces
+        )
+
+    def _detect(
+        self, frames: Sequence[Path], places: Sequence[int], batch: int
+    ) -> dict[int, Detections]:
         assert self.detector is not None
-        found: list[Detections] = []
-        for start in range(0, len(frames), batch):
-            images = [image_tensor(read_image(path)) for path in frames[start : start + batch]]
-            found += self.detector.detect(images)
+        found: dict[int, Detections] = {}
+        for start in range(0, len(places), batch):
+            some = places[start : start + batch]
+            images = [image_tensor(read_image(frames[place])) for place in some]
+            found |= zip(some, self.detector.detect(images), strict=True)
         return found
 
     @torch.no_grad()
@@ -308,8 +383,10 @@ class Recognizer:
             without.append(("audio", "no sound"))
         if "video" in modalities and not window.frames:
             without.append(("visual", "no picture"))
-        elif _FACE_INPUTS & set(self._reads) and not any(f.box for f in looked.faces):
-            without.append(("visual", f"no face in {len(looked.faces)} frames"))
+        elif _FACE_INPUTS & set(self._reads) and not any(
+            looked.faces[index].box for index in looked.chosen
+        ):
+            without.append(("visual", f"no face in {len(looked.chosen)} frames"))
         if not without:
             return headline, ()
         words = " and ".join(what for _, what in without)
@@ -360,9 +437,10 @@ class Recognizer:
 
     def _face_input(self, name: str, window: _Window, looked: _Looked) -> Tensor:
         assert self.detector is not None
-        best = [_best(one, self.detector) for one in looked.detections]
+        detections = [looked.detections[index] for index in looked.chosen]
+        best = [_best(one, self.detector) for one in detections]
         features, boxes = (torch.stack(part) for part in list(zip(*best, strict=True))[:2])
-        visible = torch.tensor([len(one.scores) > 0 for one in looked.detections])
+        visible = torch.tensor([len(one.scores) > 0 for one in detections])
         if name == "faces":
             return features
         if name == "weights":
@@ -377,23 +455,32 @@ class Recognizer:
         return torch.stack([image_tensor(read_image(path)) for path in chosen])
 
     def _summary(
-        self, path: Path, answers: list[WindowAnswer], faces: list[FrameFace], unanswered: int
+        self,
+        path: Path,
+        record: ClipRecord,
+        answers: list[WindowAnswer],
+        timeline: list[Moment],
+        faces: list[FrameFace],
     ) -> Recognition:
         mean = {
             emotion: sum(one.probabilities[emotion] for one in answers) / len(answers)
             for emotion in self.card.emotions
         }
         first, second = sorted(mean, key=lambda emotion: -mean[emotion])[:2]
-        total = len(answers) + unanswered
-        counted = Counter(note for one in answers for note in one.notes)
-        notes = [
-            f"{n}" if total == 1 else f"{n} ({c} of {total} windows)" for n, c in counted.items()
-        ]
-        if unanswered:
-            notes.append(f"no answer in {unanswered} of {total} windows")
+        total = max(1, math.ceil(_length_s(record) / self.card.inputs.pack.window_s))
+        notes = [] if total == 1 else [f"mean of {len(answers)} windows"]
+        for note, count in Counter(note for one in answers for note in one.notes).items():
+            notes.append(note if total == 1 else f"{note} ({count} of {total} windows)")
+        if len(answers) < total:
+            notes.append(f"no answer in {total - len(answers)} of {total} windows")
         share = sum(face.box is not None for face in faces) / len(faces) if faces else None
         return Recognition(
             file=str(path),
+            duration_s=_length_s(record),
+            fps=record.fps if record.has_video else 0.0,
+            width_px=record.width_px,
+            height_px=record.height_px,
+            has_sound=record.has_audio,
             emotion=first,
             confidence=mean[first],
             runner_up=second,
@@ -402,6 +489,7 @@ class Recognizer:
             probabilities=mean,
             face_share=share,
             windows=tuple(answers),
+            timeline=tuple(timeline),
             faces=tuple(faces),
             notes=tuple(notes),
         )
@@ -424,10 +512,20 @@ def _audio_weights(folder: Path, card: ModelCard, network: str) -> Weights:
 
 def _decode(path: Path, params: ExtractParams, folder: Path) -> ClipRecord:
     """Frames and sound of a recording, as the stage `extract` stores them."""
-    filmed = bool(probe(path).fps)
+    tracks = probe(path)
+    filmed = bool(tracks.fps)
+    if not filmed and not tracks.codec:
+        raise MediaError(f"{path}: neither picture nor sound; expected a recording")
     clip = Clip(_CLIP, "", "", "", path if filmed else None, None if filmed else path)
     extract_clip(ExtractJob(clip, filmed, True, params), folder)
     return read_record(folder)
+
+
+def _length_s(record: ClipRecord) -> float:
+    """Of picture or sound, the longer one."""
+    shown_s = record.frames * record.frame_step / record.fps if record.frames else 0.0
+    heard_s = record.samples / record.rate_hz if record.samples else 0.0
+    return max(shown_s, heard_s)
 
 
 def _time(window: _Window, index: int) -> float:

@@ -13,7 +13,6 @@ from models.audio.params import EmbedParams
 from models.faces.weights import detector_params
 from models.saved_model import InputParams, write_model
 from models.systems.params import PackParams
-from pipeline.errors import ParamsError
 from pipeline.media.params import ExtractParams, ResampleParams
 from pipeline.params import load_section
 from pipeline.report.run import read_run
@@ -30,8 +29,6 @@ def main(results: Path, out: Path) -> None:
     """Pack the networks of the first fold as a model."""
     started = time.monotonic()
     pack = load_section("pack", PackParams)
-    if pack.clips == "all":
-        raise ParamsError("params.yaml: pack.clips: got all, expected fold; all is not supported")
     finished = read_run(results / "run.json")
     network = results / "fusion" / f"{finished.protocol.folds[0].name}.safetensors"
     reads_faces = "face_features" in SYSTEMS[finished.system].reads

@@ -10,6 +10,7 @@ from pipeline.work.closure import PROJECT as ROOT
 
 BROUGHT_BY = {
     "cv2": "opencv-python-headless",
+    "PIL": "pillow",
     "dlib": "dlib-bin",
     "ffmpeg": "ffmpeg-python",
     "ruamel": "ruamel.yaml",

@@ -19,7 +19,7 @@ FLOORS = {
     ),
     "models": (
         "checkpoint", "losses", "threads", "training", "audio", "faces", "fusion", "systems",
-        "comparison", "saved_model", "recognizer",
+        "comparison", "saved_model", "recognizer", "annotated_video",
     ),
 }  # fmt: skip
 """Rooms and files of a package in the order in which they may be imported: each by those after."""

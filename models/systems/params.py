@@ -25,9 +25,12 @@ class TrainingParams(Section):
 
 
 class PackParams(Section):
-    """Section `pack` of `params.yaml`: which networks `avemo predict` uses, and how."""
+    """Section `pack` of `params.yaml`: which networks `avemo predict` uses, and how.
 
-    clips: Literal["fold", "all"]
+    `clips` has one value: those of the first fold, which were scored on clips they never saw.
+    """
+
+    clips: Literal["fold"]
     window_s: float = Field(ge=1, le=60)
 
 

@@ -1,1 +1,1 @@
-"""From a recording to frames and sound: ffmpeg, headers, decoding, resampling."""
+"""From a recording to frames and sound, and frames to a film: ffmpeg, headers, resampling."""

@@ -31,6 +31,9 @@ MISSING_SHARE = 0.1
 MISSING_S = 0.2
 """... if also more than this is missing, in seconds: headers round, and sound may end early."""
 
+BLOCK = 2**20
+"""Samples that are looked at together; a long sound is never in memory as a whole."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExtractJob:
@@ -149,14 +152,16 @@ def _decode(
 def _check_sound(clip: Clip, params: ExtractParams, folder: Path) -> tuple[int, int]:
     """Samples per channel and rate in Hz of the sound; (0, 0) after removing silence."""
     path = folder / SOUND / f"{clip.clip_id}.wav"
-    signal, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)  # [T, channels]
-    peak = float(np.abs(signal).max(initial=0.0))
+    peak = 0.0
+    for block in soundfile.blocks(path, BLOCK, dtype="float32", always_2d=True):
+        peak = float(np.maximum(peak, np.abs(block).max(initial=0.0)))  # keeps NaN
     if not np.isfinite(peak):
         raise MediaError(
             f"{clip.audio or clip.video}: sound holds NaN or infinity; export it again"
         )
     if peak > 10 ** (params.silence_dbfs / 20):
-        return len(signal), int(rate_hz)
+        sound = soundfile.info(path)
+        return int(sound.frames), int(sound.samplerate)
     if clip.audio is not None:
         raise MediaError(
             f"{clip.audio}: digital silence (peak at or below {params.silence_dbfs:g} dBFS); "

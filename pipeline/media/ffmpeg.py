@@ -68,7 +68,7 @@ def run_ffmpeg(products: OutputStream, folder: Path, source: str) -> None:
     if (done.returncode < 0 and not crashed) or "No space left" in done.stderr:
         raise OSError(f"{source}: ffmpeg ended with {done.returncode}: {done.stderr.strip()}")
     raise MediaError(
-        f"{source}: damaged or cut short ({_complaint(done.stderr)}); expected a recording that "
+        f"{source}: damaged or cut short ({complaint(done.stderr)}); expected a recording that "
         "decodes to its end; copy it again from its source"
     )
 
@@ -78,6 +78,7 @@ def _version(executable: str) -> str:
     return done.stdout.split()[2]
 
 
-def _complaint(stderr: str) -> str:
+def complaint(stderr: str) -> str:
+    """The first line that ffmpeg wrote, without the address of who wrote it."""
     lines = [re.sub(r"^(\[[^\]]*\] )+", "", line) for line in stderr.splitlines() if line.strip()]
     return lines[0] if lines else "no message of ffmpeg"

@@ -164,6 +164,10 @@ def predict(
     model: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("results/model"),
     as_json: Annotated[bool, typer.Option("--json", help="Boxes and windows, too.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A row per recording.")] = False,
+    video: Annotated[
+        Path | None,
+        typer.Option(help="Annotated video to write (.mp4), or a folder for several."),
+    ] = None,
 ) -> None:
     """Say which emotions recordings show.
 
@@ -171,7 +175,7 @@ def predict(
     """
     from stages.cli.predict import main
 
-    raise typer.Exit(main(clips, model, as_json, as_csv))
+    raise typer.Exit(main(clips, model, as_json, as_csv, video))
 
 
 def _names(text: str) -> list[str]:

@@ -3,10 +3,13 @@
 import csv
 import io
 import json
+import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from models.annotated_video import write_annotated_video
 from models.recognizer import Recognition, Recognizer
 from pipeline.corpora.index import SOUND_SUFFIXES, VIDEO_SUFFIXES
 from pipeline.errors import MediaError
@@ -17,7 +20,9 @@ MEDIA = SOUND_SUFFIXES | VIDEO_SUFFIXES
 COLUMNS = ("clip", "emotion", "confidence", "runner_up", "face_share", "branch", "notes")
 
 
-def main(clips: Sequence[Path], model: Path, as_json: bool, as_csv: bool) -> int:
+def main(
+    clips: Sequence[Path], model: Path, as_json: bool, as_csv: bool, video: Path | None = None
+) -> int:
     """Answer for each recording and print a table, JSON or CSV.
 
     Args:
@@ -25,20 +30,26 @@ def main(clips: Sequence[Path], model: Path, as_json: bool, as_csv: bool) -> int
         model: folder that the stage `pack` wrote.
         as_json: print a list of `Recognition`, boxes and windows included.
         as_csv: print a row per recording, with all probabilities.
+        video: annotated video to write, or a folder for one per recording.
 
     Returns:
         Exit code: 1 if a recording could not be answered; the others are.
 
     Raises:
-        MediaError: a folder holds no recording.
+        MediaError: a folder holds no recording, or `video` is no place for what would be written.
         WeightsError: the model cannot be read.
     """
+    named = _recordings(clips)
+    videos = _videos(named, video) if video else {}
     recognizer = Recognizer.load(model)
     answers: list[Recognition] = []
     failed = 0
-    for path in track(_recordings(clips), desc="predict", unit="clip"):
+    for path in track(list(named), desc="predict", unit="clip"):
         try:
-            answers.append(recognizer.predict(path))
+            answer = recognizer.predict(path, over_time=bool(video))
+            answers.append(answer)
+            if video:
+                write_annotated_video(answer, videos[path])
         except MediaError as error:
             failed += 1
             print(f"error: {error}", file=sys.stderr)
@@ -51,17 +62,37 @@ def main(clips: Sequence[Path], model: Path, as_json: bool, as_csv: bool) -> int
     return 1 if failed else 0
 
 
-def _recordings(clips: Sequence[Path]) -> list[Path]:
-    found: list[Path] = []
+def _recordings(clips: Sequence[Path]) -> dict[Path, Path]:
+    """Each recording, and its name relative to the folder that was given."""
+    found: dict[Path, Path] = {}
     for path in clips:
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in MEDIA)
             if not inside:
                 raise MediaError(f"{path}: holds no recording; expected {', '.join(sorted(MEDIA))}")
-            found += inside
+            found |= {inner: inner.relative_to(path) for inner in inside}
+        elif re.match(r"[a-z]+:/", str(path)) and not path.exists():
+            address = str(path).replace(":/", "://", 1)  # as it was before it became a path
+            raise MediaError(f"{address}: an address; expected a file; download it first")
         else:
-            found.append(path)
+            found[path] = Path(path.name)
     return found
+
+
+def _videos(named: dict[Path, Path], out: Path) -> dict[Path, Path]:
+    """Where the annotated video of each recording goes."""
+    suffix = out.suffix.lower()
+    if suffix == ".mp4" and not out.is_dir():
+        if len(named) > 1:
+            raise MediaError(f"--video {out}: got {len(named)} recordings, expected a folder")
+        return dict.fromkeys(named, out)
+    if suffix in MEDIA or out.is_file():
+        raise MediaError(f"--video {out}: expected a name that ends in .mp4, or a folder")
+    videos = {path: out / name.with_suffix(".mp4") for path, name in named.items()}
+    target, count = Counter(videos.values()).most_common(1)[0]
+    if count > 1:
+        raise MediaError(f"--video {out}: {count} recordings would be written to {target}")
+    return videos
 
 
 def _row(answer: Recognition) -> dict[str, str]:

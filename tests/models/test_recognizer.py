@@ -3,8 +3,10 @@
 import csv
 import json
 import shutil
+import weakref
 from pathlib import Path
 
+import av
 import ffmpeg
 import pytest
 from project_copy import ROOT, set_params
@@ -15,7 +17,10 @@ from models.recognizer import Recognizer
 from models.saved_model import CARD, DETECTOR, NETWORK
 from pipeline.errors import CorpusError, MediaError, ParamsError, WeightsError
 from pipeline.media.ffmpeg import run_ffmpeg
+from pipeline.media.images import read_gray, read_image
+from pipeline.media.sound import read_wav
 from stages import annotate, demo, detect, embed, extract, fuse, pack, resample
+from stages.cli import predict
 from stages.cli.app import app
 
 SMALL = {
@@ -117,7 +122,10 @@ def test_a_moved_model_says_what_is_missing_and_asks_the_other_branch(project, m
         MediaError, match=r"voice\.wav: no picture, and visual_cnn_fd cannot answer"
     ):
         Recognizer.load(project / "image_cnn/model").predict(tmp_path / "voice.wav")
-    faces = recognizer.predict(clip, every_frame=True).faces
+    answer, looked_through = recognizer.predict(clip), recognizer.predict(clip, over_time=True)
+    assert looked_through.probabilities == answer.probabilities and not answer.timeline
+    assert looked_through.timeline[0].probabilities == pytest.approx(answer.probabilities)
+    faces = looked_through.faces
     assert len(faces) > 2 and [f.time_s for f in faces] == sorted(f.time_s for f in faces)
     x1, y1, x2, y2 = next(face.box for face in faces if face.box)
     assert 0 <= x1 < x2 <= 320 and 0 <= y1 < y2 <= 256
@@ -134,6 +142,104 @@ def test_the_command_answers_what_it_can(project, moved, tmp_path):
     done = CliRunner().invoke(app, ["predict", str(clip), "--model", str(moved), "--csv"])
     assert done.exit_code == 0
     assert next(csv.DictReader(done.stdout.splitlines()))["emotion"] == answer["emotion"]
+
+
+def film(path, size, rate_hz, seconds):
+    picture = ffmpeg.input(f"testsrc2=s={size}:r={rate_hz}:d={seconds}", f="lavfi")
+    tone = ffmpeg.input(f"sine=sample_rate=16000:duration={seconds}", f="lavfi")
+    coding = {"c:v": "mjpeg", "c:a": "pcm_s16le"}
+    run_ffmpeg(ffmpeg.output(picture, tone, path.name, **coding), path.parent, "film")
+    return path
+
+
+def test_windows_share_frames_and_sound_out_and_their_mean_is_the_answer(
+    project, tmp_path, monkeypatch
+):
+    clip = film(tmp_path / "long.avi", "96x96", 8, 2.5)
+    recognizer = Recognizer.load(project / "audio/model")
+    card = recognizer.card
+    pack_params = card.inputs.pack.model_copy(update={"window_s": 1.0})
+    recognizer.card = card.model_copy(
+        update={"inputs": card.inputs.model_copy(update={"pack": pack_params})}
+    )
+    heard = []
+
+    def read(path, start, stop):
+        heard.append((start, stop))
+        return read_wav(path, start, stop)
+
+    monkeypatch.setattr("models.recognizer.read_wav", read)
+    answer = recognizer.predict(clip)
+    assert heard == [(0, 13333), (13333, 26667), (26667, 40000)]
+    assert [round(w.end_s, 2) for w in answer.windows] == [0.83, 1.67, 2.5]
+    assert "mean of 3 windows" in answer.notes
+    for emotion, p in answer.probabilities.items():
+        assert p == pytest.approx(sum(w.probabilities[emotion] for w in answer.windows) / 3)
+
+
+def test_no_more_than_a_window_of_a_long_recording_lies_in_memory(project, tmp_path, monkeypatch):
+    clip = film(tmp_path / "long.avi", "96x96", 5, 180)
+    recognizer = Recognizer.load(project / "image_cnn/model")
+    window_s = recognizer.card.inputs.pack.window_s
+    monkeypatch.setattr(recognizer, "_branch", lambda *_: ("visual", ()))  # no face: grey crops
+    held = Held()
+    monkeypatch.setattr("models.recognizer.read_gray", held.watch(read_gray))
+    monkeypatch.setattr("models.recognizer.read_image", held.watch(read_image))
+    answer = recognizer.predict(clip, over_time=True)
+    assert len(answer.windows) == 180 / window_s and held.total > 220
+    frames_of_a_window = window_s * 5 / recognizer.card.inputs.extract.frame_step
+    assert held.most <= 2 * frames_of_a_window + 2
+    assert len(answer.faces) == 225 and answer.duration_s == pytest.approx(180, abs=0.2)
+
+
+class Held:
+    """Counts the pictures that are in memory."""
+
+    def __init__(self):
+        self.now = self.most = self.total = 0
+
+    def watch(self, read):
+        def reader(path):
+            picture = read(path).view()
+            self.now, self.total = self.now + 1, self.total + 1
+            self.most = max(self.most, self.now)
+            weakref.finalize(picture, self.drop)
+            return picture
+
+        return reader
+
+    def drop(self):
+        self.now -= 1
+
+
+def test_the_annotated_video_shows_every_frame_and_keeps_the_sound(project, moved, tmp_path):
+    clip = recording(project, rows(project, "av_faster_rcnn")[0]["clip_id"])
+    command = ["predict", str(clip), "--model", str(moved), "--video"]
+    done = CliRunner().invoke(app, [*command, str(tmp_path / "shown.mp4")])
+    assert done.exit_code == 0, done.stderr
+    with av.open(str(clip)) as source, av.open(str(tmp_path / "shown.mp4")) as shown:
+        assert shown.streams.video[0].codec_context.name == "h264"
+        assert shown.streams.video[0].frames == source.streams.video[0].frames
+        length_s = float(shown.streams.audio[0].duration * shown.streams.audio[0].time_base)
+        assert length_s == pytest.approx(source.duration / 1e6, abs=0.1)
+    done = CliRunner().invoke(app, [*command, str(tmp_path / "shown.avi")])
+    assert "expected a name that ends in .mp4, or a folder" in str(done.exception)
+
+
+def test_places_for_several_videos(tmp_path):
+    for name in ("x/a.avi", "y/a.avi"):
+        make_sound((tmp_path / name).with_suffix(".wav"))
+    named = predict._recordings([tmp_path])
+    out = tmp_path / "videos"
+    assert set(predict._videos(named, out).values()) == {out / "x/a.mp4", out / "y/a.mp4"}
+    with pytest.raises(MediaError, match="got 2 recordings, expected a folder"):
+        predict._videos(named, tmp_path / "one.mp4")
+    with pytest.raises(MediaError, match=r"2 recordings would be written to .*a\.mp4"):
+        predict._videos(predict._recordings(sorted(tmp_path.rglob("a.wav"))), out)
+    with pytest.raises(
+        MediaError, match=r"^https://example\.org/clip\.mp4: an address; expected a file"
+    ):
+        predict._recordings([Path("https://example.org/clip.mp4")])
 
 
 def change_card(folder, **values):
@@ -168,7 +274,7 @@ def test_what_pack_cannot_do_is_refused(project, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "params.yaml", tmp_path)
     set_params(tmp_path, {"pack": {"clips": "all"}})
-    with pytest.raises(ParamsError, match=r"pack\.clips: got all, expected fold"):
+    with pytest.raises(ParamsError, match=r"pack\.clips: got 'all'.*'fold'"):
         pack.main(project / "audio", tmp_path / "model")
     set_params(tmp_path, {"pack": {"clips": "fold"}})
     with pytest.raises(CorpusError, match="no results yet; run `dvc repro`"):
