@@ -97,7 +97,7 @@ def annotated_frames(answer: Recognition, fps: float) -> Iterator[Picture]:
     for index, picture in enumerate(_pictures(answer, fps, (layout.width, layout.picture))):
         time_s = index / fps
         frame = np.concatenate([picture, timeline])
-        window = _at(answer.windows, time_s)
+        window = _at(answer, time_s)
         if answer.fps:
             face = answer.faces[_nearest(times, time_s)] if times else None
             _draw_face(frame[: layout.picture], answer, window, face, layout.em)
@@ -125,13 +125,11 @@ def _pictures(answer: Recognition, fps: float, size_px: tuple[int, int]) -> Iter
         yield blank
 
 
-def _at(windows: Sequence[WindowAnswer], time_s: float) -> WindowAnswer | None:
+def _at(answer: Recognition, time_s: float) -> WindowAnswer | None:
     """The answer for a moment; none in a window that could not be answered."""
-    last = windows[-1]
-    for window in windows:
-        if window.start_s <= time_s < window.end_s or (window is last and time_s >= last.end_s):
-            return window
-    return None
+    # the last frame may lie a little behind what was measured as the end
+    moment = min(time_s, answer.duration_s - 1e-6)
+    return next((w for w in answer.windows if w.start_s <= moment < w.end_s), None)
 
 
 def _nearest(times: Sequence[float], time_s: float) -> int:

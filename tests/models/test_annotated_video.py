@@ -64,6 +64,15 @@ def test_the_cursor_runs_from_the_start_to_the_end(answer):
     assert places[1] > places[0]
 
 
+def test_a_window_without_an_answer_gets_none_of_another(answer):
+    halves = replace(answer, windows=(WindowAnswer(0, 0.2, "av", P, ()),), faces=())
+    whole = replace(answer, faces=())
+    for index, (half, full) in enumerate(
+        zip(annotated_frames(halves, 25), annotated_frames(whole, 25), strict=True)
+    ):
+        assert np.array_equal(half, full) == (index < 5)
+
+
 def test_a_sound_gets_a_plain_ground_and_a_film_of_its_length(answer, tmp_path):
     heard = replace(
         answer, file=str(make_sound(tmp_path / "a.wav")), fps=0, width_px=0, height_px=0, faces=()

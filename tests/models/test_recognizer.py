@@ -274,7 +274,7 @@ def test_what_pack_cannot_do_is_refused(project, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "params.yaml", tmp_path)
     set_params(tmp_path, {"pack": {"clips": "all"}})
-    with pytest.raises(ParamsError, match=r"pack\.clips: got 'all'; Input should be 'fold'"):
+    with pytest.raises(ParamsError, match=r"pack\.clips: got 'all'.*'fold'"):
         pack.main(project / "audio", tmp_path / "model")
     set_params(tmp_path, {"pack": {"clips": "fold"}})
     with pytest.raises(CorpusError, match="no results yet; run `dvc repro`"):
