@@ -3,21 +3,25 @@
 import torch
 from torch import Tensor, nn
 
+from models.losses import log_odds, log_scores
+
 
 class FusionHead(nn.Module):
     """Logits of the fused system from the branches' features and logits.
 
-    z_av = FC(FC([A, V])), as in the paper; or, as a residual, z_av = z_a + z_v + FC(FC([A, V])).
-    That sum is the product of the two experts; the layers over F = [A, V] start at 0 and learn what
-    the product misses. So the fused system starts from what both branches know rather than from
-    noise, which keeps it from falling below the better one when clips are few.
+    z_av = FC(FC([A, V])), as in the paper; or, as a residual,
+    log p_av = log p_a + log p_v + FC(FC([A, V])) up to a constant. The sum of log p is the product
+    of the two experts; the layers over F = [A, V] start at 0 and learn what the product misses. So
+    the fused system starts from what both branches know rather than from noise, which keeps it from
+    falling below the better one when clips are few. Log p are added and not the logits, whose
+    sigmoids are one against all others.
 
     Args:
         width: of F = [A, V].
         hidden: width of the hidden layer.
         emotions: K.
         dropout: share dropped before each layer.
-        residual: whether the layers are added to the branches' logits.
+        residual: whether the layers are added to the branches' log p.
     """
 
     def __init__(
@@ -41,7 +45,9 @@ class FusionHead(nn.Module):
     def forward(self, audio: tuple[Tensor, Tensor], visual: tuple[Tensor, Tensor]) -> Tensor:
         """Logits [B, K] from (features, logits) of each branch."""
         logits: Tensor = self.layers(torch.cat([audio[0], visual[0]], dim=1))  # F = [A, V]
-        return audio[1] + visual[1] + logits if self.residual else logits
+        if not self.residual:
+            return logits
+        return log_odds(log_scores(audio[1]) + log_scores(visual[1]) + logits)
 
 
 class FusionNet(nn.Module):

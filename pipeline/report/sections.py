@@ -274,7 +274,7 @@ def _abstentions(results: Results, chosen: float) -> list[Abstention]:
 def _headline_name(results: Results) -> str:
     """The headline branch, and that it is a pool where it is one."""
     name = BRANCH_NAMES[results.headline]
-    return f"{name}, {report_words.answer(results.run)}" if results.run.scores.pooled else name
+    return f"{name} (pool)" if results.run.scores.pooled else name
 
 
 def _calibration(results: Results) -> str:

@@ -17,7 +17,7 @@ COMMIT_DIGITS = 10
 KINDS = {"av": "Audio-visual", "audio": "Audio", "visual": "Visual"}
 """What a system reads, by its branch."""
 
-HEADS = {"paper": "over F = [A, V] alone", "residual": "added to the branches' logits"}
+HEADS = {"paper": "over F = [A, V] alone", "residual": "added to the branches' log p"}
 """What `fusion.head` makes of the layers over both branches."""
 
 CORPORA = {

@@ -108,7 +108,7 @@ STUDIES = (
     ),
     Study(
         "head",
-        "Layers over F = [A, V] alone (paper), or added to the branches' logits",
+        "Layers over F = [A, V] alone (paper), or added to the branches' log p",
         (
             Variant("paper", "av_faster_rcnn", (("fusion.head", "paper"),)),
             Variant("residual", "av_faster_rcnn", (("fusion.head", "residual"),), "paper"),

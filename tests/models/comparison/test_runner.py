@@ -269,3 +269,17 @@ def test_a_killed_table_goes_on_where_it_stopped(tmp_path, worked_on):
     finished = run_trials(make_setup(tmp_path), trials, "tables")
     assert sorted(trials_in(worked_on)) == [(AUDIO, 1), (AUDIO, 2)]
     assert len(finished.folders) == 3
+
+
+def test_a_collapsed_pool_leaves_the_answer_to_the_network(tmp_path, monkeypatch):
+    setup = make_setup(tmp_path)
+    (fold,) = folds_of(setup, "paper")
+    pool = replace(SETTINGS, fusion=SETTINGS.fusion.model_copy(update={"pool": True}))
+    plain = evaluate_fold("av_cnn", setup.store, fold, SETTINGS)
+    fits = iter([{"av": 0.0, "audio": 1.0, "visual": 0.0}, None])
+    monkeypatch.setattr("models.systems.evaluate.fit_pool", lambda *_: next(fits))
+    pooled, collapsed = (evaluate_fold("av_cnn", setup.store, fold, pool) for _ in range(2))
+    assert (pooled.probabilities["av"] == plain.as_trained["audio"]).all()
+    assert collapsed.collapsed and not pooled.collapsed and not plain.collapsed
+    assert collapsed.pools == plain.pools
+    assert (collapsed.probabilities["av"] == plain.probabilities["av"]).all()

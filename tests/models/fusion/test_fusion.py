@@ -64,10 +64,11 @@ def test_alpha_and_beta_of_zero_leave_the_fused_term(network, clips):
     assert weighted == {"l_av": 1.0, "l_a": 0.5, "l_v": 2.0}
 
 
-def test_the_residual_head_starts_as_the_sum_of_the_branches():
+def test_the_residual_head_starts_as_the_product_of_the_branches():
     head = FusionHead(4, 8, K, dropout=0.0, residual=True)
     audio, visual = (torch.randn(2, 2), torch.randn(2, K)), (torch.randn(2, 2), torch.randn(2, K))
-    assert torch.equal(head(audio, visual), audio[1] + visual[1])
+    product = (log_scores(audio[1]) + log_scores(visual[1])).log_softmax(dim=1)
+    assert torch.allclose(log_scores(head(audio, visual)), product, atol=1e-5)
 
 
 def test_the_head_of_the_paper_reads_features_alone():

@@ -220,7 +220,7 @@ def test_under_several_folds_the_page_says_whose_temperature_it_shows(finished):
 def test_a_pool_is_named_wherever_its_answer_is_shown(tmp_path):
     results = read_results(make_run(tmp_path, pool=True))
     page = render(results)
-    assert page.count("audio-visual, pool of network and branches") >= 3
+    assert page.count("audio-visual (pool)") >= 3
     assert "answer of the pool of network and branches" in page
     assert "the fused network 0.50, audio only 0.50, visual only 0.50" in page
 
