@@ -59,6 +59,7 @@ class ModelCard(Section):
     Attributes:
         schema_version: see `SCHEMA`.
         system: a key of `pipeline.systems.SYSTEMS`.
+        corpus: that the networks were trained on, as in `corpus.name`.
         fold: whose networks these are.
         emotions: in the order of the network's answers.
         branches: that the network answers with, the headline first.
@@ -75,6 +76,7 @@ class ModelCard(Section):
 
     schema_version: int
     system: str
+    corpus: str
     fold: str
     emotions: tuple[str, ...]
     branches: tuple[str, ...]
@@ -90,20 +92,26 @@ class ModelCard(Section):
 
 
 def write_model(
-    out: Path, network: Path, detector: Path | None, inputs: InputParams, metrics: Mapping[str, Any]
+    out: Path,
+    networks: tuple[Path, Path | None],
+    inputs: InputParams,
+    corpus: str,
+    metrics: Mapping[str, Any],
 ) -> ModelCard:
     """Write a model folder in place of the one that was there.
 
     Args:
         out: the folder.
-        network: of one fold, as `fuse` saves it.
-        detector: of the same fold, where the system reads its features.
+        networks: of one fold, as `fuse` saves it, and the detector of the same fold where the
+            system reads its features.
         inputs: how inputs are computed.
+        corpus: name of the corpus that they were trained on.
         metrics: of the run.
 
     Raises:
         WeightsError: a file is missing, damaged, or was saved by an older version.
     """
+    network, detector = networks
     facts = load_safetensors(network)[1]
     with replace_folder(out) as part:
         shutil.copyfile(network, part / NETWORK)
@@ -133,6 +141,7 @@ def write_model(
         card = ModelCard(
             schema_version=SCHEMA,
             system=system,
+            corpus=corpus,
             fold=fold,
             inputs=inputs,
             audio_networks=identities,

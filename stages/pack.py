@@ -43,7 +43,7 @@ def main(results: Path, out: Path) -> None:
         pack=pack,
     )
     scores = finished.scores.model_dump(mode="json", include=SCORES)
-    card = write_model(out, network, detector, inputs, scores)
+    card = write_model(out, (network, detector), inputs, finished.corpus.name, scores)
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
     print_summary(
         "pack",

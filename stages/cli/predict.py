@@ -17,6 +17,11 @@ from pipeline.work.progress import track
 
 MEDIA = SOUND_SUFFIXES | VIDEO_SUFFIXES
 
+DRAWN = (
+    "note: this model has learned from the demo corpus, drawn faces and synthetic voices; its "
+    "answers say nothing about people"
+)
+
 COLUMNS = ("clip", "emotion", "confidence", "runner_up", "face_share", "branch", "notes")
 
 
@@ -42,6 +47,8 @@ def main(
     named = _recordings(clips)
     videos = _videos(named, video) if video else {}
     recognizer = Recognizer.load(model)
+    if recognizer.card.corpus == "demo":
+        print(DRAWN, file=sys.stderr)
     answers: list[Recognition] = []
     failed = 0
     for path in track(list(named), desc="predict", unit="clip"):
