@@ -85,15 +85,6 @@ def make_folds(records: Sequence[ClipRecord], params: SplitParams) -> list[Fold]
     return folds
 
 
-def test_set_digest(folds: Sequence[Fold]) -> str:
-    """12 hexadecimal digits of SHA-256 over fold names and test ids, whatever their order.
-
-    Scores of two runs are on the same clips where these digits are equal.
-    """
-    lines = sorted(f"{fold.name} {clip_id}" for fold in folds for clip_id in fold.test)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
-
-
 def left_out(records: Sequence[ClipRecord], params: SplitParams) -> dict[str, set[str]]:
     """Speakers that `loso` and `loso_text` leave out together, by the name of their fold.
 
@@ -143,7 +134,7 @@ def _paper(records: Sequence[ClipRecord], params: SplitParams) -> Fold:
 
 
 def _ranked(names: Iterable[str], seed: int) -> list[str]:
-    """Names in the order of their digests: a random order that does not ask who else is there."""
+    """Names in the order of their digests: a random order that does not depend on the other speakers."""
     return sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
 
 

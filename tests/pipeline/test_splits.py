@@ -6,10 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipeline import splits
 from pipeline.clips import ClipRecord
 from pipeline.errors import CorpusError
-from pipeline.splits import Fold, SplitParams, make_folds
+from pipeline.splits import SplitParams, make_folds
 
 EMOTIONS = ("anger", "fear", "neutral")
 
@@ -81,20 +80,6 @@ def test_a_clip_moves_no_sentence_and_a_sentence_moves_few_others(seed, groups, 
     new = [replace(record("DC", e, 50), sentence="new") for e in EMOTIONS]
     after = loso_text_groups([*records, *new], seed, groups)
     assert sum(after[name] != before[name] for name in before) <= groups - 1
-
-
-def test_digest_tells_test_sets_apart_whatever_their_order():
-    a, b = Fold("a", ("1",), ("2", "3")), Fold("b", ("2",), ("1",))
-    digest = splits.test_set_digest([a, b])
-    assert len(digest) == 12 and int(digest, 16) >= 0
-    assert splits.test_set_digest([b, replace(a, train=("9",), test=("3", "2"))]) == digest
-    others = [
-        [a],
-        [a, replace(b, test=("4",))],
-        [a, replace(b, name="c")],
-        [replace(a, test=("2",)), b],
-    ]
-    assert len({digest, *map(splits.test_set_digest, others)}) == 5
 
 
 @settings(max_examples=25, deadline=None)
