@@ -134,7 +134,7 @@ def _paper(records: Sequence[ClipRecord], params: SplitParams) -> Fold:
 
 
 def _ranked(names: Iterable[str], seed: int) -> list[str]:
-    """Names in the order of their digests: a random order that does not depend on the other speakers."""
+    """Names in the order of their digests: random, and independent of which others there are."""
     return sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
 
 
