@@ -1,6 +1,8 @@
 """Docs, docstrings and messages name files and modules that exist, and docs explain all scores."""
 
+import json
 import re
+import subprocess
 
 import pytest
 from test_house import FILES
@@ -40,3 +42,28 @@ def test_every_score_is_explained():
     names = {name for part in parts for name in part.model_fields}
     for name in names | score_frames([], learned_sigma=True, emotions=True).keys():
         assert re.search(rf"`(?:\w+\.|\*\.)*{name}(?:\.\*\.\w+)?`", page), name
+
+
+def test_the_readme_shows_the_figures_committed_with_it():
+    """With it, not those of today: a run of one's own rewrites `results/metrics.json`."""
+    commit = git("log", "-1", "--format=%h", "--", "README.md")
+    figures = json.loads(git("show", f"{commit}:results/metrics.json"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    line = r"^fused +accuracy (\S+) \[(\S+), (\S+)\] +UAR (\S+) +macro F1 (\S+)"
+    keys = ("accuracy", "accuracy_low", "accuracy_high", "uar", "macro_f1")
+    shown = dict(zip(keys, re.search(line, readme, re.M).groups(), strict=True))
+    for branch in ("audio", "visual"):
+        shown[f"{branch}_accuracy"] = re.search(rf"^{branch} alone +accuracy (\S+)", readme, re.M)[
+            1
+        ]
+    shown |= {key: re.search(rf"{key} (\S+)", readme)[1] for key in ("ap75", "mean_iou")}
+    for key, value in shown.items():
+        assert float(value) == pytest.approx(figures[key], abs=5.1e-4), key
+
+
+def git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no history of the README: {done.stderr.strip()}")
+    return done.stdout.strip()

@@ -122,13 +122,13 @@ def _job(record: ClipRecord, audio: Path, name: str, weights: Weights | None) ->
     return Job(f"{record.clip_id}/{name}", EmbedTask(wav, name, weights))
 
 
-_held: dict[Weights, Panns] = {}
+_loaded: dict[Weights, Panns] = {}
 
 
 def _network(weights: Weights) -> Panns:
     """The network, kept for the next clip; only one at a time, it takes 330 MB."""
-    network = _held.get(weights)
+    network = _loaded.get(weights)
     if network is None:
-        _held.clear()  # before the next is built, so that two never lie side by side
-        network = _held[weights] = load_network(weights)
+        _loaded.clear()  # before the next is built, so that two never lie side by side
+        network = _loaded[weights] = load_network(weights)
     return network
