@@ -26,7 +26,7 @@ def store():
 def outcome(name, train, test, p):
     answers = {"audio": np.array(p)}
     return Outcome(
-        Fold(name, train, test), nn.Identity(), Widths(2), {}, test, answers, answers, []
+        Fold(name, train, test), nn.Identity(), Widths(2), {}, False, test, answers, answers, []
     )
 
 
