@@ -98,13 +98,13 @@ def test_jobs_of_one_network_lie_together(tmp_path):
 
 def test_worker_holds_one_network(tmp_path, monkeypatch):
     built = []
-    monkeypatch.setattr(embedding, "_held", {})
+    monkeypatch.setattr(embedding, "_loaded", {})
     monkeypatch.setattr(embedding, "load_network", lambda weights: built.append(weights) or weights)
     first, second = UNTRAINED, Weights("Cnn14", None, 1, "untrained, seed 1")
     for weights in (first, first, second, second):
         assert embedding._network(weights) == weights
     assert built == [first, second]
-    assert list(embedding._held) == [second]
+    assert list(embedding._loaded) == [second]
 
 
 @pytest.mark.parametrize(
