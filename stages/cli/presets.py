@@ -109,16 +109,20 @@ def _merge(params: Any, changes: Any, where: str) -> None:
         if isinstance(value, dict):
             _merge(params[key], value, where)
         elif params[key] != value:
-            params[key] = _in_one_row(value)
+            params[key] = _styled_as(params[key], value)
 
 
-def _in_one_row(value: Any) -> Any:
-    """A list as `[a, b]`: in rows, an empty one would be lost behind a comment."""
+def _styled_as(old: Any, value: Any) -> Any:
+    """A list in the style of the one that it replaces, since comments stand by that style.
+
+    `dvc exp run -S` leaves lists in rows, ours are `[a, b]`. An empty one is `[]` in either.
+    """
     if not isinstance(value, list):
         return value
-    row = CommentedSeq(value)
-    row.fa.set_flow_style()
-    return row
+    new = CommentedSeq(value)
+    if not value or not isinstance(old, CommentedSeq) or old.fa.flow_style():
+        new.fa.set_flow_style()
+    return new
 
 
 def _leaves(params: Any) -> dict[tuple[str, str], Any]:

@@ -1,6 +1,8 @@
 import re
+from pathlib import Path
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from pipeline.errors import ParamsError
@@ -131,3 +133,13 @@ def test_a_preset_refuses_params_that_are_no_yaml(settings):
     (settings / "params.yaml").write_text("loss: {alpha: 1")
     with pytest.raises(ParamsError, match="not valid YAML"):
         apply_preset("demo", None)
+
+
+def test_presets_apply_after_dvc_has_rewritten_the_file(settings):
+    """`dvc exp run -S` writes lists in rows, comments behind them."""
+    apply_overrides(Path("params.yaml"), ["loss.alpha=0.5"])
+    assert "hidden: [" not in Path("params.yaml").read_text()
+    for name in ("savee", "demo", "ravdess", "demo"):
+        apply_preset(name, settings)
+        require_valid()
+    assert read_params()["loss"]["alpha"] == 1.0
