@@ -18,15 +18,14 @@ from models.systems.params import Settings
 from pipeline.clips import Reject
 from pipeline.corpora.params import CorpusParams
 from pipeline.media.params import ExtractParams
-from pipeline.params import differing, read_params
+from pipeline.params import differing
+from pipeline.presets import PRESETS, preset_values
 from pipeline.report.frames import Corners, FaceOf, publish_frames, read_detections
 from pipeline.report.run import Corpus, Method, Preset, Protocol, Run, Scores
 from pipeline.scores.params import PredictParams
 from pipeline.scores.predictions import Predictions, headline
 from pipeline.scores.results import digest_of_test_set
 from pipeline.splits import Fold, SplitParams
-
-PRESETS = Path("presets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +114,9 @@ def record_run(
 
 def preset_of(corpus: str, params: Mapping[str, Any], presets: Path = PRESETS) -> Preset | None:
     """How `params` differ from the preset named as the corpus; None where there is none."""
-    path = presets / f"{corpus}.yaml"
-    if not path.is_file():
+    if not (presets / f"{corpus}.yaml").is_file():
         return None
-    return Preset(name=corpus, differing=differing(read_params(path), params))
+    return Preset(name=corpus, differing=differing(preset_values(corpus, presets), params))
 
 
 def faces_in(annotations: Path) -> FaceOf:

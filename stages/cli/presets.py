@@ -1,8 +1,4 @@
-"""Presets: `presets/<name>.yaml` holds the values of `params.yaml` for a corpus.
-
-`demo.yaml` states every key, the others what differs from it, or from the preset that they begin
-from (`begins_from: savee`). So a preset forgets whatever an earlier experiment has changed.
-"""
+"""`avemo preset`: rewrite `params.yaml` from a preset; comments stay."""
 
 from pathlib import Path
 from typing import Any
@@ -12,15 +8,9 @@ from ruamel.yaml.comments import CommentedSeq
 
 from pipeline.errors import ParamsError
 from pipeline.files import atomic_write
-from pipeline.params import PARAMS_FILE, parse_yaml, read_params
+from pipeline.params import PARAMS_FILE, read_params
+from pipeline.presets import PRESETS, preset_layers
 from stages.cli.check import require_valid
-
-PRESETS = Path("presets")
-
-BASE = "demo"
-"""The preset that every other begins from, where it names none."""
-
-BEGINS_FROM = "begins_from"
 
 COMMENT_COLUMN = 29
 """Where comments behind values begin in `params.yaml`, 0-based."""
@@ -63,28 +53,6 @@ def apply_preset(
         require_valid(part, path)
     after = _leaves(params)
     return sum(before.get(key) != value for key, value in after.items())
-
-
-def preset_layers(name: str, presets: Path = PRESETS) -> list[tuple[Path, dict[str, Any]]]:
-    """The files that make a preset, the first to apply first, with their values.
-
-    Raises:
-        ParamsError: a preset that is not there, or that begins from itself.
-    """
-    layers: list[tuple[Path, dict[str, Any]]] = []
-    while True:
-        source = presets / f"{name}.yaml"
-        if not source.is_file():
-            known = ", ".join(sorted(p.stem for p in presets.glob("*.yaml")))
-            raise ParamsError(f"preset {name}: no such preset; expected one of {known}")
-        if any(source == path for path, _ in layers):
-            raise ParamsError(f"{source}: {BEGINS_FROM}: the preset begins from itself")
-        values = parse_yaml(source.read_text(encoding="utf-8"), source)
-        following = values.pop(BEGINS_FROM, BASE)
-        layers.insert(0, (source, values))
-        if name == BASE:
-            return layers
-        name = following
 
 
 def _root(name: str, chosen: Path | None, usual: str | None) -> str:
