@@ -378,23 +378,24 @@ class Recognizer:
         """
         headline = self.card.branches[0]
         modalities = SYSTEMS[self.card.system].modalities
-        without = []
+        missing: dict[str, str] = {}
         if "audio" in modalities and window.waveform is None:
-            without.append(("audio", "no sound"))
+            missing["audio"] = "no sound"
+        faceless = False
         if "video" in modalities and not window.frames:
-            without.append(("visual", "no picture"))
-        elif _FACE_INPUTS & set(self._reads) and not any(
-            looked.faces[index].box for index in looked.chosen
-        ):
-            without.append(("visual", f"no face in {len(looked.chosen)} frames"))
-        if not without:
+            missing["visual"] = "no picture"
+        elif _FACE_INPUTS & set(self._reads):
+            faceless = not any(looked.faces[index].box for index in looked.chosen)
+            if faceless:
+                missing["visual"] = f"no face in {len(looked.chosen)} frames"
+        if not missing:
             return headline, ()
-        words = " and ".join(what for _, what in without)
-        left = {"audio", "visual"} - {name for name, _ in without}
+        words = " and ".join(missing.values())
+        left = {"audio", "visual"} - missing.keys()
         other = next((name for name in self.card.branches[1:] if name in left), None)
-        if len(without) == 1 and other:
+        if len(missing) == 1 and other:
             return other, (f"{words}: answered by the {other} branch",)
-        if len(without) == 1 and headline == "av" and "no face" in words:
+        if len(missing) == 1 and headline == "av" and faceless:
             return headline, (f"{words}: its face crops are grey",)
         raise MediaError(f"{words}, and {self.card.system} cannot answer without; record it again")
 
