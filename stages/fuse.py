@@ -10,11 +10,6 @@ import logging
 import time
 from pathlib import Path
 
-from annotations.params import AnnotateParams
-from models.audio.params import EmbedParams
-from models.faces.params import DetectorParams
-from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
-from models.systems.baselines.params import BaselineParams
 from models.systems.evaluate import (
     before_calibration,
     collapsed_pools,
@@ -24,19 +19,14 @@ from models.systems.evaluate import (
     save_networks,
 )
 from models.systems.inputs import Store
-from models.systems.params import Settings, TrainingParams
 from models.systems.record import Sections, record_run
 from pipeline.clips import read_clips
-from pipeline.corpora.params import CorpusParams
 from pipeline.files import write_json
-from pipeline.media.params import ExtractParams
-from pipeline.params import load_section
 from pipeline.report.run import write_run
 from pipeline.scores.metrics import summarise, summarise_plainly
-from pipeline.scores.params import PredictParams
 from pipeline.scores.predictions import headline, write_predictions
 from pipeline.scores.results import headline_metrics, write_history
-from pipeline.splits import InnerFoldParams, SplitParams, make_folds
+from pipeline.splits import make_folds
 from pipeline.systems import load_system
 from pipeline.work.progress import counted, print_summary, timed
 from stages.cli.boundary import run
@@ -47,7 +37,7 @@ log = logging.getLogger(__name__)
 def main(data: Path, results: Path) -> None:
     """Train and score the system on every fold of the protocol."""
     started = time.monotonic()
-    system, sections = load_system(), load_sections()
+    system, sections = load_system(), Sections.read()
     store = Store(tuple(read_clips(data / "clips.csv")), data, results / "detector")
     folds = make_folds(store.records, sections.split)
     with timed("training and inference"):
@@ -72,32 +62,6 @@ def main(data: Path, results: Path) -> None:
     text = ", ".join(f"{name} {one.correct.mean():.3f}" for name, one in branches.items())
     counts = f"{counted(len(folds), 'fold')}, {counted(len(main), 'test clip')}"
     print_summary("fuse", f"{system}, {counts}, {text}", started)
-
-
-def load_sections() -> Sections:
-    """The sections of `params.yaml` that decide what a run gives.
-
-    Raises:
-        ParamsError: a section is missing or a value is refused.
-    """
-    return Sections(
-        load_section("corpus", CorpusParams),
-        load_section("extract", ExtractParams),
-        load_section("annotate", AnnotateParams),
-        load_section("embed", EmbedParams),
-        load_section("split", SplitParams),
-        load_section("detector", DetectorParams),
-        Settings(
-            load_section("training", TrainingParams),
-            load_section("audio", AudioParams),
-            load_section("visual", VisualParams),
-            load_section("fusion", FusionParams),
-            load_section("loss", LossParams),
-            load_section("baselines", BaselineParams),
-            load_section("inner_folds", InnerFoldParams),
-        ),
-        load_section("predict", PredictParams),
-    )
 
 
 if __name__ == "__main__":

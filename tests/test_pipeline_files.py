@@ -3,10 +3,13 @@
 import csv
 import re
 import subprocess
+from dataclasses import fields
 
 import pytest
 import yaml
 
+from models.systems.params import Settings
+from models.systems.record import Sections
 from pipeline.work.closure import PACKAGES, closure
 from pipeline.work.closure import PROJECT as ROOT
 from stages.cli.app import STAGES as COMMANDS
@@ -32,6 +35,8 @@ def test_deps_of_a_stage_hold_its_import_closure_and_none_is_unused(stage):
 def test_sections_that_a_stage_reads_are_its_params(stage):
     source = (ROOT / "stages" / f"{stage}.py").read_text(encoding="utf-8")
     read = set(re.findall(r'load_section\(\s*"(\w+)"', source))
+    if "Sections.read(" in source:
+        read |= {f.name for f in (*fields(Sections), *fields(Settings)) if f.name != "settings"}
     if "load_system(" in source:
         read.add("system")
     assert {entry.split(".")[0] for entry in STAGES[stage].get("params", [])} == read

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
-from pipeline.params import Count, Section, Seed
+from pipeline.params import Count, Section, Seed, load_section
 from pipeline.splits import InnerFoldParams
 
 
@@ -45,6 +45,17 @@ class Settings:
     loss: LossParams
     baselines: BaselineParams
     inner_folds: InnerFoldParams
+
+    @classmethod
+    def read(cls) -> "Settings":
+        """The sections of `params.yaml`.
+
+        Raises:
+            ParamsError: a section is missing or a value is refused.
+        """
+        return cls(
+            **{name: load_section(name, model) for name, model in get_type_hints(cls).items()}
+        )
 
     def dump(self) -> dict[str, Any]:
         """The sections as plain values, by name."""

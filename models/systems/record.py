@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from pydantic import JsonValue
 
@@ -18,7 +18,7 @@ from models.systems.params import Settings
 from pipeline.clips import Reject
 from pipeline.corpora.params import CorpusParams
 from pipeline.media.params import ExtractParams
-from pipeline.params import differing
+from pipeline.params import differing, load_section
 from pipeline.presets import PRESETS, preset_values
 from pipeline.report.frames import Corners, FaceOf, publish_frames, read_detections
 from pipeline.report.run import Corpus, Method, Preset, Protocol, Run, Scores
@@ -40,6 +40,18 @@ class Sections:
     detector: DetectorParams
     settings: Settings
     predict: PredictParams
+
+    @classmethod
+    def read(cls) -> "Sections":
+        """The sections of `params.yaml`.
+
+        Raises:
+            ParamsError: a section is missing or a value is refused.
+        """
+        models = get_type_hints(cls)
+        del models["settings"]
+        sections = {name: load_section(name, model) for name, model in models.items()}
+        return cls(settings=Settings.read(), **sections)
 
     def values(self) -> dict[str, dict[str, JsonValue]]:
         """By section, without the corpus folder, which is a fact of the machine."""

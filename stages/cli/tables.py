@@ -17,17 +17,15 @@ from models.audio.params import EmbedParams
 from models.comparison.runner import Setup, require_products
 from models.comparison.tables import ablation_table, system_table
 from models.faces.params import DetectorParams
-from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
-from models.systems.baselines.params import BaselineParams
 from models.systems.inputs import Store
-from models.systems.params import Settings, TrainingParams
+from models.systems.params import Settings
 from pipeline.clips import read_clips
 from pipeline.corpora.params import CorpusParams
 from pipeline.errors import CorpusError
 from pipeline.params import PARAMS_FILE, load_section, parse_yaml, read_params
 from pipeline.report.comparison.page import write_comparison
 from pipeline.report.comparison.rows import Row
-from pipeline.splits import InnerFoldParams, SplitParams
+from pipeline.splits import SplitParams
 from pipeline.systems import SYSTEMS
 from pipeline.work.progress import counted, print_summary
 
@@ -77,18 +75,9 @@ def load_setup() -> Setup:
     """
     require_products(DATA, ("clips.csv",))
     _require_current(LOCK)
-    settings = Settings(
-        load_section("training", TrainingParams),
-        load_section("audio", AudioParams),
-        load_section("visual", VisualParams),
-        load_section("fusion", FusionParams),
-        load_section("loss", LossParams),
-        load_section("baselines", BaselineParams),
-        load_section("inner_folds", InnerFoldParams),
-    )
     return Setup(
         Store(tuple(read_clips(DATA / "clips.csv")), DATA, RESULTS / "detector"),
-        settings,
+        Settings.read(),
         load_section("split", SplitParams),
         load_section("detector", DetectorParams),
         load_section("corpus", CorpusParams).name,
