@@ -439,8 +439,10 @@ class Recognizer:
     def _face_input(self, name: str, window: _Window, looked: _Looked) -> Tensor:
         assert self.detector is not None
         detections = [looked.detections[index] for index in looked.chosen]
-        best = [_best(one, self.detector) for one in detections]
-        features, boxes = (torch.stack(part) for part in list(zip(*best, strict=True))[:2])
+        best = [self.detector.best_face(one) for one in detections]
+        features, boxes = (
+            torch.cat([getattr(one, n) for one in best]) for n in ("features", "boxes")
+        )
         visible = torch.tensor([len(one.scores) > 0 for one in detections])
         if name == "faces":
             return features
@@ -544,10 +546,3 @@ def _face(time_s: float, found: Detections) -> FrameFace:
         return FrameFace(time_s, None, None, 0.0)
     box, sigma = found.boxes[0].tolist(), torch.exp(found.log_var[0] / 2).tolist()
     return FrameFace(time_s, tuple(box), tuple(sigma), float(found.scores[0]))
-
-
-def _best(found: Detections, detector: Detector) -> tuple[Tensor, Tensor]:
-    """Features [D] and box [4] of the best face; zeros without one, as the stage stores them."""
-    if len(found.scores) == 0:
-        return torch.zeros(detector.embedding_dim), torch.zeros(4)
-    return found.features[0], found.boxes[0]

@@ -135,6 +135,16 @@ class Detector(nn.Module):
         ]
         return self._with_closer_look(images, first) if self.closer_px else first
 
+    def best_face(self, faces: Detections) -> Detections:
+        """The best face of an image as the one row; zeros, the score too, where it has none."""
+        if len(faces.scores) > 0:
+            parts = (faces.boxes, faces.log_var, faces.scores, faces.probs, faces.features)
+            return Detections(*(part[:1] for part in parts))
+        classes, width = len(self.classes) + 1, self.embedding_dim
+        return Detections(
+            *(torch.zeros(1, *size) for size in ((4,), (4,), (), (classes,), (width,)))
+        )
+
     def face_features(self, images: list[Tensor], boxes: Tensor) -> Tensor:
         """Differentiable features [B, D] of one face an image, as `detect` gives of the best.
 

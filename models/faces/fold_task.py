@@ -113,14 +113,13 @@ def face_features(
         `/log_var` [F, 4] log px^2, `/scores` [F] and `/frames` [F] int64, the stored-frame index.
         A frame without detection has score 0, and zeros everywhere else too.
     """
-    by_clip: dict[str, list[tuple[int, list[Tensor]]]] = {}
+    by_clip: dict[str, list[tuple[int, Detections]]] = {}
     for frame, faces in found:
-        by_clip.setdefault(frame.clip_id, []).append((frame.index, _best(faces, detector)))
-    names = ("features", "probs", "boxes", "log_var", "scores")
+        by_clip.setdefault(frame.clip_id, []).append((frame.index, detector.best_face(faces)))
     tensors = {}
     for clip_id, rows in by_clip.items():
-        for name, values in zip(names, zip(*(best for _, best in rows), strict=True), strict=True):
-            tensors[f"{clip_id}/{name}"] = torch.stack(values)
+        for name in ("features", "probs", "boxes", "log_var", "scores"):
+            tensors[f"{clip_id}/{name}"] = torch.cat([getattr(best, name) for _, best in rows])
         tensors[f"{clip_id}/frames"] = torch.tensor([index for index, _ in rows])
     return tensors
 
@@ -138,15 +137,6 @@ def all_detections(found: Sequence[Detections]) -> dict[str, Tensor]:
         "scores": torch.cat([faces.scores for faces in found]),
         "label": torch.cat([faces.probs[:, 1:].argmax(dim=1) + 1 for faces in found]),
     }
-
-
-def _best(faces: Detections, detector: Detector) -> list[Tensor]:
-    parts = [faces.features, faces.probs, faces.boxes, faces.log_var, faces.scores]
-    if len(faces.scores) > 0:
-        return [part[0] for part in parts]
-    classes = len(detector.classes) + 1
-    sizes: list[tuple[int, ...]] = [(detector.embedding_dim,), (classes,), (4,), (4,), ()]
-    return [torch.zeros(size) for size in sizes]
 
 
 def _rounded(row: dict[str, object]) -> dict[str, object]:
