@@ -231,7 +231,7 @@ class ClipCache:
         files = [_content(path, (), sources)["sha256"] for path in self._files]
         payload = _content(job.payload, self._ignore, sources)
         key = [self._base, files, job.clip_id, payload, dict(job.facts)]
-        text = json.dumps(key, sort_keys=True, default=str)
+        text = json.dumps(key, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest(), sources
 
     def _usable(self, job: Job, order: _Order) -> bool:

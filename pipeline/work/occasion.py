@@ -13,12 +13,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.errors import CorpusError
+from pipeline.errors import CorpusError, ParamsError
 from pipeline.files import file_digest, write_json
-from pipeline.params import PARAMS_FILE, differing, read_params
+from pipeline.params import PARAMS_FILE, differing, parse_yaml, read_params
 
 FOLDER = Path("results/occasion")
 PACKAGES = ("avemo", "torch", "torchvision", "dvc")
@@ -154,8 +153,8 @@ def versions() -> dict[str, str]:
 def _committed_params() -> dict[str, Any]:
     """`params.yaml` at the commit; empty where it has none that can be read."""
     try:
-        content = yaml.safe_load(git("show", f"HEAD:./{PARAMS_FILE}"))
-    except yaml.YAMLError:
+        content = parse_yaml(git("show", f"HEAD:./{PARAMS_FILE}"), PARAMS_FILE)
+    except ParamsError:
         return {}
     return content if isinstance(content, dict) else {}
 

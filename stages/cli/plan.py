@@ -29,13 +29,14 @@ from models.faces.params import DetectorParams
 from models.fusion.params import AudioParams, FusionParams, VisualParams
 from models.threads import pinned_threads
 from models.training import device_name, weighted_sum
-from pipeline.clips import EMOTIONS, ClipRecord, emotions_of
+from pipeline.clips import ClipRecord, emotions_of
 from pipeline.corpora.corpus import index_corpus
+from pipeline.corpora.demo.corpus import clip_id, orders
 from pipeline.corpora.demo.params import DemoParams
 from pipeline.media.images import Picture, read_image
 from pipeline.media.params import ExtractParams
 from pipeline.params import load_section
-from pipeline.splits import SAVEE_ORDER, Fold, InnerFoldParams, all_inner_folds, make_folds
+from pipeline.splits import Fold, InnerFoldParams, all_inner_folds, make_folds
 from pipeline.work.executors import worker_count
 from pipeline.work.progress import counted
 from stages.cli.check import CLIPS, Named, corpus_records, read_named, require_valid
@@ -176,19 +177,14 @@ def measure_volume(named: Named) -> Volume:
 
 def _demo_records() -> list[ClipRecord]:
     demo, step = load_section("demo", DemoParams), load_section("extract", ExtractParams).frame_step
-    return [
-        expected(
-            ClipRecord(
-                f"{speaker}_{emotion}{take}", speaker, emotion, f"{take}", 1, 1, 1, 1, 1, 1, 1
-            ),
-            KINDS["demo"],
-            step,
-            True,
+    clips = (
+        ClipRecord(
+            clip_id(one.play), one.play.speaker.name, one.play.emotion, one.play.sentence,
+            1, 1, 1, 1, 1, 1, 1,
         )
-        for speaker in SAVEE_ORDER[: demo.speakers]
-        for emotion in EMOTIONS[:7]
-        for take in range(demo.takes)
-    ]
+        for one in orders(demo)
+    )  # fmt: skip
+    return [expected(clip, KINDS["demo"], step, True) for clip in clips]
 
 
 def _volume(named: Named, records: list[ClipRecord], extracted: bool) -> Volume:
