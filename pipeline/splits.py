@@ -304,27 +304,49 @@ class InnerFoldParams(Section):
 
 
 def inner_folds(
-    records: Sequence[ClipRecord], fold: Fold, params: InnerFoldParams
-) -> tuple[Fold, ...]:
-    """Folds within the training clips of `fold`, named `<fold>.inner0`, `<fold>.inner1`, ...
+    records: Sequence[ClipRecord], folds: Sequence[Fold], params: InnerFoldParams
+) -> dict[str, tuple[Fold, ...]]:
+    """Folds within the training clips of each fold, named `<fold>.inner0`, `<fold>.inner1`, ...
 
-    They mirror the protocol: where the fold's test speakers do not train, whole speakers are held
-    out, one of `inner_folds.count` + 1 groups at a time; otherwise clips are dealt evenly by
-    emotion into `inner_folds.count` parts, two at least. Clips whose emotion is nowhere else in
-    training are not held out, since nothing could learn it. Sentences are not parted, under
-    `loso_text` neither: that would leave a third of the clips to train on, and calibrate another
-    network.
+    They mirror the protocol. Where it has folds enough, an inner fold holds out what another fold
+    leaves out: it trains on the clips that train in both. Others are taken in a circle, the next
+    fold, the one before, and so on, so that each such set of training clips, and one detector with
+    it, serves two folds. Where the fold's test speakers do not train, those of its inner folds do
+    not either.
+
+    Else, as with the single fold of `paper`, training clips are parted by themselves: whole
+    speakers, one of `inner_folds.count` + 1 groups at a time, where the test speakers do not train;
+    otherwise clips are dealt evenly by emotion into `inner_folds.count` parts, two at least.
+
+    Clips whose emotion is nowhere else in training are not held out, since nothing could learn it.
+    Sentences are not parted, under `loso_text` neither: that would leave a third of the clips to
+    train on, and calibrate another network.
 
     Returns:
-        `inner_folds.count` of them at most; none where there are not two parts, as with a single
-        training speaker.
+        By the fold's name `inner_folds.count` of them at most; none where there are not two parts,
+        as with a single training speaker.
     """
     if params.count == 0:
-        return ()
+        return {fold.name: () for fold in folds}
+    return {fold.name: _inner(records, folds, fold, params) for fold in folds}
+
+
+def all_inner_folds(
+    records: Sequence[ClipRecord], folds: Sequence[Fold], params: InnerFoldParams
+) -> tuple[Fold, ...]:
+    """The inner folds of all folds of a protocol, one after the other."""
+    return tuple(one for inner in inner_folds(records, folds, params).values() for one in inner)
+
+
+def _inner(
+    records: Sequence[ClipRecord], folds: Sequence[Fold], fold: Fold, params: InnerFoldParams
+) -> tuple[Fold, ...]:
     by_id = {record.clip_id: record for record in records}
     train = [by_id[i] for i in fold.train]
     unseen = {by_id[i].speaker for i in fold.test}.isdisjoint({r.speaker for r in train})
-    parts = _by_speaker(train, params) if unseen else _by_emotion(train, params)
+    parts = _by_other_folds(train, folds, fold, unseen)
+    if len(parts) < 2:
+        parts = _by_speaker(train, params) if unseen else _by_emotion(train, params)
     if len(parts) < 2:
         return ()
     splits = [_split(train, set(part)) for part in parts[: params.count]]
@@ -334,11 +356,31 @@ def inner_folds(
     )
 
 
-def all_inner_folds(
-    records: Sequence[ClipRecord], folds: Sequence[Fold], params: InnerFoldParams
-) -> tuple[Fold, ...]:
-    """The inner folds of all folds of a protocol."""
-    return tuple(one for fold in folds for one in inner_folds(records, fold, params))
+def _by_other_folds(
+    train: Sequence[ClipRecord], folds: Sequence[Fold], fold: Fold, unseen: bool
+) -> list[list[str]]:
+    """What each other fold leaves out of this one's training clips, the nearest in a circle first.
+
+    Args:
+        train: training clips of the fold.
+        folds: of the protocol.
+        fold: one of them.
+        unseen: whether speakers must be left out whole.
+    """
+    parts: dict[int, list[str]] = {}
+    for number, other in enumerate(folds):
+        kept = set(other.train)
+        part = [r.clip_id for r in train if r.clip_id not in kept]
+        out = {r.speaker for r in train if r.clip_id not in kept}
+        rest = {r.speaker for r in train if r.clip_id in kept}
+        if part and rest and not (unseen and out & rest):
+            parts[number] = part
+    own = folds.index(fold)
+    circle = sorted({*parts, own})
+    place = circle.index(own)
+    steps = [sign * step for step in range(1, len(circle)) for sign in (1, -1)]
+    order = dict.fromkeys(circle[(place + step) % len(circle)] for step in steps)
+    return [parts[number] for number in order if number != own]
 
 
 def _split(train: Sequence[ClipRecord], part: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -33,7 +33,7 @@ def main(voc: Path, clips: Path, truth: Path, results: Path, face_features: Path
     folds = make_folds(records, load_section("split", SplitParams))
     inner = all_inner_folds(records, folds, load_section("inner_folds", InnerFoldParams))
     paths = DetectPaths(voc, truth, results, face_features)
-    metrics = detect(paths, records, folds, inner, params)
+    metrics = detect(paths, records, folds, inner, params).metrics
     if metrics["frames"] == 0:
         print_summary("detect", str(metrics["note"]), started)
         return

@@ -13,11 +13,11 @@ from torchvision.ops import box_iou
 
 from models.comparison.runner import Setup, detector_paths, folds_of, require_products
 from models.faces.detector import Detections
-from models.faces.fold_task import FoldTask
 from models.faces.folds import DetectPaths, detect, make_tasks
 from models.faces.frames import Frame
 from models.faces.params import DetectorParams
 from models.faces.scores import ScoredFrame, box_tensor, read_truth, score_frames
+from models.faces.task import DetectorTask
 from models.faces.train import detect_frames
 from models.faces.weights import load_detector
 from models.threads import pinned_threads
@@ -37,7 +37,8 @@ class BoxTask:
     """What a worker needs to score one trained detector per fold, with or without voting."""
 
     weights: tuple[Path, ...]
-    folds: tuple[FoldTask, ...]
+    folds: tuple[DetectorTask, ...]
+    tested: tuple[tuple[str, ...], ...]
     frame_step: Mapping[str, int]
     truth: Path
     voting: bool
@@ -74,10 +75,10 @@ def score_boxes(task: BoxTask, folder: Path) -> None:
     frames: list[ScoredFrame] = []
     iou: dict[str, list[float]] = {}
     with pinned_threads(1):
-        for weights, fold in zip(task.weights, task.folds, strict=True):
+        for weights, fold, clips in zip(task.weights, task.folds, task.tested, strict=True):
             detector = load_detector(weights)
             detector.vote(fold.params.voting_sigma_t if task.voting else None)
-            tested = [frame for frame in fold.inference if frame.clip_id in set(fold.fold.test)]
+            tested = [frame for frame in fold.inference if frame.clip_id in set(clips)]
             for frame, faces in detect_frames(detector, tested, fold.params.batch):
                 scored = _scored(frame, faces, task)
                 frames.append(scored)
@@ -100,7 +101,8 @@ def _job(
     tasks = make_tasks(paths.voc, records, folds, params)
     weights = tuple(own.results / f"{fold.name}.safetensors" for fold in folds)
     steps = {record.clip_id: record.frame_step for record in records}
-    task = BoxTask(weights, tuple(tasks), steps, paths.truth, voting)
+    tested = tuple(fold.test for fold in folds)
+    task = BoxTask(weights, tuple(tasks.values()), tested, steps, paths.truth, voting)
     truth = [paths.truth / f"{clip_id}.csv" for clip_id in steps]
     facts = {"truth": {path.name: file_digest(path) for path in truth if path.is_file()}}
     return Job(_name(params.box_loss, params.seed, voting), task, facts)

@@ -29,7 +29,7 @@ from pipeline.report.comparison.seeds import FACTS, HISTORY, PREDICTIONS
 from pipeline.scores.metrics import summarise_plainly
 from pipeline.scores.predictions import write_predictions
 from pipeline.scores.results import write_history
-from pipeline.splits import Fold
+from pipeline.splits import Fold, inner_folds
 
 
 class Size(NamedTuple):
@@ -107,7 +107,11 @@ def run_trial(task: TrialTask, folder: Path) -> None:
     """Train and score one trial in one thread; write its products into `folder`."""
     torch.set_num_threads(task.settings.training.threads)
     started = time.monotonic()
-    outcomes = [evaluate_fold(task.system, task.store, fold, task.settings) for fold in task.folds]
+    inner = inner_folds(task.store.records, task.folds, task.settings.inner_folds)
+    outcomes = [
+        evaluate_fold(task.system, task.store, fold, inner[fold.name], task.settings)
+        for fold in task.folds
+    ]
     train_s = time.monotonic() - started
     write_predictions(folder / PREDICTIONS, gather(outcomes, task.store))
     write_history(folder / HISTORY, [row for outcome in outcomes for row in outcome.history])

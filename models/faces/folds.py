@@ -1,4 +1,8 @@
-"""Every fold of the protocol: train a detector, run it on all its clips, publish and score."""
+"""Every fold of the protocol: train a detector, run it on all its clips, publish and score.
+
+Folds that train on the same clips share a detector, so that leaving out one of S speakers at a time
+takes 2 S detectors with two inner folds each, and not 3 S.
+"""
 
 import csv
 import json
@@ -13,15 +17,6 @@ from torch import Tensor
 
 from annotations import voc
 from annotations.voc import Box
-from models.faces.fold_task import (
-    FEATURES,
-    FOUND,
-    HISTORY,
-    HISTORY_COLUMNS,
-    WEIGHTS,
-    FoldTask,
-    train_fold,
-)
 from models.faces.frames import Frame, sampled_frames
 from models.faces.params import DetectorParams
 from models.faces.scores import (
@@ -33,12 +28,24 @@ from models.faces.scores import (
     read_truth,
     score_frames,
 )
+from models.faces.task import (
+    COST,
+    FEATURES,
+    FOUND,
+    HISTORY,
+    HISTORY_COLUMNS,
+    WEIGHTS,
+    DetectorCost,
+    DetectorTask,
+    train_and_detect,
+)
+from models.faces.weights import training_clips
 from models.training import device_name
 from pipeline.clips import ClipRecord, emotions_of, frame_name
-from pipeline.errors import TrainingError
+from pipeline.errors import TrainingError, WeightsError
 from pipeline.files import publish, replace_folder, write_table
 from pipeline.splits import Fold
-from pipeline.work.cache import ClipCache, Job, Products
+from pipeline.work.cache import ClipCache, Job
 from pipeline.work.progress import timed
 
 log = logging.getLogger(__name__)
@@ -56,45 +63,64 @@ class DetectPaths:
     face_features: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """What `detect` found out.
+
+    Attributes:
+        metrics: the content of `metrics.json`.
+        costs: of the detector that serves each fold, inner ones too, by the fold's name.
+    """
+
+    metrics: dict[str, object]
+    costs: Mapping[str, DetectorCost]
+
+
 def detect(
     paths: DetectPaths,
     records: Sequence[ClipRecord],
     folds: Sequence[Fold],
     inner: Sequence[Fold],
     params: DetectorParams,
-) -> dict[str, object]:
-    """Train a detector per fold, run it on all clips, and score it on the fold's test clips.
+) -> Detected:
+    """Train a detector for each fold, run it on the fold's clips, and score it on its test clips.
 
     Args:
         paths: inputs and outputs.
         records: all clips; those without video are left out.
         folds: of the protocol.
-        inner: their inner folds, see `pipeline.splits`; their detectors are run on their own
-            clips alone and are not scored.
+        inner: their inner folds, see `pipeline.splits`; their detectors are not scored.
         params: section `detector`.
-
-    Returns:
-        The content of `metrics.json`.
 
     Raises:
         AnnotationError: a frame has no annotation.
         TrainingError: a fold has no frame to learn from, or its loss is not finite.
-        WeightsError: the weights to begin with cannot be had.
+        WeightsError: the weights to begin with cannot be had, or have seen a fold's test clips.
     """
     filmed = [record for record in records if record.has_video]
     if not filmed:
-        return _publish_nothing(paths, len(records))
-    tasks = make_tasks(paths.voc, filmed, (*folds, *inner), params)
-    products = _run(tasks, params)
-    products.publish(paths.face_features, FEATURES)
+        return Detected(_publish_nothing(paths, len(records)), {})
+    every = (*folds, *inner)
+    _require_unseen(every, params)
+    tasks = make_tasks(paths.voc, filmed, every, params)
+    folders = _run(tasks, params)
+    publish(
+        paths.face_features,
+        ((f"{fold.name}.safetensors", folders[fold.name] / FEATURES) for fold in every),
+    )
     with timed("scores"):
-        return _publish_results(paths, filmed, tasks[: len(folds)], products.folders)
+        metrics = _publish_results(paths, filmed, folds, tasks, folders)
+    costs = {
+        name: DetectorCost(**json.loads((folder / COST).read_text(encoding="utf-8")))
+        for name, folder in folders.items()
+    }
+    return Detected(metrics, costs)
 
 
 def make_tasks(
     voc_folder: Path, records: Sequence[ClipRecord], folds: Sequence[Fold], params: DetectorParams
-) -> list[FoldTask]:
-    """The work of each fold: its clips that have video."""
+) -> dict[str, DetectorTask]:
+    """The detector of each fold, by the fold's name; equal where folds train on the same clips."""
     classes = emotions_of(records) if params.classes == "emotion" else FACE_CLASSES
     labels = {
         r.clip_id: 1 + (classes.index(r.emotion) if params.classes == "emotion" else 0)
@@ -102,18 +128,35 @@ def make_tasks(
     }
     train = _frames(voc_folder, records, labels, params.frames_per_clip_train)
     inference = _frames(voc_folder, records, labels, params.frames_per_clip)
-    return [
-        FoldTask(
-            fold,
+    served: dict[tuple[str, ...], set[str]] = {}
+    for fold in folds:
+        served.setdefault(fold.train, set()).update(fold.train, fold.test)
+    tasks = {
+        clips: DetectorTask(
             classes,
-            tuple(frame for clip_id in fold.train for frame in train.get(clip_id, ())),
-            tuple(
-                frame for i in sorted({*fold.train, *fold.test}) for frame in inference.get(i, ())
-            ),
+            clips,
+            tuple(frame for clip_id in clips for frame in train.get(clip_id, ())),
+            tuple(frame for i in sorted(seen) for frame in inference.get(i, ())),
             params,
         )
-        for fold in folds
-    ]
+        for clips, seen in served.items()
+    }
+    return {fold.name: tasks[fold.train] for fold in folds}
+
+
+def _require_unseen(folds: Sequence[Fold], params: DetectorParams) -> None:
+    """Refuse folds that share clips between training and test, or weights that saw the latter."""
+    seen = training_clips(params)
+    for fold in folds:
+        if both := sorted(set(fold.train) & set(fold.test)):
+            raise TrainingError(
+                f"fold {fold.name}: {len(both)} clips train and test, the first is {both[0]}"
+            )
+        if leaked := sorted(seen & set(fold.test)):
+            raise WeightsError(
+                f"detector.weights: {params.weights} was trained on {len(leaked)} clips that fold "
+                f"{fold.name} tests, the first is {leaked[0]}; begin with weights of other clips"
+            )
 
 
 def _frames(
@@ -139,41 +182,48 @@ def _annotation(folder: Path, name: str) -> Path:
     return folder / "Annotations" / f"{name}.xml"
 
 
-def _run(tasks: Sequence[FoldTask], params: DetectorParams) -> Products:
+def _run(tasks: Mapping[str, DetectorTask], params: DetectorParams) -> dict[str, Path]:
+    """Train what is not in the cache yet; the folder of each fold's detector."""
     start = Path(params.weights)
     cache = ClipCache(
         "detect",
-        train_fold,
+        train_and_detect,
         facts={"device": device_name()},
         files=[start] if start.is_file() else [],
     )
-    jobs = [Job(task.fold.name, task, steps=task.steps) for task in tasks]
-    return cache.run(jobs, "detect", unit="fold", step="frame").complete(TrainingError, "fold")
+    first: dict[tuple[str, ...], str] = {}
+    for name, task in tasks.items():
+        first.setdefault(task.clip_ids, name)
+    jobs = [Job(name, tasks[name], steps=tasks[name].passes) for name in first.values()]
+    products = cache.run(jobs, "detect", unit="detector", step="frame")
+    folders = products.complete(TrainingError, "detector").folders
+    return {name: folders[first[task.clip_ids]] for name, task in tasks.items()}
 
 
 def _publish_results(
     paths: DetectPaths,
     records: Sequence[ClipRecord],
-    tasks: Sequence[FoldTask],
+    folds: Sequence[Fold],
+    tasks: Mapping[str, DetectorTask],
     folders: Mapping[str, Path],
 ) -> dict[str, object]:
     truth = {r.clip_id: read_truth(paths.truth / f"{r.clip_id}.csv", r.frame_step) for r in records}
     rows: list[dict[str, object]] = []
     scored: list[ScoredFrame] = []
-    for task in tasks:
-        found = load_file(folders[task.fold.name] / FOUND)
-        tested = set(task.fold.test)
+    for fold in folds:
+        task, found = tasks[fold.name], load_file(folders[fold.name] / FOUND)
+        tested = set(fold.test)
         for position, frame in enumerate(task.inference):
             known = {"dlib": frame.box}
             if frame.index in truth[frame.clip_id]:
                 known["truth"] = truth[frame.clip_id][frame.index]
             faces = {name: part[found["frame"] == position] for name, part in found.items()}
-            rows += detection_rows(task.fold, task.classes, frame, faces, known)
+            rows += detection_rows(fold, task.classes, frame, faces, known)
             if frame.clip_id in tested:
                 scored.append(_scored(frame, faces, known))
-    params = tasks[0].params
+    params = tasks[folds[0].name].params
     metrics = score_frames(scored, params.box_loss == "kl", params.classes == "emotion")
-    history = list(_histories(tasks, folders))
+    history = [row for fold in folds for row in _history(fold.name, folders[fold.name])]
     metrics["warning"] = failure(metrics, _totals(history))
     if metrics["warning"]:
         log.warning("detect: %s", metrics["warning"])
@@ -181,7 +231,7 @@ def _publish_results(
         for name, folder in folders.items():
             shutil.copyfile(folder / WEIGHTS, part / f"{name}.safetensors")
         write_table(part / "detections.csv", DETECTION_COLUMNS, rows)
-        write_table(part / "history.csv", HISTORY_COLUMNS, history)
+        write_table(part / "history.csv", ("fold", *HISTORY_COLUMNS), history)
         _write_metrics(part, metrics)
     return metrics
 
@@ -199,12 +249,9 @@ def _scored(
     )
 
 
-def _histories(
-    tasks: Sequence[FoldTask], folders: Mapping[str, Path]
-) -> Iterator[dict[str, object]]:
-    for task in tasks:
-        with (folders[task.fold.name] / HISTORY).open(newline="", encoding="utf-8") as stream:
-            yield from csv.DictReader(stream)
+def _history(fold: str, folder: Path) -> Iterator[dict[str, object]]:
+    with (folder / HISTORY).open(newline="", encoding="utf-8") as stream:
+        yield from ({"fold": fold, **row} for row in csv.DictReader(stream))
 
 
 def _totals(history: Iterable[Mapping[str, object]]) -> dict[str, list[float]]:
@@ -219,7 +266,7 @@ def _publish_nothing(paths: DetectPaths, clips: int) -> dict[str, object]:
     publish(paths.face_features, [])
     with replace_folder(paths.results) as part:
         write_table(part / "detections.csv", DETECTION_COLUMNS, [])
-        write_table(part / "history.csv", HISTORY_COLUMNS, [])
+        write_table(part / "history.csv", ("fold", *HISTORY_COLUMNS), [])
         _write_metrics(part, metrics)
     return metrics
 

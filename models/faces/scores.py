@@ -191,7 +191,7 @@ def detection_rows(
         fold: whose detector it is; its test clips are marked.
         classes: of the detector, without the background.
         frame: the frame.
-        faces: its rows of `models.faces.fold_task.all_detections`, best first.
+        faces: its rows of `models.faces.task.all_detections`, best first.
         known: reference boxes of the frame by name.
     """
     references = {

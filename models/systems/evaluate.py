@@ -66,17 +66,19 @@ def run_folds(
     Raises:
         CorpusError: the corpus cannot serve the system, or ids do not join.
     """
+    inner = inner_folds(store.records, folds, settings.inner_folds)
     return [
-        evaluate_fold(system, store, fold, settings)
+        evaluate_fold(system, store, fold, inner[fold.name], settings)
         for fold in track(folds, desc=system, unit="fold")
     ]
 
 
-def evaluate_fold(system: str, store: Store, fold: Fold, settings: Settings) -> Outcome:
+def evaluate_fold(
+    system: str, store: Store, fold: Fold, inner: Sequence[Fold], settings: Settings
+) -> Outcome:
     """Train on the fold's training clips, calibrate on its inner folds, score its test clips."""
     history = History()
     network, widths, clip_ids, scores = _train_and_score(system, store, fold, settings, history)
-    inner = inner_folds(store.records, fold, settings.inner_folds)
     if settings.inner_folds.count and not inner:
         log.warning(
             "fold %s: no part of its training clips can be held out; its probabilities are not "

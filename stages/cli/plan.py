@@ -251,19 +251,23 @@ def forecast(named: Named, volume: Volume, speeds: Speeds, cores: int) -> list[R
 def _detect_row(named: Named, volume: Volume, speeds: Speeds, cores: int) -> Row:
     params, length = named.detector, {r.clip_id: r.frames for r in volume.records}
     closer = params.closer_epochs if params.closer_px else 0
-    cpu, gpu, passes = [], [], 0
+    seen: dict[tuple[str, ...], set[str]] = {}  # by training clips: folds alike share a detector
     for fold in (*volume.folds, *volume.inner):
-        train = sum(min(length[i], params.frames_per_clip_train) for i in fold.train)
-        found = sum(min(length[i], params.frames_per_clip) for i in {*fold.train, *fold.test})
+        seen.setdefault(fold.train, set()).update(fold.train, fold.test)
+    cpu, gpu, passes = [], [], 0
+    for clips, looked_at in seen.items():
+        train = sum(min(length[i], params.frames_per_clip_train) for i in clips)
+        found = sum(min(length[i], params.frames_per_clip) for i in looked_at)
         passes += train * (params.epochs + closer)
         answer = found * speeds.detect
         cpu.append(train * (params.epochs * speeds.train + closer * speeds.closer) + answer)
         gpu.append(train * (params.epochs * speeds.gpu_train + closer * speeds.gpu_closer))
         gpu[-1] += answer / cores
     threads = min(params.threads, cores)
+    shared = len(seen) - len(volume.folds)
     return Row(
         "detect",
-        f"{len(volume.folds)} + {len(volume.inner)} detectors, {passes} frames through them",
+        f"{len(volume.folds)} + {shared} detectors, {passes} frames through them",
         START_S + max(sum(cpu) / cores, makespan(cpu, cores) / threads),
         START_S + sum(gpu),
         COPIES * speeds.detector_bytes * len(cpu),

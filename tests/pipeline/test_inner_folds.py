@@ -1,11 +1,19 @@
 from dataclasses import replace
 from itertools import count
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.clips import ClipRecord
-from pipeline.splits import Fold, InnerFoldParams, inner_folds
+from pipeline.splits import (
+    Fold,
+    InnerFoldParams,
+    SplitParams,
+    all_inner_folds,
+    inner_folds,
+    make_folds,
+)
 
 SPEAKERS = ("DC", "JE", "JK", "KL")
 RECORDS = [
@@ -20,7 +28,7 @@ UNSEEN = Fold("DC", tuple(IDS[8:]), tuple(IDS[:8]))
 
 
 def inner(fold, folds):
-    return inner_folds(RECORDS, fold, InnerFoldParams(count=folds, seed=0))
+    return inner_folds(RECORDS, [fold], InnerFoldParams(count=folds, seed=0))[fold.name]
 
 
 def test_they_part_the_training_clips_and_leave_test_clips_alone():
@@ -50,7 +58,7 @@ def test_unseen_speakers_are_held_out_whole_in_groups():
 
 def parts_of(records, fold, folds, seed):
     """Number of its part for each clip that is held out."""
-    inner = inner_folds(records, fold, InnerFoldParams(count=folds, seed=seed))
+    inner = inner_folds(records, [fold], InnerFoldParams(count=folds, seed=seed))[fold.name]
     return {i: number for number, one in enumerate(inner) for i in one.test}
 
 
@@ -106,12 +114,43 @@ def test_none_is_none_and_one_is_a_half():
 def test_what_nothing_else_teaches_is_not_held_out():
     lonely = replace(RECORDS[1], emotion="surprise")
     records = [lonely, *RECORDS[2:], RECORDS[0]]
-    parts = inner_folds(records, SEEN, InnerFoldParams(count=2, seed=0))
+    parts = inner_folds(records, [SEEN], InnerFoldParams(count=2, seed=0))[SEEN.name]
     assert all(lonely.clip_id not in one.test for one in parts)
     assert any(lonely.clip_id in one.train for one in parts)
-    many = inner_folds(
-        records[:4],
-        Fold("few", tuple(r.clip_id for r in records[:4]), ()),
-        InnerFoldParams(count=9, seed=0),
-    )
+    few = Fold("few", tuple(r.clip_id for r in records[:4]), ())
+    many = inner_folds(records[:4], [few], InnerFoldParams(count=9, seed=0))["few"]
     assert all(one.test for one in many)
+
+
+def split_of(protocol, tmp_path, **changes):
+    table = tmp_path / "folds.csv"
+    rows = [f"{r.clip_id},part{n % 3}" for n, r in enumerate(RECORDS)]
+    table.write_text("clip_id,fold\n" + "\n".join(rows))
+    return SplitParams(protocol=protocol, test_per_emotion=1, speaker_groups=0, text_groups=2,
+                       folds_csv=table, seed=0)  # fmt: skip
+
+
+@pytest.mark.parametrize(("protocol", "detectors"), [("loso", 4), ("loso_text", 8), ("folds", 3)])
+def test_two_folds_share_what_leaves_out_both(tmp_path, protocol, detectors):
+    folds = make_folds(RECORDS, split_of(protocol, tmp_path))
+    inner = inner_folds(RECORDS, folds, InnerFoldParams(count=2, seed=0))
+    shared = {}
+    for fold in folds:
+        assert len(inner[fold.name]) == 2
+        for one in inner[fold.name]:
+            assert sorted((*one.train, *one.test)) == list(fold.train)
+            if protocol != "folds":
+                speaker = {i[:2] for i in one.test}
+                assert len(speaker) == 1 and not speaker & {i[:2] for i in (*one.train, *fold.test)}
+            shared.setdefault(one.train, set()).add(fold.name)
+    assert len(shared) == detectors
+    assert all(len(names) == 2 for names in shared.values())
+
+
+def test_of_many_folds_the_nearest_are_held_out_in_turn(tmp_path):
+    folds = make_folds(RECORDS, split_of("loso", tmp_path))
+    every = all_inner_folds(RECORDS, folds, InnerFoldParams(count=9, seed=0))
+    assert [fold.name for fold in folds] == ["JE", "KL", "DC", "JK"]
+    held_out = [one.test[0][:2] for one in every]
+    assert held_out == ["KL", "JK", "DC", "DC", "JE", "JK", "JK", "KL", "JE", "JE", "DC", "KL"]
+    assert len({one.train for one in every}) == 6

@@ -18,10 +18,10 @@ from models.comparison import boxes as box_study
 from models.comparison.runner import Setup, folds_of, run_trials
 from models.comparison.tables import ablation_table, system_table
 from models.comparison.trials import Trial, resolve
-from models.faces.fold_task import FoldTask
+from models.faces.task import DetectorTask
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
-from models.systems.evaluate import evaluate_fold
+from models.systems.evaluate import run_folds
 from models.systems.inputs import Store
 from models.systems.params import Settings, TrainingParams
 from pipeline.errors import CorpusError, ParamsError
@@ -177,7 +177,7 @@ def test_overrides_are_checked_like_params():
 def test_what_the_network_says_itself_is_kept_beside_its_calibration(tmp_path):
     setup = make_setup(tmp_path)
     (fold,) = folds_of(setup, "paper")
-    scaled, plain = (evaluate_fold(AUDIO, setup.store, fold, s) for s in (SETTINGS, PLAIN))
+    scaled, plain = (run_folds(AUDIO, setup.store, [fold], s)[0] for s in (SETTINGS, PLAIN))
     assert plain.pools == {}
     for said in (plain.probabilities, plain.as_trained, scaled.as_trained):
         assert (said["audio"] == plain.as_trained["audio"]).all()
@@ -216,7 +216,7 @@ def test_each_box_loss_is_trained_once_and_scored_twice(tmp_path, worked_on):
     detector = TINY.model_copy(update={"score_threshold": 0.0})
     setup = Setup(store, PLAIN, SPLIT, detector, "demo", "untrained", tmp_path / "out")
     found = box_study.box_study(setup, "paper", [0])
-    trained = [task.params.box_loss for task in worked_on if isinstance(task, FoldTask)]
+    trained = [task.params.box_loss for task in worked_on if isinstance(task, DetectorTask)]
     assert trained == ["smooth_l1", "kl"]
     done = len(worked_on)
     assert [one.name for one in found] == [
@@ -275,10 +275,10 @@ def test_a_collapsed_pool_leaves_the_answer_to_the_network(tmp_path, monkeypatch
     setup = make_setup(tmp_path)
     (fold,) = folds_of(setup, "paper")
     pool = replace(SETTINGS, fusion=SETTINGS.fusion.model_copy(update={"pool": True}))
-    plain = evaluate_fold("av_cnn", setup.store, fold, SETTINGS)
+    plain = run_folds("av_cnn", setup.store, [fold], SETTINGS)[0]
     fits = iter([{"av": 0.0, "audio": 1.0, "visual": 0.0}, None])
     monkeypatch.setattr("models.systems.evaluate.fit_pool", lambda *_: next(fits))
-    pooled, collapsed = (evaluate_fold("av_cnn", setup.store, fold, pool) for _ in range(2))
+    pooled, collapsed = (run_folds("av_cnn", setup.store, [fold], pool)[0] for _ in range(2))
     assert (pooled.probabilities["av"] == plain.as_trained["audio"]).all()
     assert collapsed.collapsed and not pooled.collapsed and not plain.collapsed
     assert collapsed.pools == plain.pools

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -7,8 +8,8 @@ import torch
 from drawn_faces import TINY, write_voc
 from safetensors.torch import load_file
 
-from models.faces.fold_task import FoldTask, train_fold
 from models.faces.folds import DetectPaths, detect, make_tasks
+from models.faces.task import train_and_detect
 from models.faces.train import train_detector
 from models.faces.weights import load_detector
 from pipeline.errors import TrainingError, WeightsError
@@ -45,7 +46,8 @@ def test_detect_writes_features_detections_and_scores(tmp_path, in_process):
     records = write_voc(tmp_path)
     paths = _paths(tmp_path)
     (paths.truth / "S1_c03.csv").write_text("frame,x1,y1,x2,y2\n0,10,10,90,90\n2,10,10,90,90\n")
-    metrics = detect(paths, records, [FOLD], (), TINY.model_copy(update={"score_threshold": 0.0}))
+    eager = TINY.model_copy(update={"score_threshold": 0.0})
+    metrics = detect(paths, records, [FOLD], (), eager).metrics
     written = json.loads((paths.results / "metrics.json").read_text())
     assert written["truth"] == pytest.approx(metrics["truth"], abs=1e-5)
     assert (metrics["frames"], metrics["frames_without_detection"]) == (2, 0)
@@ -103,7 +105,7 @@ def test_a_detector_of_an_inner_fold_knows_its_own_clips_alone(tmp_path, in_proc
 
 def test_detect_without_video_writes_empty_outputs_that_say_so(tmp_path, in_process):
     paths = _paths(tmp_path)
-    metrics = detect(paths, [], [FOLD], (), TINY)
+    metrics = detect(paths, [], [FOLD], (), TINY).metrics
     assert metrics["note"] == "none of the 0 clips has video"
     assert _rows(paths.results / "detections.csv") == []
     assert list(paths.face_features.glob("*.safetensors")) == []
@@ -111,15 +113,39 @@ def test_detect_without_video_writes_empty_outputs_that_say_so(tmp_path, in_proc
 
 def test_a_detector_never_sees_a_test_clip(tmp_path):
     records = write_voc(tmp_path)
-    task = make_tasks(tmp_path / "voc", records, [FOLD], TINY)[0]
+    task = make_tasks(tmp_path / "voc", records, [FOLD], TINY)["paper"]
     assert {frame.clip_id for frame in task.train} == set(FOLD.train)
     assert {frame.clip_id for frame in task.inference} == {record.clip_id for record in records}
-    with pytest.raises(TrainingError, match=r"not its training clips, the first is S1_c03"):
-        FoldTask(FOLD, task.classes, task.inference, task.inference, TINY)
+    leaking = Fold("paper", FOLD.train, FOLD.train[:1])
+    with pytest.raises(TrainingError, match="1 clips train and test, the first is S0_c00"):
+        detect(_paths(tmp_path), records, [leaking], (), TINY)
+
+
+def test_folds_that_train_alike_share_a_detector(tmp_path, in_process):
+    records = write_voc(tmp_path)
+    paths = _paths(tmp_path)
+    inner = [Fold("a", ("S0_c00", "S0_c01"), ("S1_c02",)), Fold("b", ("S0_c00", "S0_c01"), ())]
+    tasks = make_tasks(paths.voc, records, [FOLD, *inner], TINY)
+    assert tasks["a"] == tasks["b"] != tasks["paper"]
+    done = []
+
+    class Counting(ThreadPoolExecutor):
+        def submit(self, work, order):
+            done.append(order.payload)
+            return super().submit(work, order)
+
+    with executors_from(Counting):
+        costs = detect(paths, records, [FOLD], inner, TINY).costs
+    assert done == [tasks["paper"], tasks["a"]]
+    files = [paths.results / f"{name}.safetensors" for name in ("paper", "a", "b")]
+    whole, one, other = (path.read_bytes() for path in files)
+    assert one == other != whole
+    assert costs["a"] == costs["b"] and costs["paper"].steps > costs["a"].steps > 0
+    assert costs["paper"].parameters == costs["paper"].total > 0
 
 
 def test_training_repeats_with_the_seed_and_leaves_the_generator_alone(tmp_path):
-    frames = make_tasks(tmp_path / "voc", write_voc(tmp_path), [FOLD], TINY)[0].train
+    frames = make_tasks(tmp_path / "voc", write_voc(tmp_path), [FOLD], TINY)["paper"].train
     torch.manual_seed(7)
     expected = torch.rand(1)
     torch.manual_seed(7)
@@ -130,7 +156,7 @@ def test_training_repeats_with_the_seed_and_leaves_the_generator_alone(tmp_path)
 
 
 def test_variances_rest_during_the_warm_up(tmp_path):
-    frames = make_tasks(tmp_path / "voc", write_voc(tmp_path), [FOLD], TINY)[0].train
+    frames = make_tasks(tmp_path / "voc", write_voc(tmp_path), [FOLD], TINY)["paper"].train
     held = TINY.model_copy(update={"kl_warmup_epochs": 1})
     detector = train_detector(frames, ("anger", "happiness"), held)
     assert detector.net.roi_heads.box_predictor.log_var.bias.abs().max() == 0
@@ -141,26 +167,28 @@ def test_variances_rest_during_the_warm_up(tmp_path):
 def test_a_frame_without_detection_has_zeros_and_score_zero(tmp_path):
     records = write_voc(tmp_path)
     strict = TINY.model_copy(update={"score_threshold": 0.999999})
-    task = make_tasks(tmp_path / "voc", records, [FOLD], strict)[0]
-    train_fold(task, tmp_path)
+    train_and_detect(make_tasks(tmp_path / "voc", records, [FOLD], strict)["paper"], tmp_path)
     features = load_file(tmp_path / "features.safetensors")
     assert features["S1_c03/scores"].tolist() == [0, 0]
     assert features["S1_c03/features"].abs().max() == 0
 
 
-def test_weights_that_have_seen_the_test_clips_are_refused(tmp_path):
+def test_weights_that_have_seen_the_test_clips_are_refused(tmp_path, in_process):
     records = write_voc(tmp_path)
-    train_fold(make_tasks(tmp_path / "voc", records, [FOLD], TINY)[0], tmp_path)
-    own = TINY.model_copy(update={"weights": str(tmp_path / "weights.safetensors")})
-    train_fold(make_tasks(tmp_path / "voc", records, [FOLD], own)[0], tmp_path)  # of the same fold
+    paths = _paths(tmp_path)
+    detect(paths, records, [FOLD], (), TINY)
+    weights = tmp_path / "first.safetensors"
+    shutil.copy(paths.results / "paper.safetensors", weights)
+    own = TINY.model_copy(update={"weights": str(weights)})
+    detect(paths, records, [FOLD], (), own)  # of the same fold
     turned = Fold("turned", FOLD.test, FOLD.train)
     with pytest.raises(WeightsError, match=r"was trained on \d+ clips that fold turned tests"):
-        train_fold(make_tasks(tmp_path / "voc", records, [turned], own)[0], tmp_path)
+        detect(paths, records, [turned], (), own)
 
 
 def test_training_frames_without_any_face_are_refused(tmp_path):
     records = write_voc(tmp_path, clips=1, faceless="S0_c00")
     fold = Fold("paper", ("S0_c00",), ("S1_c03",))
-    frames = make_tasks(tmp_path / "voc", records, [fold], TINY)[0].train
+    frames = make_tasks(tmp_path / "voc", records, [fold], TINY)["paper"].train
     with pytest.raises(TrainingError, match="none of the 2 training frames shows a face"):
         train_detector(frames, ("anger",), TINY)

@@ -27,7 +27,7 @@ WORK = {
         {"models/audio/panns.py", "models/audio/front_end.py", "models/audio/handcrafted.py"},
         {"pipeline/splits.py", "pipeline/corpora/index.py", "models/training.py"},
     ),
-    "models.faces.fold_task": (
+    "models.faces.task": (
         {"models/faces/detector.py", "models/faces/voting.py", "models/training.py"},
         {"pipeline/splits.py", "models/faces/scores.py", "models/faces/folds.py"},
     ),

@@ -1,13 +1,17 @@
-"""The work of one fold: train a detector, and run it on all clips of the fold.
+"""The work of one detector: train it, and run it on the clips of all folds that it serves.
+
+A detector is what its training frames make of it. Folds that train on the same clips share it: left
+out the speakers of two folds, it serves each of them as the inner fold that holds out the other's
+speakers.
 
 Its imports are all that a trained detector depends on: scores and the folds of a protocol are not
 among them, so that a change of theirs trains nothing again.
 """
 
+import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,87 +20,111 @@ from models.checkpoint import save_safetensors
 from models.faces.detector import Detections, Detector
 from models.faces.frames import Frame
 from models.faces.params import DetectorParams
-from models.faces.train import LOSS_NAMES, detect_frames, train_detector
-from models.faces.weights import save_detector, training_clips
+from models.faces.train import CROPS_PER_FRAME, LOSS_NAMES, detect_frames, train_detector
+from models.faces.weights import save_detector
 from models.threads import pinned_threads
 from models.training import History
-from pipeline.errors import TrainingError, WeightsError
-from pipeline.files import write_table
+from pipeline.files import write_json, write_table
 from pipeline.work.progress import timed
 
-if TYPE_CHECKING:
-    from pipeline.splits import Fold
-
-WEIGHTS, FEATURES, FOUND, HISTORY = (
+WEIGHTS, FEATURES, FOUND, HISTORY, COST = (
     "weights.safetensors",
     "features.safetensors",
     "found.safetensors",
     "history.csv",
+    "cost.json",
 )
-"""Files of a finished fold."""
+"""Files of a finished detector."""
 
-HISTORY_COLUMNS = ("fold", "epoch", "total", *LOSS_NAMES)
+HISTORY_COLUMNS = ("epoch", "total", *LOSS_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
-class FoldTask:
-    """What a worker needs for one fold.
+class DetectorTask:
+    """What a worker needs for one detector.
 
     Attributes:
-        fold: its training and test clips.
         classes: names of the classes, without the background.
-        train: frames to train on, of training clips only.
-        inference: frames to detect faces in, of the fold's clips, sorted by clip and frame.
+        clip_ids: of the clips to train on; all of them, those without frames too.
+        train: frames to train on, of these clips only.
+        inference: frames to detect faces in, sorted by clip and frame.
         params: section `detector`.
     """
 
-    fold: "Fold"
     classes: tuple[str, ...]
+    clip_ids: tuple[str, ...]
     train: tuple[Frame, ...]
     inference: tuple[Frame, ...]
     params: DetectorParams
 
-    def __post_init__(self) -> None:
-        used = {frame.clip_id for frame in self.train}
-        leaked = sorted(used - set(self.fold.train)) + sorted(used & set(self.fold.test))
-        if leaked:
-            raise TrainingError(
-                f"fold {self.fold.name}: the detector would train on {len(leaked)} clips that are "
-                f"not its training clips, the first is {leaked[0]}"
-            )
+    @property
+    def passes(self) -> int:
+        """Frames that pass through the detector, in training and after it."""
+        return (self.params.epochs + self._closer_epochs) * len(self.train) + len(self.inference)
 
     @property
-    def steps(self) -> int:
-        """Frames that pass through the detector, in training and after it."""
-        closer = self.params.closer_epochs if self.params.closer_px else 0
-        return (self.params.epochs + closer) * len(self.train) + len(self.inference)
+    def _closer_epochs(self) -> int:
+        return self.params.closer_epochs if self.params.closer_px else 0
+
+    @property
+    def optimizer_steps(self) -> int:
+        """Of its training."""
+        frames, batch = len(self.train), self.params.batch
+        closer = self._closer_epochs * -(-frames // (CROPS_PER_FRAME * batch))
+        return closer + self.params.epochs * -(-frames // batch)
 
 
-def train_fold(task: FoldTask, folder: Path) -> None:
-    """Write weights, history, face features and detections of one fold into `folder`.
+@dataclass(frozen=True, slots=True)
+class DetectorCost:
+    """What a detector costs.
+
+    Attributes:
+        parameters: that training changes.
+        total: all parameters.
+        steps: of the optimiser.
+        train_s: seconds of training.
+        infer_s: seconds of detection in `frames` frames.
+        frames: in which faces were looked for.
+    """
+
+    parameters: int
+    total: int
+    steps: int
+    train_s: float
+    infer_s: float
+    frames: int
+
+
+def train_and_detect(task: DetectorTask, folder: Path) -> None:
+    """Write weights, history, face features, detections and costs of one detector into `folder`.
 
     Raises:
         TrainingError: nothing to learn from, or the loss is not finite.
-        WeightsError: the weights to begin with cannot be had, or have seen the fold's test clips.
+        WeightsError: the weights to begin with cannot be had.
     """
-    leaked = sorted(training_clips(task.params) & set(task.fold.test))
-    if leaked:
-        raise WeightsError(
-            f"detector.weights: {task.params.weights} was trained on {len(leaked)} clips that fold "
-            f"{task.fold.name} tests, the first is {leaked[0]}; begin with weights of other clips"
-        )
     history = History()
+    started = time.monotonic()
     with pinned_threads(task.params.threads):
         with timed("training"):
-            detector = train_detector(
-                task.train, task.classes, task.params, history.record(fold=task.fold.name)
-            )
+            detector = train_detector(task.train, task.classes, task.params, history.record())
+        trained = time.monotonic()
         with timed("inference"):
             found = list(detect_frames(detector, task.inference, task.params.batch))
-    save_detector(folder / WEIGHTS, detector, task.params, task.fold.train)
+        ended = time.monotonic()
+    counts = [(p.numel(), p.requires_grad) for p in detector.parameters()]
+    cost = DetectorCost(
+        parameters=sum(n for n, trains in counts if trains),
+        total=sum(n for n, _ in counts),
+        steps=task.optimizer_steps,
+        train_s=round(trained - started, 3),
+        infer_s=round(ended - trained, 3),
+        frames=len(task.inference),
+    )
+    save_detector(folder / WEIGHTS, detector, task.params, task.clip_ids)
     write_table(folder / HISTORY, HISTORY_COLUMNS, map(_rounded, history.rows))
     save_safetensors(folder / FEATURES, face_features(found, detector))
     save_safetensors(folder / FOUND, all_detections([faces for _, faces in found]))
+    write_json(folder / COST, asdict(cost))
 
 
 def face_features(
