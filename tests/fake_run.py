@@ -99,7 +99,12 @@ def _record(root, system, corpus, records, branches, boxes, pool):
         preset=Preset(name="demo", differing={"audio.epochs": ("40", "5")}),
         method=METHOD,
         corpus=Corpus.of(corpus, records, [bad]),
-        protocol=Protocol.of(split, [Fold("paper", (), main.clip_id)], digest_of_test_set(main)),
+        protocol=Protocol.of(
+            split,
+            [Fold("paper", main.clip_id[:1], main.clip_id)],
+            {r.clip_id: r.speaker for r in records},
+            digest_of_test_set(main),
+        ),
         scores=Scores.of(scores),
         detector=json.loads(DETECTOR) if boxes else {},
         annotation=json.loads(ANNOTATION) if boxes else {},

@@ -101,6 +101,7 @@ def record_run(
         results: folder of the results.
     """
     main = branches[headline(branches)]
+    speaker = {record.clip_id: record.speaker for record in store.records}
     detections = results / "detector" / "detections.csv"
     frames = publish_frames(
         results / "frames",
@@ -116,7 +117,7 @@ def record_run(
         preset=preset_of(sections.corpus.name, sections.values()),
         method=sections.method,
         corpus=Corpus.of(sections.corpus.name, store.records, _rejects(store.data)),
-        protocol=Protocol.of(sections.split, folds, digest_of_test_set(main)),
+        protocol=Protocol.of(sections.split, folds, speaker, digest_of_test_set(main)),
         scores=Scores.of(scores),
         detector=_figures(results / "detector" / "metrics.json"),
         annotation=_figures(store.data / "annotation_metrics.json"),

@@ -191,11 +191,21 @@ class Corpus(Part):
 
 
 class FoldClips(Part):
-    """Numbers of training and test clips of a fold."""
+    """Numbers of a fold.
+
+    Attributes:
+        name: of the fold.
+        train: training clips.
+        test: test clips.
+        speakers: of its test clips.
+        known: those of them who are in training too.
+    """
 
     name: str
     train: int
     test: int
+    speakers: int
+    known: int
 
 
 class Protocol(Part):
@@ -206,10 +216,26 @@ class Protocol(Part):
     test_set: str
 
     @classmethod
-    def of(cls, split: SplitParams, folds: Sequence[Fold], test_set: str) -> "Protocol":
-        """From the section `split` and the folds made by it."""
-        counts = tuple(FoldClips(name=f.name, train=len(f.train), test=len(f.test)) for f in folds)
-        return cls(split=split, folds=counts, test_set=test_set)
+    def of(
+        cls,
+        split: SplitParams,
+        folds: Sequence[Fold],
+        speaker: Mapping[str, str],
+        test_set: str,
+    ) -> "Protocol":
+        """From the section `split`, the folds made by it, and the speaker of each clip."""
+        counts = []
+        for fold in folds:
+            tested, trained = ({speaker[i] for i in ids} for ids in (fold.test, fold.train))
+            one = FoldClips(
+                name=fold.name,
+                train=len(fold.train),
+                test=len(fold.test),
+                speakers=len(tested),
+                known=len(tested & trained),
+            )
+            counts.append(one)
+        return cls(split=split, folds=tuple(counts), test_set=test_set)
 
 
 class Method(Part):

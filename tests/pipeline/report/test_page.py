@@ -17,10 +17,11 @@ from pipeline.report.overview import overview_figure
 from pipeline.report.page import render
 from pipeline.report.plots import write_plots
 from pipeline.report.results import read_results
-from pipeline.report.run import Scores, read_run, write_run
+from pipeline.report.run import Protocol, Scores, read_run, write_run
 from pipeline.report.sections import SECTIONS
 from pipeline.report.words import meaning
 from pipeline.scores.metrics import summarise
+from pipeline.splits import Fold
 from pipeline.systems import SYSTEMS
 from pipeline.work.occasion import Hardware, Occasion
 
@@ -181,17 +182,34 @@ def test_other_test_clips_than_the_committed_ones_are_flagged(finished):
     assert warning in render(replace(finished, committed_test_set="0123456789ab"), [])
 
 
-def test_whether_speakers_are_new_is_read_from_the_folds_of_a_file(finished):
-    split = finished.run.protocol.split.model_copy(update={"protocol": "folds"})
-    protocol = finished.run.protocol.model_copy(update={"split": split})
+def test_whether_speakers_are_new_is_read_from_the_folds(finished):
+    main = finished.main
+    speaker = dict(zip(main.clip_id, main.speaker, strict=True))
+    split = finished.run.protocol.split
 
-    def told(fold):
-        branches = {n: replace(b, fold=tuple(fold(b))) for n, b in finished.branches.items()}
-        return " ".join(meaning(replace(changed(finished, protocol=protocol), branches=branches)))
+    def told(train, test):
+        protocol = Protocol.of(split, [Fold("one", train, test)], speaker, "0123456789ab")
+        return " ".join(meaning(changed(finished, protocol=protocol)))
 
-    assert "No test speaker was in training" in told(lambda branch: branch.speaker)
-    mixed = told(lambda branch: [f"fold{i % 2}" for i in range(len(branch))])
-    assert "Test speakers may also be in training" in mixed
+    first, second = (tuple(i for i in speaker if speaker[i] == name) for name in ("DC", "JE"))
+    assert "No test speaker was in training" in told(first, second)
+    assert "All test speakers were in training too" in told(first[1:], first[:1])
+    assert "1 of 2 test speakers were in training too" in told(first[1:], (first[0], *second))
+
+
+@pytest.mark.parametrize(
+    ("corpus", "words"),
+    [
+        ("demo", "so that face and voice complement each other"),
+        ("savee", "blue markers"),
+        ("savee", "about 75% under `loso`"),
+        ("savee", "assumed order of the neutral sentences"),
+        ("savee", "neither on SAVEE itself nor with the published weights"),
+    ],
+)
+def test_what_to_beware_of_is_said_of_its_corpus_alone(finished, corpus, words):
+    assert words in " ".join(meaning(on_corpus(finished, corpus)))
+    assert words not in " ".join(meaning(on_corpus(finished, "ravdess")))
 
 
 def test_a_figure_has_one_interval(finished):
