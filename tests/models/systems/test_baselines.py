@@ -36,9 +36,10 @@ from pipeline.systems import SYSTEMS
 
 K, CLIPS, PX = 4, 4, 32
 DEMO = BaselineParams(
-    weights="untrained", image_net="resnet18", video_net="c3d", frames=2, frame_px=32, face_px=32,
-    windows=4, snippets=2, snippet_px=32, segments=2, segment_frames=16, hidden=8, dropout=0.0,
-    polarity_penalty=0.5, epochs=1, joint_epochs=1, lr=0.001, weight_decay=0.0,
+    weights="untrained", trunk="trained", image_net="resnet18", video_net="c3d", frames=2,
+    frame_px=32, face_px=32, windows=4, snippets=2, snippet_px=32, segments=2, segment_frames=16,
+    hidden=8, dropout=0.0, polarity_penalty=0.5, steps=1, joint_epochs=1, batch=2, lr=0.001,
+    weight_decay=0.0,
 )  # fmt: skip
 SAVEE = DEMO.model_copy(
     update={"weights": "published", "image_net": "resnet50", "video_net": "r3d_18", "face_px": 96,
