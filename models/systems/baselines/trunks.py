@@ -97,6 +97,7 @@ def image_trunk(name: ImageNet, published: bool, faces: bool = False) -> nn.Modu
         network.load_state_dict(published_state(choice.IMAGENET1K_V1))
     network.fc = nn.Identity()
     pixels = Pixels(IMAGENET_MEAN, IMAGENET_STD)
+    # standardised first: what lies beyond a crop takes the mean colour
     return nn.Sequential(pixels, *([Jitter()] if faces else []), network)
 
 
