@@ -157,7 +157,9 @@ def train(
     for number, phase in enumerate(built.phases):
         fit(
             phase.part(network),
-            clips.only(phase.inputs).shuffled(settings.training.batch_size, seed + number),
+            clips.only(phase.inputs).shuffled(
+                phase.batch_size or settings.training.batch_size, seed + number
+            ),
             phase.step,
             phase.weights,
             phase.settings,

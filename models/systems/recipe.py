@@ -26,6 +26,7 @@ class Phase:
     """One stretch of training: a part of the network, its named losses and their weights.
 
     `inputs` names the inputs that the part reads; the others are not loaded. Empty: all.
+    `batch_size` is in clips; None: `training.batch_size`.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Phase:
     weights: Mapping[str, float]
     settings: TrainSettings
     inputs: tuple[str, ...] = ()
+    batch_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """Section `baselines` of `params.yaml`."""
 
+import math
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.params import (
     Count,
@@ -24,6 +25,7 @@ class BaselineParams(Section):
     """Section `baselines` of `params.yaml`: the paper's other systems."""
 
     weights: Literal["untrained", "published"]
+    trunk: Literal["trained", "frozen"]
     image_net: ImageNet
     video_net: VideoNet
     # what of a clip is read
@@ -40,10 +42,21 @@ class BaselineParams(Section):
     dropout: Dropout
     polarity_penalty: LossWeight
     # training
-    epochs: Count
+    steps: Count
     joint_epochs: CountOrNone
+    batch: Count
     lr: LearningRate
     weight_decay: WeightDecay
+
+    @model_validator(mode="after")
+    def _nothing_random_is_frozen(self) -> "BaselineParams":
+        if self.weights == "untrained" and self.trunk == "frozen":
+            raise ValueError("trunk must be trained where baselines.weights is untrained")
+        return self
+
+    def epochs(self, clips: int) -> int:
+        """The fewest epochs over so many training clips that make at least `steps` steps."""
+        return math.ceil(self.steps / math.ceil(clips / self.batch))
 
     def picture_px(self, name: str) -> int:
         """Side of the pictures that an image CNN reads: `frames` or `crops`."""

@@ -1,14 +1,22 @@
-"""How the paper's other systems are made and trained."""
+"""How the paper's other systems are made and trained.
 
+Like for like with the detector: a trunk over pictures, random or begun from published weights,
+learns with the rest, from pictures that are changed at random as the detector's are, for as many
+optimiser steps. With `baselines.trunk: frozen` it stays as published, in eval mode: its outputs are
+computed once, and nothing changes its pictures.
+
+`published` says whether the trunks of a network begin from published weights; random ones do where
+all weights are loaded afterwards.
+"""
+
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter
-from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.fusion.network import SingleNet
-from models.fusion.params import FusionParams
 from models.losses import polarities, polarity_consistent_ce
 from models.systems.baselines.inputs import (
     WINDOW_SAMPLES,
@@ -48,58 +56,48 @@ from models.training import Step, TrainSettings
 from pipeline.splits import Fold
 
 
-class TrunkInput(NamedTuple):
-    """A visual input; where its trunk is frozen, `reader` gives the trunk's outputs."""
-
-    reader: Reader
-    frozen: Precomputed | None
-
-
 def visual_cnn(name: str, store: Store, fold: Fold, settings: Settings) -> Recipe:
     """CNN on whole frames (`frames`) or face crops (`crops`)."""
-    pictures = _trunk_inputs(name, store, settings.baselines)
-    widths = Widths(len(store.emotions))
-    build = partial(visual_cnn_net, name, widths, settings, pictures.frozen)
-    phases = (_visual_phase("branch", name, settings.baselines),)
-    return Recipe({name: pictures.reader}, widths, build, phases)
+    params, widths = settings.baselines, Widths(len(store.emotions))
+    build = partial(visual_cnn_net, name, widths, settings, params.weights == "published")
+    phases = (_visual_phase("branch", name, fold, params),)
+    return Recipe({name: _pictures(name, store, params)}, widths, build, phases)
 
 
 def visual_cnn_net(
-    name: str, widths: Widths, settings: Settings, frozen: Precomputed | None = None
+    name: str, widths: Widths, settings: Settings, published: bool = False
 ) -> nn.Module:
-    """The network of `visual_cnn`; `frozen` is a trunk with published weights."""
-    return SingleNet("visual", _frame_net(name, frozen, widths.emotions, settings.baselines))
+    """The network of `visual_cnn`."""
+    return SingleNet("visual", _frame_net(name, widths.emotions, settings.baselines, published))
 
 
 def fused_cnn(name: str, store: Store, fold: Fold, settings: Settings) -> Recipe:
     """The same CNN fused with the audio branch over `audio.embeddings`."""
     params = settings.baselines
     reader, blocks = audio_reader(store, settings.audio.embeddings, settings.audio.handcrafted)
-    pictures = _trunk_inputs(name, store, params)
-    fusion = settings.fusion if pictures.frozen else _own_schedule(settings.fusion, params)
     widths = Widths(len(store.emotions), blocks)
     phases = (
         audio_phase("audio", settings.audio),
-        _visual_phase("visual", name, params),
-        *fusion_phases(fusion, settings.loss),
+        _visual_phase("visual", name, fold, params),
+        *_joint_phases(settings),
     )
-    build = partial(fused_cnn_net, name, widths, settings, pictures.frozen)
-    return Recipe({"audio": reader, name: pictures.reader}, widths, build, phases)
+    build = partial(fused_cnn_net, name, widths, settings, params.weights == "published")
+    readers = {"audio": reader, name: _pictures(name, store, params)}
+    return Recipe(readers, widths, build, phases)
 
 
 def fused_cnn_net(
-    name: str, widths: Widths, settings: Settings, frozen: Precomputed | None = None
+    name: str, widths: Widths, settings: Settings, published: bool = False
 ) -> nn.Module:
-    """The network of `fused_cnn`; `frozen` is a trunk with published weights."""
+    """The network of `fused_cnn`."""
     audio = audio_branch(widths, settings.audio)
-    visual = _frame_net(name, frozen, widths.emotions, settings.baselines)
+    visual = _frame_net(name, widths.emotions, settings.baselines, published)
     return fusion_net(audio, visual, widths.emotions, settings.fusion)
 
 
 def dnn(store: Store, fold: Fold, settings: Settings) -> Recipe:
     """Tzirakis et al. 2017."""
     params, widths = settings.baselines, Widths(len(store.emotions))
-    published = params.weights == "published"
 
     def step(network: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         return {"l_av": F.cross_entropy(_log_p(network, batch), batch["label"])}
@@ -110,15 +108,15 @@ def dnn(store: Store, fold: Fold, settings: Settings) -> Recipe:
         ),
         "crops": _pictures("crops", store, params),
     }
-    build = partial(dnn_net, widths, settings, published)
-    return Recipe(readers, widths, build, (_end_to_end(step, params),))
+    build = partial(dnn_net, widths, settings, params.weights == "published")
+    return Recipe(readers, widths, build, (_end_to_end(step, fold, params),))
 
 
 def dnn_net(widths: Widths, settings: Settings, published: bool = False) -> nn.Module:
-    """The network of `dnn`, its trunk with published weights or random ones."""
+    """The network of `dnn`."""
     params = settings.baselines
-    faces = image_trunk(params.image_net, published)
-    (width,) = output_shape(faces, 3, params.face_px, params.face_px)
+    faces = _image_trunk("crops", params, published)
+    (width,) = output_shape(inside(faces), 3, params.face_px, params.face_px)
     sound = RawSound(params.dropout)
     return TzirakisNet(sound, faces, width + 2 * WINDOW_SAMPLES, widths.emotions)
 
@@ -126,7 +124,6 @@ def dnn_net(widths: Widths, settings: Settings, published: bool = False) -> nn.M
 def vaanet(store: Store, fold: Fold, settings: Settings) -> Recipe:
     """VAANet, Zhao et al. 2020."""
     params, widths = settings.baselines, Widths(len(store.emotions))
-    snippets = _snippets(store, params)
     polarity = polarities(store.emotions)
 
     def step(network: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -137,80 +134,63 @@ def vaanet(store: Store, fold: Fold, settings: Settings) -> Recipe:
 
     shape = (params.segments, params.segment_frames)
     cepstra = store.once(("cepstra", *shape), lambda: cepstrum_reader(store, *shape))
-    readers = {"snippets": snippets.reader, "cepstra": cepstra}
-    build = partial(vaanet_net, widths, settings, snippets.frozen, params.weights == "published")
-    return Recipe(readers, widths, build, (_end_to_end(step, params),))
+    readers = {"snippets": _snippets(store, params), "cepstra": cepstra}
+    build = partial(vaanet_net, widths, settings, params.weights == "published")
+    return Recipe(readers, widths, build, (_end_to_end(step, fold, params),))
 
 
-def vaanet_net(
-    widths: Widths,
-    settings: Settings,
-    frozen: Precomputed | None = None,
-    published: bool = False,
-) -> nn.Module:
-    """The network of `vaanet`.
-
-    Args:
-        widths: K.
-        settings: section `baselines`.
-        frozen: a video trunk with published weights.
-        published: whether the sound trunk starts from published weights.
-    """
+def vaanet_net(widths: Widths, settings: Settings, published: bool = False) -> nn.Module:
+    """The network of `vaanet`; its trunk over sound always learns."""
     params = settings.baselines
-    trunk = frozen or _frozen_where_published(video_trunk(params.video_net, False), params)
+    trunk = _as_asked(video_trunk(params.video_net, published), params)
     channels, positions = snippet_maps(inside(trunk), params.snippet_px)
     visual = VisualStream(trunk, channels, positions, params.snippets)
     audio = AudioStream(sound_trunk(published), params.segments)
     return VaaNet(visual, audio, widths.emotions)
 
 
-def _trunk_inputs(name: str, store: Store, params: BaselineParams) -> TrunkInput:
-    """Pictures of the visual CNNs, through the trunk where it is frozen."""
-    read = _pictures(name, store, params)
-    if params.weights == "untrained":
-        return TrunkInput(read, None)
-    return store.once(
-        ("trunk", name, params), lambda: _frozen(image_trunk(params.image_net, True), read)
-    )
-
-
-def _snippets(store: Store, params: BaselineParams) -> TrunkInput:
-    shape = (params.snippets, params.snippet_px)
-    read = store.once(("snippets", *shape), lambda: snippet_reader(store, *shape))
-    if params.weights == "untrained":
-        return TrunkInput(read, None)
-    return store.once(
-        ("trunk", "snippets", params), lambda: _frozen(video_trunk(params.video_net, True), read)
-    )
-
-
 def _pictures(name: str, store: Store, params: BaselineParams) -> Reader:
+    """Reader of `frames` or `crops`; of the trunk's outputs where it is frozen."""
     make = {"frames": frame_reader, "crops": crop_reader}[name]
     size_px = params.picture_px(name)
     key = (name, params.frames, size_px)
-    return store.once(key, lambda: make(store, params.frames, size_px))
+    read = store.once(key, lambda: make(store, params.frames, size_px))
+    if params.trunk == "trained":
+        return read
+    return store.once(
+        ("trunk", name, params),
+        lambda: frozen_features(image_trunk(params.image_net, True).eval(), read),
+    )
 
 
-def _frozen(trunk: nn.Module, read: Reader) -> TrunkInput:
-    frozen = Precomputed(trunk)
-    return TrunkInput(frozen_features(frozen.backbone, read), frozen)
+def _snippets(store: Store, params: BaselineParams) -> Reader:
+    """Reader of `snippets`; of the trunk's outputs where it is frozen."""
+    shape = (params.snippets, params.snippet_px)
+    read = store.once(("snippets", *shape), lambda: snippet_reader(store, *shape))
+    if params.trunk == "trained":
+        return read
+    return store.once(
+        ("trunk", "snippets", params),
+        lambda: frozen_features(video_trunk(params.video_net, True).eval(), read),
+    )
 
 
-def _frozen_where_published(trunk: nn.Module, params: BaselineParams) -> nn.Module:
-    """A trunk shaped like the one that was trained; its weights are loaded afterwards."""
-    return Precomputed(trunk) if params.weights == "published" else trunk
+def _image_trunk(name: str, params: BaselineParams, published: bool) -> nn.Module:
+    return _as_asked(image_trunk(params.image_net, published, faces=name == "crops"), params)
 
 
-def _own_schedule(fusion: FusionParams, params: BaselineParams) -> FusionParams:
-    """A CNN that learns costs more an epoch than cached features: fewer epochs, careful ones."""
-    epochs = {"warmup_epochs": params.joint_epochs, "epochs": params.joint_epochs}
-    return fusion.model_copy(update={**epochs, "lr": fusion.joint_lr})
+def _as_asked(trunk: nn.Module, params: BaselineParams) -> nn.Module:
+    """A trunk that learns with the rest, or whose outputs the reader computes beforehand."""
+    return Precomputed(trunk) if params.trunk == "frozen" else trunk
 
 
-def _frame_net(
-    name: str, frozen: Precomputed | None, emotions: int, params: BaselineParams
-) -> FrameNet:
-    trunk = frozen or _frozen_where_published(image_trunk(params.image_net, False), params)
+def inside(trunk: nn.Module) -> nn.Module:
+    """The trunk itself, whether its outputs are computed beforehand or not."""
+    return trunk.backbone if isinstance(trunk, Precomputed) else trunk
+
+
+def _frame_net(name: str, emotions: int, params: BaselineParams, published: bool) -> FrameNet:
+    trunk = _image_trunk(name, params, published)
     size_px = params.picture_px(name)
     (width,) = output_shape(inside(trunk), 3, size_px, size_px)
     layers = nn.Sequential(
@@ -222,20 +202,30 @@ def _frame_net(
     return FrameNet(name, trunk, layers, nn.Linear(params.hidden, emotions))
 
 
-def inside(trunk: nn.Module) -> nn.Module:
-    """The trunk itself, whether its outputs are computed beforehand or not."""
-    return trunk.backbone if isinstance(trunk, Precomputed) else trunk
+def _visual_phase(part: str, name: str, fold: Fold, params: BaselineParams) -> Phase:
+    step, weights = branch_step("visual"), {"l_v": 1.0}
+    settings = _schedule(fold, params)
+    return Phase("visual", attrgetter(part), step, weights, settings, (name,), params.batch)
 
 
-def _visual_phase(part: str, name: str, params: BaselineParams) -> Phase:
-    settings = TrainSettings(params.epochs, params.lr, params.weight_decay)
-    step = branch_step("visual")
-    return Phase("visual", attrgetter(part), step, {"l_v": 1.0}, settings, (name,))
+def _end_to_end(step: Step, fold: Fold, params: BaselineParams) -> Phase:
+    settings = _schedule(fold, params)
+    return Phase("end_to_end", entire, step, {"l_av": 1.0}, settings, batch_size=params.batch)
 
 
-def _end_to_end(step: Step, params: BaselineParams) -> Phase:
-    settings = TrainSettings(params.epochs, params.lr, params.weight_decay)
-    return Phase("end_to_end", entire, step, {"l_av": 1.0}, settings)
+def _schedule(fold: Fold, params: BaselineParams) -> TrainSettings:
+    return TrainSettings(params.epochs(len(fold.train)), params.lr, params.weight_decay)
+
+
+def _joint_phases(settings: Settings) -> tuple[Phase, ...]:
+    """Warm-up and Eq. (4); a CNN that learns in them has a schedule of its own, a careful one."""
+    params, fusion = settings.baselines, settings.fusion
+    if params.trunk == "frozen":
+        return fusion_phases(fusion, settings.loss)
+    epochs = {"warmup_epochs": params.joint_epochs, "epochs": params.joint_epochs}
+    own = fusion.model_copy(update={**epochs, "lr": fusion.joint_lr})
+    phases = fusion_phases(own, settings.loss)
+    return tuple(replace(phase, batch_size=params.batch) for phase in phases)
 
 
 def _log_p(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:

@@ -6,6 +6,7 @@ from torchvision.models import ResNet18_Weights, ResNet50_Weights, resnet18, res
 from torchvision.models.video import MC3_18_Weights, R3D_18_Weights, mc3_18, r3d_18
 
 from models.faces.backbones import published_state
+from models.systems.baselines.augment import Jitter, augmented
 from models.systems.baselines.inputs import SNIPPET_FRAMES
 from models.systems.baselines.params import ImageNet, VideoNet
 from pipeline.errors import WeightsError
@@ -15,7 +16,10 @@ KINETICS_MEAN, KINETICS_STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0
 
 
 class Pixels(nn.Module):
-    """uint8 [..., 3, H, W] -> float, standardised by constants that owe nothing to our clips.
+    """uint8 [N, ..., 3, H, W] -> float, standardised by constants that owe nothing to our clips.
+
+    In training mode each of the N is changed at random first, see `augmented`. A frozen trunk stays
+    in eval mode, so that its pictures are never changed.
 
     Args:
         mean: of red, green, blue in [0, 1].
@@ -31,8 +35,11 @@ class Pixels(nn.Module):
         self.register_buffer("std", torch.tensor(std)[:, None, None])
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """[..., 3, H, W] -> same shape."""
-        return (pixels.float() / 255 - self.mean) / self.std
+        """[N, ..., 3, H, W] -> same shape."""
+        pictures = pixels.float() / 255
+        if self.training:
+            pictures = augmented(pictures)
+        return (pictures - self.mean) / self.std
 
 
 class FramesLast(nn.Module):
@@ -73,8 +80,13 @@ class Precomputed(nn.Module):
         return features
 
 
-def image_trunk(name: ImageNet, published: bool) -> nn.Module:
+def image_trunk(name: ImageNet, published: bool, faces: bool = False) -> nn.Module:
     """Pictures uint8 [N, 3, H, W] -> pooled features [N, C].
+
+    Args:
+        name: of the network.
+        published: whether it begins from ImageNet's weights, or from random ones.
+        faces: whether the pictures are face crops, which training shifts and scales.
 
     Raises:
         WeightsError: published weights cannot be fetched.
@@ -84,7 +96,9 @@ def image_trunk(name: ImageNet, published: bool) -> nn.Module:
         choice = {"resnet18": ResNet18_Weights, "resnet50": ResNet50_Weights}[name]
         network.load_state_dict(published_state(choice.IMAGENET1K_V1))
     network.fc = nn.Identity()
-    return nn.Sequential(Pixels(IMAGENET_MEAN, IMAGENET_STD), network)
+    pixels = Pixels(IMAGENET_MEAN, IMAGENET_STD)
+    # standardised first: what lies beyond a crop takes the mean colour
+    return nn.Sequential(pixels, *([Jitter()] if faces else []), network)
 
 
 def video_trunk(name: VideoNet, published: bool) -> nn.Module:

@@ -1,4 +1,6 @@
+import math
 from dataclasses import replace
+from itertools import groupby
 
 import pytest
 import torch
@@ -7,22 +9,28 @@ from torchvision.models import resnet18
 from torchvision.models.video import mc3_18
 
 from models.comparison.trials import describe
+from models.faces.params import DetectorParams
+from models.faces.train import CROPS_PER_FRAME
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines import trunks
+from models.systems.baselines.augment import Jitter
 from models.systems.baselines.params import BaselineParams
 from models.systems.evaluate import predict, run_folds, train
 from models.systems.inputs import ClipSet
-from models.systems.makers import recipe
+from models.systems.makers import build_network, recipe
 from models.systems.params import Settings, TrainingParams
+from models.systems.recipe import Widths
 from models.training import History
+from pipeline.presets import preset_values
 from pipeline.splits import Fold, InnerFoldParams
 
 EMOTIONS = {f"c{i}": ("anger", "happiness")[i % 2] for i in range(4)}
 FOLD = Fold("paper", ("c0", "c1", "c2"), ("c3",))
 UNTRAINED = BaselineParams(
-    weights="untrained", image_net="resnet18", video_net="c3d", frames=2, frame_px=32, face_px=32,
-    windows=3, snippets=2, snippet_px=32, segments=2, segment_frames=16, hidden=8, dropout=0.1,
-    polarity_penalty=0.5, epochs=1, joint_epochs=1, lr=0.001, weight_decay=0.0,
+    weights="untrained", trunk="trained", image_net="resnet18", video_net="c3d", frames=2,
+    frame_px=32, face_px=32, windows=3, snippets=2, snippet_px=32, segments=2, segment_frames=16,
+    hidden=8, dropout=0.1, polarity_penalty=0.5, steps=1, joint_epochs=1, batch=2, lr=0.001,
+    weight_decay=0.0,
 )  # fmt: skip
 PUBLISHED = UNTRAINED.model_copy(update={"weights": "published", "video_net": "mc3_18"})
 BRANCHES = {
@@ -59,13 +67,13 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def no_download(monkeypatch):
-    """Random weights in place of the published ones."""
+def published(monkeypatch):
+    """Random weights in place of the published ones; the first layers of both networks."""
     torch.manual_seed(0)
-    states = {"ResNet18_Weights": resnet18(), "MC3_18_Weights": mc3_18()}
-    monkeypatch.setattr(
-        trunks, "published_state", lambda weights: states[type(weights).__name__].state_dict()
-    )
+    image, video = resnet18().state_dict(), mc3_18().state_dict()
+    states = {"ResNet18_Weights": image, "MC3_18_Weights": video}
+    monkeypatch.setattr(trunks, "published_state", lambda weights: states[type(weights).__name__])
+    return {"image": image["conv1.weight"], "video": video["stem.0.weight"]}
 
 
 def run(system, store, baselines):
@@ -109,11 +117,84 @@ def test_threads_of_the_process_change_no_result(system, store, set_threads):
     assert all((first.probabilities[b] == second.probabilities[b]).all() for b in BRANCHES[system])
 
 
-@pytest.mark.parametrize("system", ["visual_cnn", "av_cnn_fd", "av_vaanet"])
-def test_published_trunks_are_frozen_and_counted(system, store, no_download):
-    network, logits = run(system, store, PUBLISHED)
+@pytest.mark.parametrize("trunk", ["trained", "frozen"])
+@pytest.mark.parametrize("system", ["visual_cnn", "av_cnn_fd", "av_dnn", "av_vaanet"])
+def test_a_published_trunk_learns_unless_it_is_frozen(system, trunk, store, published):
+    baselines = PUBLISHED.model_copy(update={"trunk": trunk})
+    first = published["video" if system == "av_vaanet" else "image"]
+    built = recipe(system, store, FOLD, settings(baselines))
+    begun = built.build().state_dict()
+    assert _holds(begun, first)
+    network, logits = run(system, store, baselines)
     assert all(v.isfinite().all() for v in logits.values())
+    learned = network.state_dict()
+    assert _holds(learned, first) == (trunk == "frozen")
+    held = {name for name in begun if ".backbone." in name}
+    assert bool(held) == (trunk == "frozen")
+    assert all(torch.equal(begun[name], learned[name]) for name in held)
     size = describe(network)
-    assert size.trained < size.total and size.total > 11_000_000
-    frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
-    assert frozen and all("trunk.backbone" in name for name in frozen)
+    assert (size.trained < size.total) == (trunk == "frozen") and size.total > 11_000_000
+    build_network(system, built.widths, settings(baselines)).load_state_dict(learned)
+
+
+def _holds(state, tensor):
+    return any(v.shape == tensor.shape and torch.equal(v, tensor) for v in state.values())
+
+
+def test_nothing_random_is_frozen():
+    with pytest.raises(ValueError, match=r"trunk must be trained where baselines\.weights is"):
+        BaselineParams.model_validate({**UNTRAINED.model_dump(), "trunk": "frozen"})
+
+
+def test_a_phase_with_pictures_makes_its_steps_of_its_own_batches(store):
+    baselines = UNTRAINED.model_copy(update={"steps": 4, "batch": 1, "joint_epochs": 1})
+    built = recipe("av_cnn", store, FOLD, settings(baselines))
+    seen = []
+
+    def counting(phase):
+        def step(part, batch):
+            seen.append((phase.name, len(batch["label"])))
+            return phase.step(part, batch)
+
+        return replace(phase, step=step)
+
+    phases = tuple(counting(phase) for phase in built.phases)
+    clips = ClipSet(FOLD.train, store.labels(), built.readers)
+    train(clips, replace(built, phases=phases), settings(baselines), History(), FOLD.name)
+    sizes = {name: [size for _, size in rows] for name, rows in groupby(seen, lambda row: row[0])}
+    assert sizes == {"audio": [2, 1], "visual": [1] * 6, "warmup": [1] * 3, "joint": [1] * 3}
+
+
+@pytest.mark.parametrize("system", BRANCHES)
+def test_only_face_crops_are_shifted_and_scaled(system):
+    network = build_network(system, Widths(2, (6,)), settings(UNTRAINED))
+    jitters = [part for part in network.modules() if isinstance(part, Jitter)]
+    assert len(jitters) == (system in ("visual_cnn_fd", "av_cnn_fd", "av_dnn"))
+
+
+TRAINING_CLIPS = {
+    "demo": 112 - 28,
+    "savee": 480 - 70,
+    "savee_loso": 480 - 120,
+    "ravdess": 1440 - 240,
+    "cremad": 7442 * 4 // 5,
+}
+"""Of a fold, by preset."""
+
+
+@pytest.mark.parametrize("preset", TRAINING_CLIPS)
+def test_a_preset_gives_picture_networks_as_many_steps_as_the_detector(preset):
+    values = preset_values(preset)
+    detector = DetectorParams.model_validate(values["detector"])
+    frames = TRAINING_CLIPS[preset] * detector.frames_per_clip_train
+    closer = detector.closer_epochs * math.ceil(frames / (CROPS_PER_FRAME * detector.batch))
+    taken = detector.epochs * math.ceil(frames / detector.batch) + closer
+    steps = values["baselines"]["steps"]
+    assert steps == pytest.approx(taken, rel=0.05), f"set baselines.steps of {preset} to {taken}"
+
+
+def test_the_demo_shows_as_many_faces_of_one_size_to_all_rows():
+    demo = preset_values("demo")
+    detector, baselines = demo["detector"], demo["baselines"]
+    assert baselines["face_px"] == detector["closer_px"]
+    assert baselines["batch"] * baselines["frames"] == CROPS_PER_FRAME * detector["batch"]

@@ -4,11 +4,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from models.comparison.trials import describe
+from models.faces.closer_look import JITTER
+from models.faces.frames import BRIGHTNESS, CONTRAST
 from models.fusion.network import SingleNet
 from models.losses import emotion_bce, log_odds, log_scores, polarities, polarity_consistent_ce
+from models.systems.baselines.augment import Jitter, augmented
 from models.systems.baselines.params import BaselineParams
 from models.systems.baselines.stand_ins import stand_ins
 from models.systems.baselines.trunks import (
+    Pixels,
     Precomputed,
     image_trunk,
     output_shape,
@@ -32,9 +36,10 @@ from pipeline.systems import SYSTEMS
 
 K, CLIPS, PX = 4, 4, 32
 DEMO = BaselineParams(
-    weights="untrained", image_net="resnet18", video_net="c3d", frames=2, frame_px=32, face_px=32,
-    windows=4, snippets=2, snippet_px=32, segments=2, segment_frames=16, hidden=8, dropout=0.0,
-    polarity_penalty=0.5, epochs=1, joint_epochs=1, lr=0.001, weight_decay=0.0,
+    weights="untrained", trunk="trained", image_net="resnet18", video_net="c3d", frames=2,
+    frame_px=32, face_px=32, windows=4, snippets=2, snippet_px=32, segments=2, segment_frames=16,
+    hidden=8, dropout=0.0, polarity_penalty=0.5, steps=1, joint_epochs=1, batch=2, lr=0.001,
+    weight_decay=0.0,
 )  # fmt: skip
 SAVEE = DEMO.model_copy(
     update={"weights": "published", "image_net": "resnet50", "video_net": "r3d_18", "face_px": 96,
@@ -182,6 +187,44 @@ def test_trunks_have_the_shapes_their_docstrings_state():
     assert snippet_maps(video_trunk("c3d", False), PX) == (128, 4)
     assert snippet_maps(video_trunk("mc3_18", False), PX) == (512, 4)
     assert sound_trunk(False).eval()(torch.zeros(1, 1, 16, 32)).shape == (1, 512)
+
+
+def test_pixels_are_changed_in_training_alone():
+    pixels, values = Pixels((0.0,) * 3, (1.0,) * 3), INPUTS["frames"][0]
+    assert not torch.equal(pixels.train()(values), values / 255)
+    assert torch.equal(pixels.eval()(values), values / 255)
+
+
+def test_light_changes_within_the_stated_range_and_half_are_mirrored():
+    torch.manual_seed(0)
+    ramp = torch.linspace(0.45, 0.55, 8).expand(200, 3, 8, 8)  # brightens from left to right
+    found = augmented(ramp)
+    shift = found.mean(dim=(1, 2, 3)) - 0.5
+    slope = (found[..., -1] - found[..., 0]).mean(dim=(1, 2)) / 0.1
+    for value, limit in ((shift, BRIGHTNESS), (slope.abs() - 1, CONTRAST)):
+        assert 0.9 * limit < value.abs().max() <= limit + 1e-5
+        assert value.min() < -limit / 2 and value.max() > limit / 2
+    assert 70 < (slope < 0).sum() < 130
+    dark = augmented(torch.zeros(20, 3, 8, 8))
+    assert dark.min() == 0 and dark.max() <= BRIGHTNESS
+
+
+def test_frames_of_a_snippet_change_alike():
+    torch.manual_seed(0)
+    still = torch.rand(3, 8, 8).expand(2, 16, 3, 8, 8)
+    first, second = augmented(still)
+    assert torch.equal(first, first[:1].expand_as(first)) and not torch.equal(first, second)
+
+
+def test_jitter_shifts_and_scales_within_its_range_in_training_alone():
+    torch.manual_seed(0)
+    jitter, ramp = Jitter(), torch.arange(64.0).expand(100, 3, 64, 64)
+    middle = jitter.train()(ramp)[:, 0, 32, 24:40]  # away from the borders
+    scale, shift = (middle[:, -1] - middle[:, 0]) / 15 - 1, middle.mean(dim=1) - 31.5
+    for value, limit in ((scale, JITTER), (shift / 64, JITTER / 2)):
+        assert limit / 2 < value.abs().max() <= limit + 1e-4
+        assert value.min() < 0 < value.max()
+    assert jitter.eval()(ramp) is ramp
 
 
 def test_a_frozen_trunk_stays_as_it_is():
