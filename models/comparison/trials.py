@@ -107,7 +107,7 @@ class TrialTask:
 
 
 def run_trial(task: TrialTask, folder: Path) -> None:
-    """Train and score one trial in one thread; write its products into `folder`."""
+    """Train and score one trial; write its products into `folder`."""
     torch.set_num_threads(task.settings.training.threads)
     started = time.monotonic()
     inner = inner_folds(task.store.records, task.folds, task.settings.inner_folds)

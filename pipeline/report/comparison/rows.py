@@ -133,7 +133,7 @@ class SystemRow(Scored):
         trained: parameters that training changes.
         total: all parameters of the network and its detector.
         steps: of the optimiser per fold, with its inner folds.
-        train_s: seconds per fold, in one thread, with its inner folds.
+        train_s: seconds per fold, with its inner folds.
         infer_ms: milliseconds per clip from inputs in memory, and to detect faces in its frames.
         deviations: from what was published, in phrases.
         speaker: accuracy by speaker.

@@ -35,7 +35,7 @@ class Seeds:
         trained: parameters that training changes.
         total: all parameters of the network and its detector.
         steps: mean steps of the optimiser for one fold and its inner folds.
-        train_s: mean seconds to train and calibrate for one fold, in one thread.
+        train_s: mean seconds to train and calibrate for one fold.
         infer_ms: mean milliseconds per clip from inputs in memory to logits, detection included.
         network: accuracy of the headline branch's network alone, mean over seeds.
         weights: of the experts in the answer, mean over seeds: 1 / T of the network alone, or those

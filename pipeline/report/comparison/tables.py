@@ -1,6 +1,7 @@
 """The tables as text: cells that both the markdown and the page show, and the markdown itself."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Literal, NamedTuple
 
 from pipeline.report.comparison.rows import (
@@ -28,10 +29,11 @@ UNKNOWN = "n/a"
 SCORE_NOTE = (
     "Means over seeds in percent, their 95% intervals (Wilson's; for UA and F1 with the number of "
     "clips of which a plain share would vary as much) and the standard deviation over seeds. A "
-    "clip counts once, however many seeds tested it; from eight speakers on, speakers are the "
-    "sample. Macro F1's interval is that of all seeds' predictions taken together. Gains are in "
-    "points of WA, row minus reference, on the same clips (Newcombe's interval of paired shares). "
-    "p: exact McNemar test of the first seed alone; Holm's correction counts the rows."
+    "clip counts once, however many seeds tested it, and where some are tested more often the "
+    "number is lowered by Kish's factor; from eight speakers on, speakers are the sample. Macro "
+    "F1's interval is that of all seeds' predictions taken together. Gains are in points of WA, "
+    "row minus reference, on the same clips (Newcombe's interval of paired shares). p: exact "
+    "McNemar test of the first seed alone; Holm's correction counts the rows."
 )
 FUSION_NOTE = (
     "Accuracy in percent, means over seeds; gains in points on the same clips, with a paired 95% "
@@ -42,11 +44,12 @@ FUSION_NOTE = (
     "compare with."
 )
 COST_NOTE = (
-    "Training: steps of the optimiser, and seconds in one thread, of a fold with the trainings on "
-    "its inner folds. Inference: milliseconds per clip from inputs in memory. Rows over face "
-    "features count the detector in every column, with the reading of its frames; one that serves "
-    "several folds is counted at each. PANNs, which nobody trains here, are in none of the "
-    "columns, nor is the time of a frozen published trunk, whose outputs are computed once."
+    "Training: steps of the optimiser, and seconds on the threads that params.yaml states, of a "
+    "fold with the trainings on its inner folds. Inference: milliseconds per clip from inputs in "
+    "memory. Rows over face features count the detector in every column, with the reading of its "
+    "frames; one that serves several folds is counted at each. PANNs, which nobody trains here, "
+    "are in none of the columns, nor is the time of a frozen published trunk, whose outputs are "
+    "computed once."
 )
 SEED_NOTE = (
     "Seeds vary the split, where its protocol draws one, the inner folds, the detectors and the "
@@ -126,7 +129,11 @@ def deviations(rows: Sequence[SystemRow]) -> list[str]:
 
 
 def _marked(numbers: Sequence[int]) -> str:
-    return f" ({', '.join(map(str, numbers))})" if numbers else ""
+    """Behind a name, ascending numbers with runs drawn together: ` (1-3, 7)`."""
+    groups = groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])
+    runs = [[number for _, number in own] for _, own in groups]
+    texts = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    return f" ({', '.join(texts)})" if texts else ""
 
 
 def fusion(rows: Sequence[SystemRow]) -> Table:

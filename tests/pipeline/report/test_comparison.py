@@ -22,7 +22,7 @@ from pipeline.report.comparison.rows import (
 from pipeline.report.comparison.scoring import BoxScores, box_rows, study_rows, system_rows
 from pipeline.report.comparison.seeds import FACTS, PREDICTIONS, SUM, Seeds, over_seeds, read_seeds
 from pipeline.report.comparison.studies import STUDIES, overrides_text
-from pipeline.report.comparison.tables import ablations_text, fusion, systems_text
+from pipeline.report.comparison.tables import ablations_text, fusion, systems, systems_text
 from pipeline.scores.comparisons import holm
 from pipeline.scores.intervals import difference, score_interval, wilson
 from pipeline.scores.metrics import SCORES, accuracy
@@ -170,6 +170,14 @@ def test_network_and_pool_stand_beside_a_pooled_answer_alone(rows):
     assert {line[-1] for line in pooled.body} == {"pool 0.25 / 1.00", "network, 1/T 0.25"}
 
 
+def test_marks_in_a_row_are_drawn_together(rows):
+    ours = next(row for row in rows if row.system == OURS)
+    other = next(row for row in rows if row.system == "av_dnn")
+    body = systems([replace(other, deviations=("b", "c", "x", "a", "e")),
+                    replace(ours, deviations=("a", "b", "c", "d", "e"))]).body  # fmt: skip
+    assert [line[0] for line in body] == ["av_dnn (1-3, 5-6)", f"{OURS} (1-5)"]
+
+
 def test_systems_of_other_clips_are_refused():
     other = replace(wrong_on([0]), clip_id=tuple(f"d{i}" for i in range(CLIPS)))
     both = {"audio_cnn": trained({"audio": other}), OURS: trained({"av": wrong_on([0])})}
@@ -249,7 +257,7 @@ def test_markdown_tables_are_rectangular_and_open_with_the_notice(rows):
     assert "| pool 0.25 / 1.00 |" in text and "94.6 [" in text and "| 63.1 [51.4, 73.4] |" in text
     assert "In the paper, fusion (63.1%) lies below the audio network in it alone (65.5%)" in text
     assert "\n1. T.\n2. X for Y.\n" in text, "ours first"
-    assert "| av_cnn (pool) (1, 2) |" in text and f"| {OURS} (1) |" in text
+    assert "| av_cnn (pool) (1-2) |" in text and f"| {OURS} (1) |" in text
     assert "visual_cnn is absent: system visual_cnn needs video" in text
 
 
