@@ -125,7 +125,7 @@ def _vaanet(params: BaselineParams) -> Iterator[str]:
         state = f"from Kinetics' weights{_held(params)}"
     else:
         state = START_WORDS["untrained"]
-    yield f"{VIDEO_WORDS[params.video_net]} {state} for a 3-D ResNet-101 trained on Kinetics"
+    yield f"{VIDEO_WORDS[params.video_net]} {state} for a frozen 3-D ResNet-101 trained on Kinetics"
     if params.weights == "untrained":
         yield "ResNet-18 for sound from random weights for ImageNet's"
     if params.snippet_px != PUBLISHED_SNIPPET_PX:

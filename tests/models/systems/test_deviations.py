@@ -58,7 +58,8 @@ def test_published_parts_are_not_named():
     assert [one[:14] for one in stated("savee", "av_dnn")] == ["Pictures are c", "Probabilities "]
     assert "C3d" not in "".join(stated("savee", "av_vaanet"))
     assert stated("savee", "av_vaanet")[0] == (
-        "Torchvision's r3d_18 from Kinetics' weights for a 3-D ResNet-101 trained on Kinetics"
+        "Torchvision's r3d_18 from Kinetics' weights for a frozen 3-D ResNet-101 trained on "
+        "Kinetics"
     )
     frozen = stated("savee", "visual_cnn", baselines__trunk="frozen")
     assert "from ImageNet's weights, kept as it is, for the image CNN" in frozen[0]
