@@ -13,6 +13,7 @@ from typing import Any, cast, get_args
 from models.comparison.trials import ProtocolStore, Trial, TrialTask, run_trial
 from models.faces.folds import DetectPaths, detect
 from models.faces.params import DetectorParams
+from models.faces.task import DetectorCost
 from models.systems.inputs import Store
 from models.systems.params import Settings
 from models.training import device_name
@@ -29,6 +30,9 @@ PROTOCOLS: tuple[str, ...] = get_args(SplitParams.model_fields["protocol"].annot
 
 MADE_HERE = ("face_features", "detector")
 """Products that come from the detectors of a protocol and seed, not from DVC's outs."""
+
+OF_DETECTORS = ("detector.", "inner_folds.")
+"""Overrides that decide which detectors a trial reads."""
 
 SEEDED = ("split", "inner_folds", "detector", "training")
 """Sections whose seed is the trial's. Random weights of audio networks are those of `embed.seed`
@@ -194,8 +198,9 @@ def _refusals(store: Store, trials: Sequence[Trial]) -> dict[Trial, str]:
 
 def _paths(setup: Setup, trial: Trial) -> DetectPaths:
     """Where the detectors of a trial lie; trials that differ in nothing of theirs share them."""
-    changed = tuple(one for one in trial.overrides if one[0].startswith("detector."))
-    return detector_paths(setup, trial.protocol, trial.seed, overrides_text(changed))
+    changed = tuple(one for one in trial.overrides if one[0].startswith(OF_DETECTORS))
+    variant = overrides_text(changed).replace(" ", ",")
+    return detector_paths(setup, trial.protocol, trial.seed, variant)
 
 
 def _store(
@@ -207,16 +212,10 @@ def _store(
     """
     setup = next(iter(group.values()))
     store = setup.store
-    reading = [own for trial, own in group.items() if "face_features" in _reads(trial.system)]
-    found = [
-        fold
-        for own in reading
-        for fold in all_inner_folds(store.records, folds, own.settings.inner_folds)
-    ]
-    costs = {}
-    if reading:
-        inner = tuple(dict.fromkeys(found))
-        costs = dict(detect(paths, store.records, folds, inner, setup.detector).costs)
+    costs: Mapping[str, DetectorCost] = {}
+    if any("face_features" in _reads(trial.system) for trial in group):
+        inner = all_inner_folds(store.records, folds, setup.settings.inner_folds)
+        costs = detect(paths, store.records, folds, inner, setup.detector).costs
     return ProtocolStore(store.records, store.data, paths.results, paths.face_features, costs)
 
 

@@ -77,7 +77,7 @@ def _switch(key: str, words: Mapping[bool, str], systems: Mapping[str, str]) -> 
 
 
 def _closer_look() -> tuple[Variant, ...]:
-    """Detectors of their own; without inner folds, whose detectors cost twice as much again."""
+    """Detectors of their own; no inner folds, which would train twice as many again."""
     return tuple(
         Variant(
             f"{label}{words}",
