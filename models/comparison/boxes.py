@@ -1,11 +1,12 @@
 """The ablation of the box loss and of variance voting: the same frames, four detectors.
 
-Voting acts on the boxes of a trained detector, so that each box loss is trained once per seed.
+Voting acts on the boxes of a trained detector, so that each box loss is trained once per seed, on
+the folds of that seed.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from torchvision.ops import box_iou
 
 from models.comparison.runner import Setup, detector_paths, folds_of, require_products
 from models.faces.detector import Detections
-from models.faces.folds import DetectPaths, detect, make_tasks
+from models.faces.folds import detect, make_tasks
 from models.faces.frames import Frame
 from models.faces.params import DetectorParams
 from models.faces.scores import ScoredFrame, box_tensor, read_truth, score_frames
@@ -25,7 +26,6 @@ from pipeline.clips import ClipRecord
 from pipeline.errors import TrainingError
 from pipeline.files import file_digest, write_json
 from pipeline.report.comparison.scoring import BoxScores
-from pipeline.splits import Fold
 from pipeline.work.cache import ClipCache, Job
 
 LOSSES = {"smooth_l1": "smooth L1", "kl": "KL"}
@@ -95,27 +95,18 @@ def _job(
     setup: Setup, where: tuple[str, list[ClipRecord]], params: DetectorParams, voting: bool
 ) -> Job:
     protocol, records = where
-    paths = detector_paths(setup, protocol)
-    folds = folds_of(setup, protocol)
-    own = _trained(paths, records, folds, params)
+    paths = detector_paths(setup, protocol, params.seed, f"boxes-{params.box_loss}")
+    folds = folds_of(setup, protocol, params.seed)
+    # what the cache of `detect` has is not trained again
+    detect(paths, records, folds, (), params)
     tasks = make_tasks(paths.voc, records, folds, params)
-    weights = tuple(own.results / f"{fold.name}.safetensors" for fold in folds)
+    weights = tuple(paths.results / f"{fold.name}.safetensors" for fold in folds)
     steps = {record.clip_id: record.frame_step for record in records}
     tested = tuple(fold.test for fold in folds)
     task = BoxTask(weights, tuple(tasks.values()), tested, steps, paths.truth, voting)
     truth = [paths.truth / f"{clip_id}.csv" for clip_id in steps]
     facts = {"truth": {path.name: file_digest(path) for path in truth if path.is_file()}}
     return Job(_name(params.box_loss, params.seed, voting), task, facts)
-
-
-def _trained(
-    paths: DetectPaths, records: list[ClipRecord], folds: Sequence[Fold], params: DetectorParams
-) -> DetectPaths:
-    """Detectors of one box loss and seed, trained where the cache of `detect` lacks them."""
-    out = paths.results.parent / f"{params.box_loss}-{params.seed}"
-    own = replace(paths, results=out / "detector", face_features=out / "face_features")
-    detect(own, records, folds, (), params)
-    return own
 
 
 def _scored(frame: Frame, faces: Detections, task: BoxTask) -> ScoredFrame:
@@ -135,10 +126,9 @@ def _name(loss: str, seed: int, voting: bool) -> str:
 
 def _scores(loss: str, voting: bool, folders: Mapping[int, Path]) -> BoxScores:
     found = {s: json.loads((f / FOUND).read_text(encoding="utf-8")) for s, f in folders.items()}
-    clips = next(iter(found.values()))["iou"]
     return BoxScores(
         f"{LOSSES[loss]}, {'variance voting' if voting else 'NMS alone'}",
         (("detector.box_loss", loss), ("detector.voting", voting)),
         {seed: one["metrics"] for seed, one in found.items()},
-        {clip: sum(one["iou"][clip] for one in found.values()) / len(found) for clip in clips},
+        {seed: one["iou"] for seed, one in found.items()},
     )

@@ -8,17 +8,20 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, cast, get_args
 
-from models.comparison.trials import ProtocolStore, Trial, TrialTask, resolve, run_trial
+from models.comparison.trials import ProtocolStore, Trial, TrialTask, run_trial
 from models.faces.folds import DetectPaths, detect
 from models.faces.params import DetectorParams
+from models.faces.task import DetectorCost
 from models.systems.inputs import Store
 from models.systems.params import Settings
 from models.training import device_name
 from pipeline.errors import CorpusError, ParamsError
 from pipeline.files import file_digest
+from pipeline.params import PARAMS_FILE, Section, validate
 from pipeline.report.comparison.rows import Setting
+from pipeline.report.comparison.studies import overrides_text
 from pipeline.splits import Fold, SplitParams, all_inner_folds, make_folds
 from pipeline.systems import SYSTEMS, require_modalities
 from pipeline.work.cache import ClipCache, Job
@@ -26,7 +29,14 @@ from pipeline.work.cache import ClipCache, Job
 PROTOCOLS: tuple[str, ...] = get_args(SplitParams.model_fields["protocol"].annotation)
 
 MADE_HERE = ("face_features", "detector")
-"""Products that come from the detectors of a protocol, not from DVC's outs."""
+"""Products that come from the detectors of a protocol and seed, not from DVC's outs."""
+
+OF_DETECTORS = ("detector.", "inner_folds.")
+"""Overrides that decide which detectors a trial reads."""
+
+SEEDED = ("split", "inner_folds", "detector", "training")
+"""Sections whose seed is the trial's. Random weights of audio networks are those of `embed.seed`
+for all trials, since every clip would be embedded again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +46,11 @@ class Setup:
     Attributes:
         store: the products of the stages.
         settings: the sections that systems read.
-        split: section `split`; trials state their own protocol.
-        detector: section `detector`.
+        split: section `split`; trials state their own protocol and seed.
+        detector: section `detector`; trials state their own seed.
         corpus: name of the corpus.
         audio_weights: value of `embed.weights`.
-        out: folder for the detectors of each protocol, `results/tables`.
+        out: folder for the detectors of each protocol and seed, `results/tables`.
     """
 
     store: Store
@@ -87,15 +97,35 @@ def run_trials(setup: Setup, trials: Iterable[Trial], desc: str) -> Finished:
     return Finished(done, {**refused, **failed})
 
 
-def folds_of(setup: Setup, protocol: str) -> tuple[Fold, ...]:
-    """The folds of a protocol.
+def resolve(setup: Setup, trial: Trial) -> Setup:
+    """The setup of a trial: its protocol, its overrides, its seed.
+
+    Raises:
+        ParamsError: an unknown key, or a value out of range.
+    """
+    seeds = [(f"{name}.seed", trial.seed) for name in SEEDED]
+    for key, value in (("split.protocol", trial.protocol), *trial.overrides, *seeds):
+        name, _, field = key.partition(".")
+        holder = setup.settings if hasattr(setup.settings, name) else setup
+        before = cast(Section, getattr(holder, name))
+        section = validate(name, {**before.model_dump(), field: value}, type(before), PARAMS_FILE)
+        own = cast(Any, {name: section})
+        if holder is setup:
+            setup = replace(setup, **own)
+        else:
+            setup = replace(setup, settings=replace(setup.settings, **own))
+    return setup
+
+
+def folds_of(setup: Setup, protocol: str, seed: int) -> tuple[Fold, ...]:
+    """The folds of a protocol and seed.
 
     Raises:
         ParamsError: an unknown protocol.
         CorpusError: the clips do not allow it.
     """
     require_known("protocol", [protocol], PROTOCOLS)
-    split = setup.split.model_copy(update={"protocol": protocol})
+    split = setup.split.model_copy(update={"protocol": protocol, "seed": seed})
     return tuple(make_folds(setup.store.records, split))
 
 
@@ -110,9 +140,9 @@ def require_known(what: str, names: Sequence[str], known: Sequence[str]) -> None
             raise ParamsError(f"{what}: got {name!r}, expected one of {', '.join(known)}")
 
 
-def detector_paths(setup: Setup, protocol: str) -> DetectPaths:
-    """Where the detectors of a protocol lie; not among DVC's outs."""
-    out = setup.out / protocol
+def detector_paths(setup: Setup, protocol: str, seed: int, variant: str = "") -> DetectPaths:
+    """Where the detectors of a protocol and seed lie, or of a variant; not among DVC's outs."""
+    out = setup.out / protocol / str(seed) / variant
     truth = setup.store.data / "truth"
     return DetectPaths(setup.store.voc, truth, out / "detector", out / "face_features")
 
@@ -134,21 +164,25 @@ def _prepare(
 ) -> tuple[dict[Trial, TrialTask], dict[Trial, str]]:
     """Tasks of the trials that can be run, why the others cannot; detectors are trained here."""
     require_known("system", [trial.system for trial in trials], tuple(SYSTEMS))
-    settings = {trial: resolve(setup.settings, trial) for trial in trials}
-    folds = {name: folds_of(setup, name) for name in dict.fromkeys(t.protocol for t in trials)}
+    require_known("protocol", [trial.protocol for trial in trials], PROTOCOLS)
+    setups = {trial: resolve(setup, trial) for trial in trials}
+    places = dict.fromkeys((trial.protocol, trial.seed) for trial in trials)
+    folds = {place: folds_of(setup, *place) for place in places}
     refused = _refusals(setup.store, trials)
     able = [trial for trial in trials if trial not in refused]
     names = {name for trial in able for name in _reads(trial.system)}
     if names.intersection(MADE_HERE):
         names.add("voc")
     require_products(setup.store.data, names.difference(MADE_HERE))
-    stores = {protocol: _store(setup, protocol, folds[protocol], able) for protocol in folds}
-    tasks = {
-        trial: TrialTask(
-            trial.system, stores[trial.protocol], folds[trial.protocol], settings[trial]
-        )
-        for trial in able
-    }
+    sharing: dict[DetectPaths, dict[Trial, Setup]] = {}
+    for trial in able:
+        sharing.setdefault(_paths(setup, trial), {})[trial] = setups[trial]
+    tasks: dict[Trial, TrialTask] = {}
+    for paths, group in sharing.items():
+        first = next(iter(group))
+        own = folds[first.protocol, first.seed]
+        store = _store(paths, own, group)
+        tasks |= {t: TrialTask(t.system, store, own, s.settings) for t, s in group.items()}
     return tasks, refused
 
 
@@ -162,20 +196,27 @@ def _refusals(store: Store, trials: Sequence[Trial]) -> dict[Trial, str]:
     return refused
 
 
+def _paths(setup: Setup, trial: Trial) -> DetectPaths:
+    """Where the detectors of a trial lie; trials that differ in nothing of theirs share them."""
+    changed = tuple(one for one in trial.overrides if one[0].startswith(OF_DETECTORS))
+    variant = overrides_text(changed).replace(" ", ",")
+    return detector_paths(setup, trial.protocol, trial.seed, variant)
+
+
 def _store(
-    setup: Setup, protocol: str, folds: Sequence[Fold], trials: Sequence[Trial]
+    paths: DetectPaths, folds: Sequence[Fold], group: Mapping[Trial, Setup]
 ) -> ProtocolStore:
-    """The store of a protocol; its detectors are trained where a trial reads their features.
+    """The store of trials that share their detectors, which are trained where one reads faces.
 
     Their cache is that of the stage `detect`: what it has trained is not trained again.
     """
-    paths = detector_paths(setup, protocol)
-    systems = {trial.system for trial in trials if trial.protocol == protocol}
-    if any("face_features" in _reads(system) for system in systems):
-        records = setup.store.records
-        inner = all_inner_folds(records, folds, setup.settings.inner_folds)
-        detect(paths, records, folds, inner, setup.detector)
-    return ProtocolStore(setup.store.records, setup.store.data, paths.results, paths.face_features)
+    setup = next(iter(group.values()))
+    store = setup.store
+    costs: Mapping[str, DetectorCost] = {}
+    if any("face_features" in _reads(trial.system) for trial in group):
+        inner = all_inner_folds(store.records, folds, setup.settings.inner_folds)
+        costs = detect(paths, store.records, folds, inner, setup.detector).costs
+    return ProtocolStore(store.records, store.data, paths.results, paths.face_features, costs)
 
 
 def _job(cache: ClipCache, task: TrialTask, digests: Mapping[Path, str]) -> Job:

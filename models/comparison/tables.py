@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from models.comparison.boxes import box_study
 from models.comparison.runner import Finished, Setup, run_trials
 from models.comparison.trials import Trial
+from models.systems.deviations import deviations
 from pipeline.errors import CorpusError
 from pipeline.report.comparison.rows import BOXES, MissingVariant, Row, Setting
 from pipeline.report.comparison.scoring import box_rows, study_rows, system_rows
@@ -26,10 +27,11 @@ def system_table(
     """
     groups = {p: {s: [Trial(s, p, seed) for seed in seeds] for s in systems} for p in protocols}
     finished = _run(setup, groups, "tables")
+    known = {s: deviations(s, setup.settings, setup.detector, setup.audio_weights) for s in systems}
     return [
         row
         for protocol in protocols
-        for row in system_rows(setup.setting(protocol), *_by_row(groups[protocol], finished))
+        for row in system_rows(setup.setting(protocol), *_by_row(groups[protocol], finished), known)
     ]
 
 

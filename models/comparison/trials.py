@@ -1,35 +1,42 @@
 """A trial: one system trained and scored under one protocol with one seed, for the tables.
 
-Its folder holds `predictions.csv`, `history.csv` and `facts.json`. `runner` runs
-many.
+Its folder holds `predictions.csv`, `history.csv` and `facts.json`, and `sum.csv` where it has both
+branches. `runner` runs many.
 """
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from statistics import fmean
+from typing import NamedTuple
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from models.systems.baselines.stand_ins import stand_ins
+from models.faces.detector import Detector
+from models.faces.task import DetectorCost
 from models.systems.evaluate import (
     before_calibration,
     evaluate_fold,
     gather,
     mean_weights,
     predict,
+    sum_of_branches,
 )
 from models.systems.inputs import ClipSet, Store
 from models.systems.makers import recipe
 from models.systems.params import Settings
 from pipeline.files import write_json
-from pipeline.params import PARAMS_FILE, Section, validate
-from pipeline.report.comparison.seeds import FACTS, HISTORY, PREDICTIONS
+from pipeline.report.comparison.seeds import FACTS, HISTORY, PREDICTIONS, SUM
 from pipeline.scores.metrics import summarise_plainly
 from pipeline.scores.predictions import write_predictions
 from pipeline.scores.results import write_history
-from pipeline.splits import Fold, inner_folds
+from pipeline.splits import Fold, all_inner_folds, inner_folds
+from pipeline.systems import SYSTEMS
 
 
 class Size(NamedTuple):
@@ -53,7 +60,11 @@ def describe(network: nn.Module) -> Size:
 class Trial:
     """One system under one protocol with one seed.
 
-    `overrides` are settings that differ from `params.yaml`, as (`section.key`, value).
+    Attributes:
+        system: its name.
+        protocol: its name.
+        seed: of split and inner folds, of the detectors and of the system's training.
+        overrides: settings that differ from `params.yaml`, as (`section.key`, value).
     """
 
     system: str
@@ -64,9 +75,15 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class ProtocolStore(Store):
-    """A store whose face features are those of one protocol's folds."""
+    """A store whose face features are those of the folds of one protocol and seed.
+
+    Attributes:
+        face_features: by fold.
+        costs: of the detectors by fold, of inner folds too; none where no trial reads faces.
+    """
 
     face_features: Path
+    costs: Mapping[str, DetectorCost]
 
     @property
     def faces(self) -> Path:
@@ -89,43 +106,63 @@ class TrialTask:
     settings: Settings
 
 
-def resolve(settings: Settings, trial: Trial) -> Settings:
-    """The settings of a trial: those of `params.yaml`, its overrides, its seed.
-
-    Raises:
-        ParamsError: an unknown key, or a value out of range.
-    """
-    for key, value in (*trial.overrides, ("training.seed", trial.seed)):
-        name, _, field = key.partition(".")
-        before = cast(Section, getattr(settings, name))
-        section = validate(name, {**before.model_dump(), field: value}, type(before), PARAMS_FILE)
-        settings = replace(settings, **cast(Any, {name: section}))
-    return settings
-
-
 def run_trial(task: TrialTask, folder: Path) -> None:
-    """Train and score one trial in one thread; write its products into `folder`."""
+    """Train and score one trial; write its products into `folder`."""
     torch.set_num_threads(task.settings.training.threads)
     started = time.monotonic()
     inner = inner_folds(task.store.records, task.folds, task.settings.inner_folds)
-    outcomes = [
-        evaluate_fold(task.system, task.store, fold, inner[fold.name], task.settings)
-        for fold in task.folds
-    ]
+    with counted_steps() as steps:
+        outcomes = [
+            evaluate_fold(task.system, task.store, fold, inner[fold.name], task.settings)
+            for fold in task.folds
+        ]
     train_s = time.monotonic() - started
     write_predictions(folder / PREDICTIONS, gather(outcomes, task.store))
+    if {"audio", "visual"} <= outcomes[0].as_trained.keys():
+        write_predictions(folder / SUM, gather(sum_of_branches(outcomes), task.store))
     write_history(folder / HISTORY, [row for outcome in outcomes for row in outcome.history])
-    size = describe(outcomes[-1].network)
+    network, folds, detectors = outcomes[-1].network, len(task.folds), _detectors(task)
+    size = _with_detector(network, detectors)
     facts = {
         "trained": size.trained,
         "total": size.total,
-        "train_s": round(train_s / len(task.folds), 3),
-        "infer_ms": round(_inference_ms(outcomes[-1].network, task), 4),
+        "steps": round((len(steps) + sum(one.steps for one in detectors)) / folds, 1),
+        "train_s": round((train_s + sum(one.train_s for one in detectors)) / folds, 3),
+        "infer_ms": round(_inference_ms(network, task) + _detection_ms(task), 4),
         "as_trained": summarise_plainly(gather(before_calibration(outcomes), task.store)),
         "weights": mean_weights(outcomes),
-        "stand_ins": stand_ins(task.system, task.settings.baselines),
     }
     write_json(folder / FACTS, facts)
+
+
+@contextmanager
+def counted_steps() -> Iterator[list[None]]:
+    """A list that gains an item at each step of any optimiser of this process."""
+    steps: list[None] = []
+    counting = register_optimizer_step_post_hook(lambda *_: steps.append(None))
+    try:
+        yield steps
+    finally:
+        counting.remove()
+
+
+def _detectors(task: TrialTask) -> list[DetectorCost]:
+    """Costs of the detectors whose face features a trial reads, of folds and inner folds.
+
+    One that serves several folds is counted at each.
+    """
+    if "face_features" not in SYSTEMS[task.system].reads:
+        return []
+    inner = all_inner_folds(task.store.records, task.folds, task.settings.inner_folds)
+    return [task.store.costs[fold.name] for fold in (*task.folds, *inner)]
+
+
+def _with_detector(network: nn.Module, detectors: list[DetectorCost]) -> Size:
+    """Parameters of a system with its detector, which a jointly trained network has inside."""
+    size = describe(network)
+    if not detectors or any(isinstance(part, Detector) for part in network.modules()):
+        return size
+    return Size(size.trained + detectors[0].parameters, size.total + detectors[0].total)
 
 
 def _inference_ms(network: torch.nn.Module, task: TrialTask) -> float:
@@ -136,3 +173,13 @@ def _inference_ms(network: torch.nn.Module, task: TrialTask) -> float:
     started = time.monotonic()
     predict(network, clips)
     return 1000 * (time.monotonic() - started) / len(fold.test)
+
+
+def _detection_ms(task: TrialTask) -> float:
+    """Milliseconds per test clip from its frames to face features; 0 where none are read."""
+    if "face_features" not in SYSTEMS[task.system].reads:
+        return 0.0
+    fold = task.folds[-1]
+    features, cost = load_file(task.store.faces / f"{fold.name}.safetensors"), task.store.costs
+    frames = fmean(len(features[f"{clip_id}/frames"]) for clip_id in fold.test)
+    return 1000 * cost[fold.name].infer_s / cost[fold.name].frames * frames

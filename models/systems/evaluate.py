@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -100,6 +100,26 @@ def evaluate_fold(
 def before_calibration(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """The same outcomes with the networks' own probabilities."""
     return [replace(outcome, probabilities=outcome.as_trained) for outcome in outcomes]
+
+
+def sum_of_branches(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The same outcomes with the plain sum of both branches as trained for the fused answer.
+
+    A product of experts, softmax(log p_a + log p_v), which a fused network should be better than.
+
+    Source: Hinton, "Products of Experts", ICANN 1999.
+    """
+    return [
+        replace(outcome, probabilities={"av": _product(outcome.as_trained)}) for outcome in outcomes
+    ]
+
+
+def _product(probabilities: Mapping[str, Floats]) -> Floats:
+    """Both branches' p [N, K] multiplied and normalised, [N, K]."""
+    branches = {branch: 1.0 for branch in ("audio", "visual")}
+    log_p = {branch: torch.from_numpy(probabilities[branch]).log() for branch in branches}
+    product: Floats = pooled(log_p, branches).numpy()
+    return product
 
 
 def mean_weights(outcomes: Sequence[Outcome]) -> dict[str, float]:

@@ -2,11 +2,13 @@
 
 A score has Wilson's interval with an effective number of clips: that of which a plain share would
 vary as much. For accuracy it is the number of clips itself. A clip that recurs, under several seeds
-or folds, counts once. Where there are `SPEAKERS` speakers or more, they are the sample: the
-effective number falls by the design effect, and Student's t takes the place of the normal law.
+or folds, counts once; where some recur more often than others, these weigh more, and the effective
+number falls. Where there are `SPEAKERS` speakers or more, they are the sample: the effective number
+falls by the design effect, and Student's t takes the place of the normal law.
 
 Source: Wilson (1927), JASA 22; effective size in Wilson's interval: Franco, Little, Louis and Slud
-(2019), Journal of Survey Statistics and Methodology 7; variance by influence: Jaeckel (1972).
+(2019), Journal of Survey Statistics and Methodology 7; unequal weights: Kish (1965), Survey
+Sampling, section 11.7; variance by influence: Jaeckel (1972).
 """
 
 from collections.abc import Callable, Sequence
@@ -82,8 +84,23 @@ def wilson_ends(
 
 def share_interval(hits: npt.NDArray[np.bool_], clip_id: Sequence[str]) -> Interval:
     """Wilson's interval of the share of hits among rows; a clip that recurs counts once."""
-    clips = len(set(clip_id))
-    return wilson(float(hits.mean()) * clips, clips) if clips else wilson(0, 0)
+    if not len(clip_id):
+        return wilson(0, 0)
+    clips = distinct_clips(np.bincount(_numbered(clip_id)[1]))
+    return wilson(float(hits.mean()) * clips, clips)
+
+
+def distinct_clips(times: Integers) -> float:
+    """Of how many clips, each met once, a mean over rows would vary as much.
+
+    It is the number of clips where all recur alike, and less otherwise.
+
+    Args:
+        times: how often each clip is met, [N].
+
+    Source: Kish (1965), Survey Sampling, section 11.7: (sum n)^2 / sum n^2.
+    """
+    return float(times.sum() ** 2 / (times**2).sum())
 
 
 def effective_clips(score: Score, counts: Floats) -> Floats:
@@ -113,7 +130,11 @@ def effective_clips(score: Score, counts: Floats) -> Floats:
 
 
 def score_interval(predictions: Predictions, score: Score) -> Interval:
-    """Interval of a score of predictions; rows of one clip count once."""
+    """Interval of a score of predictions; rows of one clip count once.
+
+    A clip's answers under several seeds or folds are taken to be right or wrong together, so that
+    the interval is rather too wide where they are not.
+    """
     return _Sampled(predictions, score).interval
 
 
@@ -135,20 +156,23 @@ def difference(second: Predictions, first: Predictions, score: Score) -> Interva
     return Interval(value, max(value - down, -1.0), min(value + up, 1.0))
 
 
-def mean_interval(values: Floats, speakers: Sequence[str]) -> tuple[float, float]:
+def mean_interval(
+    values: Floats, clip_id: Sequence[str], speakers: Sequence[str]
+) -> tuple[float, float]:
     """Student's interval of a mean, over clips, or over speakers from `SPEAKERS` on.
 
-    NaN for a single value.
+    NaN for a single clip.
 
     Args:
-        values: one per clip, [N].
-        speakers: of each clip, N.
+        values: one per row, [N]; a clip may recur.
+        clip_id: of each row, N.
+        speakers: of each row, N.
     """
     mean = float(values.mean())
     _, unit = _numbered(speakers)
+    if unit.max() + 1 < SPEAKERS:
+        _, unit = _numbered(clip_id)
     units = unit.max() + 1
-    if units < SPEAKERS:
-        units, unit = len(values), np.arange(len(values))
     if units < 2:
         return float("nan"), float("nan")
     sums = _sums(unit, (values - mean) / len(values))
@@ -169,9 +193,11 @@ class _Sampled:
         cell = predictions.emotion * kinds + predictions.predicted
         first, clip = _numbered(predictions.clip_id)
         counts = _counts(cell, np.ones(len(cell)), kinds)
-        once = _counts(cell, 1 / np.bincount(clip)[clip], kinds)
+        times = np.bincount(clip)
+        once = _counts(cell, 1 / times[clip], kinds)
         influence = _sums(clip, score.gradient(counts).ravel()[cell])
         effective, quantile = float(effective_clips(score, once)), NORMAL
+        effective *= distinct_clips(times) / len(times)
         _, speaker = _numbered([predictions.speaker[row] for row in first])
         speakers = int(speaker.max()) + 1
         if speakers >= SPEAKERS:

@@ -144,7 +144,7 @@ def compare(
 def tables(
     systems: Annotated[str, typer.Option(help="Names with commas; without: all.")] = "",
     protocols: Annotated[str, typer.Option(help="Names with commas; without: params.yaml's.")] = "",
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each system.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Of splits and trainings: 0, 1, ...")] = 3,
 ) -> None:
     """Train and score every system of the paper.
 
@@ -158,7 +158,7 @@ def tables(
 @app.command()
 def ablations(
     protocol: Annotated[str, typer.Option(help="Its name; without: params.yaml's.")] = "",
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each variant.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Of splits and trainings: 0, 1, ...")] = 3,
 ) -> None:
     """Switch parts of the method off and on.
 

@@ -5,7 +5,7 @@ User-Generated Videos", AAAI 2020, Sections 3.2 and 3.3; layer order of the auth
 Deviations:
 
 - The 3-D ResNet-101 is torchvision's `r3d_18` or `mc3_18` (or a small `c3d` that trains on a CPU),
-  see `models.systems.baselines.stand_ins`. Its maps are averaged over time.
+  see `models.systems.deviations`. Its maps are averaged over time.
 - That network learns with the rest, unless `baselines.trunk` is `frozen`, as the authors' is.
 - Snippets of 16 frames and segments of sound span the clip evenly; the authors' data are videos of
   minutes, ours last seconds. MFCC of 64 bands at 32 kHz, every 10 ms, instead of 128 at 44.1 kHz,

@@ -1,8 +1,8 @@
 """Rows of `results/tables.csv` and `results/ablations.csv`, typed, and their way to CSV and back.
 
 One value is one column. A field of several values takes a column for each, `accuracy`,
-`accuracy_low`, ...; a mapping one for each key, `speaker:KL`. An empty cell is a value that a row
-does not have. Scores are in [0, 1], means over seeds.
+`accuracy_low`, ...; a mapping one for each key, `speaker:KL`; phrases share a cell. An empty cell
+is a value that a row does not have. Scores are in [0, 1], means over seeds.
 """
 
 import csv
@@ -18,6 +18,7 @@ from pipeline.files import write_table
 from pipeline.scores.intervals import Interval
 
 DECIMALS = 4
+BETWEEN_PHRASES = "; "
 
 LEADING = ("study", "variant", "protocol", "system", "corpus", "audio_weights", "absent")
 """Columns that name a row; they stand first, whatever fields a kind of row adds."""
@@ -82,8 +83,8 @@ class Scored(Setting):
 
     Attributes:
         system: its name.
-        seeds: trainings.
-        folds: of the protocol.
+        seeds: of split, detectors and training.
+        folds: of a seed.
         clips: tests of a seed, counted per fold.
         accuracy: WA.
         uar: UA.
@@ -124,14 +125,17 @@ class SystemRow(Scored):
         best_branch: the better of these two.
         over_best: gain of the fused answer over it.
         over_best_worst_seed: the least gain of a seed.
+        branch_sum: accuracy of the plain sum of both branches' log p, as trained.
+        over_sum: gain of the fused answer over it.
         speaker_min: least accuracy of a speaker.
         speaker_max: greatest accuracy of a speaker.
         speaker_sd: standard deviation between speakers.
         trained: parameters that training changes.
-        total: all parameters of the network.
-        train_s: seconds per fold, in one thread, with its inner folds.
-        infer_ms: milliseconds per clip from inputs in memory.
-        stand_ins: what stands in for published parts, in sentences.
+        total: all parameters of the network and its detector.
+        steps: of the optimiser per fold, with its inner folds.
+        train_s: seconds per fold, with its inner folds.
+        infer_ms: milliseconds per clip from inputs in memory, and to detect faces in its frames.
+        deviations: from what was published, in phrases.
         speaker: accuracy by speaker.
         recall: recall by emotion.
     """
@@ -148,14 +152,17 @@ class SystemRow(Scored):
     best_branch: str = ""
     over_best: Interval | None = None
     over_best_worst_seed: float | None = None
+    branch_sum: float | None = None
+    over_sum: Interval | None = None
     speaker_min: float
     speaker_max: float
     speaker_sd: float | None
     trained: int
     total: int
+    steps: float
     train_s: float
     infer_ms: float
-    stand_ins: str
+    deviations: tuple[str, ...] = ()
     speaker: dict[str, float]
     recall: dict[str, float]
 
@@ -256,6 +263,8 @@ def _cells(row: Row) -> dict[str, object]:
             found |= {_column(name, part): getattr(value, part, None) for part in parts}
         elif isinstance(value, Mapping):
             found |= {f"{name}:{key}": one for key, one in value.items()}
+        elif isinstance(value, tuple):
+            found[name] = BETWEEN_PHRASES.join(value)
         else:
             found[name] = value
     return {
@@ -279,6 +288,8 @@ def _row(cells: Mapping[str, str]) -> Row:
         elif get_origin(hint) is dict:
             keys = (column for column in full if column.startswith(f"{name}:"))
             values[name] = {key.removeprefix(f"{name}:"): full[key] for key in keys}
+        elif get_origin(hint) is tuple:
+            values[name] = full[name].split(BETWEEN_PHRASES) if name in full else ()
         else:
             values[name] = full.get(name, "" if hint is str else None)
     return TypeAdapter[Row](kind).validate_python(values)

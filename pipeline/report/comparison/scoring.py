@@ -5,6 +5,7 @@ Scores are means over seeds; in their intervals a clip counts once, however many
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import fmean
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,7 +22,7 @@ from pipeline.report.comparison.rows import (
     SystemRow,
     VariantRow,
 )
-from pipeline.report.comparison.seeds import Seeds, spread
+from pipeline.report.comparison.seeds import Seeds, over_seeds, spread
 from pipeline.report.comparison.studies import Study, overrides_text
 from pipeline.scores.calibration import brier, ece, nll
 from pipeline.scores.comparisons import holm, mcnemar
@@ -37,14 +38,18 @@ ScoredRow = TypeVar("ScoredRow", bound=Scored)
 
 
 def system_rows(
-    setting: Setting, systems: Mapping[str, Seeds], refused: Mapping[str, str]
+    setting: Setting,
+    systems: Mapping[str, Seeds],
+    refused: Mapping[str, str],
+    deviations: Mapping[str, tuple[str, ...]],
 ) -> list[SystemRow | Missing]:
     """Rows of one protocol, in the order of `systems`, then the systems that could not be run.
 
     Args:
         setting: the protocol and what the trials were made from.
-        systems: trials by system; all cover the same clips.
+        systems: trials by system; with each seed all cover the same clips.
         refused: why a system is absent.
+        deviations: of each system from what was published, in phrases.
 
     Raises:
         CorpusError: the systems do not cover the same clips.
@@ -55,6 +60,7 @@ def system_rows(
             **asdict(setting),
             **_scores(name, one, systems.get(OURS) if name != OURS else None),
             **_own(name, one),
+            deviations=deviations[name],
         )
         for name, one in systems.items()
     ]
@@ -70,7 +76,7 @@ def study_rows(
     Args:
         setting: the protocol and what the trials were made from.
         study: its variants.
-        variants: trials by variant.
+        variants: trials by variant; with each seed all cover the same clips.
         refused: why a variant is absent, by variant.
 
     Raises:
@@ -102,13 +108,13 @@ class BoxScores:
         name: of the variant.
         overrides: settings that differ, as (`detector.key`, value).
         seeds: by seed the content of the detector's `metrics.json`, see `detect`.
-        iou: IoU with the truth, mean over seeds and frames of each test clip, by clip.
+        iou: by seed the IoU with the truth, mean over frames of each test clip, by clip.
     """
 
     name: str
     overrides: tuple[tuple[str, object], ...]
     seeds: Mapping[int, Mapping[str, object]]
-    iou: Mapping[str, float]
+    iou: Mapping[int, Mapping[str, float]]
 
 
 def box_rows(
@@ -121,7 +127,7 @@ def box_rows(
     reference = variants[0]
     rows = []
     for variant in variants:
-        compared = variant is not reference and bool(variant.iou)
+        compared = variant is not reference and any(variant.iou.values())
         means: dict[str, Any] = {
             f"{against}_{name}": _box_mean(variant, against, name)
             for against in REFERENCES
@@ -189,21 +195,22 @@ def _own(system: str, seeds: Seeds) -> dict[str, Any]:
         "speaker_sd": spread(list(speakers.values())),
         "trained": seeds.trained,
         "total": seeds.total,
+        "steps": seeds.steps,
         "train_s": seeds.train_s,
         "infer_ms": seeds.infer_ms,
-        "stand_ins": " ".join(seeds.stand_ins),
         "speaker": speakers,
         "recall": recalls,
     }
 
 
 def _branches(seeds: Seeds) -> dict[str, Any]:
-    """Whether the fused branch is at least as good as the better of the two it fuses."""
+    """Whether the fused branch is at least as good as the better of the two, and as their sum."""
     branches = seeds.branches
     if not {"audio", "visual", "av"} <= branches.keys():
         return {}
     each = {name: seeds.each(accuracy, name) for name in ("audio", "visual", "av")}
     best = max(("audio", "visual"), key=lambda name: sum(each[name]))
+    plain = over_seeds(seeds.sums)
     return {
         "network": seeds.network,
         "weight": dict(seeds.weights),
@@ -214,6 +221,8 @@ def _branches(seeds: Seeds) -> dict[str, Any]:
         "over_best_worst_seed": min(
             av - other for av, other in zip(each["av"], each[best], strict=True)
         ),
+        "branch_sum": fmean(float(one.correct.mean()) for one in seeds.sums.values()),
+        "over_sum": difference(branches["av"], plain, accuracy),
     }
 
 
@@ -228,7 +237,8 @@ def _box_mean(variant: BoxScores, reference: str, name: str) -> Mean | None:
 
 
 def _box_gain(variant: BoxScores, reference: BoxScores, speaker: Mapping[str, str]) -> Interval:
-    clips = sorted(variant.iou)
-    gains = np.array([variant.iou[clip] - reference.iou[clip] for clip in clips])
-    low, high = mean_interval(gains, [speaker[clip] for clip in clips])
+    rows = [(seed, clip) for seed, clips in variant.iou.items() for clip in clips]
+    gains = np.array([variant.iou[seed][clip] - reference.iou[seed][clip] for seed, clip in rows])
+    clips = [clip for _, clip in rows]
+    low, high = mean_interval(gains, clips, [speaker[clip] for clip in clips])
     return Interval(float(gains.mean()), low, high)

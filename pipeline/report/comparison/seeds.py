@@ -21,29 +21,34 @@ from pipeline.scores.predictions import (
 PREDICTIONS, HISTORY, FACTS = "predictions.csv", "history.csv", "facts.json"
 """Files of a finished trial."""
 
+SUM = "sum.csv"
+"""A further one of a trial with both branches: predictions of the sum of their log p."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seeds:
-    """A system's trials over seeds.
+    """A system's trials over seeds, which may test different clips.
 
     Attributes:
-        runs: branches by seed; all cover the same clips.
+        runs: branches by seed.
+        sums: by seed the answers of the sum of both branches' log p; none without both.
         trained: parameters that training changes.
-        total: all parameters of the network.
-        train_s: mean seconds to train and calibrate for one fold, in one thread.
-        infer_ms: mean milliseconds per clip from inputs in memory to logits.
-        stand_ins: what stands in for published parts, a sentence each.
+        total: all parameters of the network and its detector.
+        steps: mean steps of the optimiser for one fold and its inner folds.
+        train_s: mean seconds to train and calibrate for one fold.
+        infer_ms: mean milliseconds per clip from inputs in memory to logits, detection included.
         network: accuracy of the headline branch's network alone, mean over seeds.
         weights: of the experts in the answer, mean over seeds: 1 / T of the network alone, or those
             of a pool; empty without calibration.
     """
 
     runs: Mapping[int, Mapping[str, Predictions]]
+    sums: Mapping[int, Predictions]
     trained: int
     total: int
+    steps: float
     train_s: float
     infer_ms: float
-    stand_ins: tuple[str, ...]
     network: float
     weights: Mapping[str, float]
 
@@ -84,22 +89,27 @@ def read_seeds(folders: Mapping[int, Path]) -> Seeds:
     """Read the finished trials of one system, by seed.
 
     Raises:
-        CorpusError: seeds do not cover the same clips, or a table is damaged.
+        CorpusError: a table is damaged, or a sum is not of the clips of its branches.
     """
     runs = {seed: read_predictions(folder / PREDICTIONS) for seed, folder in folders.items()}
-    first = next(iter(runs.values()))
-    for branch in first:
-        require_aligned({str(s): one[branch] for s, one in runs.items()}, "seeds of a trial")
-    main = headline(first)
+    sums = {
+        seed: read_predictions(folder / SUM)["av"]
+        for seed, folder in folders.items()
+        if (folder / SUM).is_file()
+    }
+    for seed, one in sums.items():
+        require_aligned({**runs[seed], "sum": one}, str(folders[seed]))
+    main = headline(next(iter(runs.values())))
     facts = [json.loads((f / FACTS).read_text(encoding="utf-8")) for f in folders.values()]
     experts = dict.fromkeys(expert for fact in facts for expert in fact["weights"])
     return Seeds(
         runs,
+        sums,
         facts[0]["trained"],
         facts[0]["total"],
+        fmean(fact["steps"] for fact in facts),
         fmean(fact["train_s"] for fact in facts),
         fmean(fact["infer_ms"] for fact in facts),
-        tuple(facts[0]["stand_ins"]),
         fmean(fact["as_trained"][main]["accuracy"] for fact in facts),
         {expert: fmean(fact["weights"].get(expert, 0.0) for fact in facts) for expert in experts},
     )
@@ -108,7 +118,7 @@ def read_seeds(folders: Mapping[int, Path]) -> Seeds:
 def over_seeds(runs: Mapping[int, Predictions]) -> Predictions:
     """One table of all seeds' predictions.
 
-    A clip recurs once per seed; an interval counts it once.
+    A clip recurs with each seed that tests it; an interval counts it once.
     """
     parts = [
         replace(one, fold=tuple(f"{fold}#{seed}" for fold in one.fold))

@@ -7,11 +7,16 @@ against. The study of the box loss is apart: its figures are boxes, not emotions
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipeline.systems import OURS
+
 Overrides = tuple[tuple[str, object], ...]
 """Settings that differ from `params.yaml`, as (`section.key`, value)."""
 
 GRID = (0.0, 0.25, 0.5, 1.0, 2.0)
 """Values of alpha and of beta in the grid."""
+
+CLOSER_PX = 64
+"""Side of the crop in the study of the closer look."""
 
 LOSS_GRID = "loss"
 """Key of the study that is shown as a grid."""
@@ -71,6 +76,20 @@ def _switch(key: str, words: Mapping[bool, str], systems: Mapping[str, str]) -> 
     )
 
 
+def _closer_look() -> tuple[Variant, ...]:
+    """Detectors of their own; no inner folds, which would train twice as many again."""
+    return tuple(
+        Variant(
+            f"{label}{words}",
+            system,
+            (("detector.closer_px", side_px), ("inner_folds.count", 0)),
+            f"{label}one look" if side_px else "",
+        )
+        for label, system in (("visual, ", "visual_faster_rcnn"), ("audio-visual, ", OURS))
+        for words, side_px in (("one look", 0), ("closer look", CLOSER_PX))
+    )
+
+
 def grid_name(alpha: float, beta: float) -> str:
     """Name of the variant of the grid that has these weights."""
     return f"alpha {alpha:g}, beta {beta:g}"
@@ -100,6 +119,11 @@ STUDIES = (
             {False: "all frames alike", True: "weighted by speech"},
             {"visual_faster_rcnn": "visual, ", "av_faster_rcnn": "audio-visual, "},
         ),
+    ),
+    Study(
+        "closer",
+        "One look at the frame (paper), or a closer one at the face; probabilities as trained",
+        _closer_look(),
     ),
     Study(
         "joint",

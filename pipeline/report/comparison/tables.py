@@ -1,6 +1,7 @@
 """The tables as text: cells that both the markdown and the page show, and the markdown itself."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Literal, NamedTuple
 
 from pipeline.report.comparison.rows import (
@@ -20,7 +21,7 @@ from pipeline.report.figures import LABELS
 from pipeline.report.words import CORPORA
 from pipeline.scores.intervals import Interval
 from pipeline.scores.metrics import published
-from pipeline.systems import OURS, PAPER_TEST_CLIPS
+from pipeline.systems import OURS, PAPER_TEST_CLIPS, SYSTEMS
 from pipeline.work.progress import figure
 
 UNKNOWN = "n/a"
@@ -28,31 +29,50 @@ UNKNOWN = "n/a"
 SCORE_NOTE = (
     "Means over seeds in percent, their 95% intervals (Wilson's; for UA and F1 with the number of "
     "clips of which a plain share would vary as much) and the standard deviation over seeds. A "
-    "clip counts once, however many seeds tested it; from eight speakers on, speakers are the "
-    "sample. Macro F1's interval is that of all seeds' predictions taken together. Gains are in "
-    "points of WA, row minus reference, on the same clips (Newcombe's interval of paired shares). "
-    "p: exact McNemar test of the first seed alone; Holm's correction counts the rows."
+    "clip counts once, however many seeds tested it, and where some are tested more often the "
+    "number is lowered by Kish's factor; from eight speakers on, speakers are the sample. Macro "
+    "F1's interval is that of all seeds' predictions taken together. Gains are in points of WA, "
+    "row minus reference, on the same clips (Newcombe's interval of paired shares). p: exact "
+    "McNemar test of the first seed alone; Holm's correction counts the rows."
 )
 FUSION_NOTE = (
-    "Accuracy in percent, means over seeds; gains in points on the same clips. The fused answer is "
-    "the network's own at a temperature T or, where `fusion.pool` is set, a pool with the weights "
-    "of fused network, audio and visual branch; T and weights are fitted on held-out training "
-    "clips. A system that learns one network for sound and image has no branches to compare with."
+    "Accuracy in percent, means over seeds; gains in points on the same clips, with a paired 95% "
+    "interval. The fused answer is the network's own or, where `fusion.pool` is set, a pool of "
+    "fused network, audio and visual branch, weighted on held-out training clips. Sum: the plain "
+    "sum of both branches' log p as trained, softmax(log p_a + log p_v), with nothing learned of "
+    "the two together. A system that learns one network for sound and image has no branches to "
+    "compare with."
 )
 COST_NOTE = (
-    "Training: seconds per fold in one thread, with the trainings on its inner folds. "
-    "Inference: milliseconds per clip from inputs in memory. PANNs embeddings and the face "
-    "detector of the stages before are in none of the columns, nor is the time of a frozen "
-    "published trunk, whose outputs are computed once."
+    "Training: steps of the optimiser, and seconds on the threads that params.yaml states, of a "
+    "fold with the trainings on its inner folds. Inference: milliseconds per clip from inputs in "
+    "memory. Rows over face features count the detector in every column, with the reading of its "
+    "frames; one that serves several folds is counted at each. PANNs, which nobody trains here, "
+    "are in none of the columns, nor is the time of a frozen published trunk, whose outputs are "
+    "computed once."
 )
 SEED_NOTE = (
-    "Seeds vary the training of the system. The split, the audio embeddings and each fold's face "
-    "detector are the same for all seeds."
+    "Seeds vary the split, where its protocol draws one, the inner folds, the detectors and the "
+    "training of the system; with each seed all systems have the same clips. Random weights of "
+    "audio networks are the same for all seeds."
 )
 BOX_NOTE = (
-    "In percent, means over seeds of the detector's training with their standard deviation. The "
-    "gain is in mean IoU with the true box, in points, with a 95% interval over clips."
+    "In percent, means over seeds, which vary the split and the detector's training, with their "
+    "standard deviation. The gain is in mean IoU with the true box, in points, with a 95% interval "
+    "over clips."
 )
+MEANING = (
+    "An interval says how far other test clips could move the mean over seeds: clips of the same "
+    "speakers, or from eight speakers on also other speakers like them. It does not cover other "
+    "rooms or cameras. With few test clips most rows cannot be told apart: look at the interval of "
+    "the difference, not at the order of the rows.",
+    "The paper's figures are of another corpus unless this one is SAVEE, and its networks began "
+    "from published weights: landmarks, not a comparison. In the paper, fusion "
+    f"({SYSTEMS[OURS].paper:.1%}) lies below the audio network in it alone "
+    f"({SYSTEMS['audio_wavegram_logmel'].paper:.1%}); {PAPER_TEST_CLIPS} clips cannot tell the two "
+    "apart.",
+)
+DEVIATION_NOTE = "How rows deviate from what was published:"
 
 PROTOCOLS = {
     "paper": "random clips of each emotion held out; test speakers are also in training",
@@ -86,12 +106,12 @@ def absent(rows: Iterable[Row]) -> list[str]:
 
 def systems(rows: Sequence[SystemRow]) -> Table:
     """Scores of each system, the paper's beside them, and tests against ours."""
-    named = enumerate(by_stand_ins(rows).values(), start=1)
-    marks = {system: f" ({number})" for number, names in named for system in names}
+    numbers = {phrase: number for number, phrase in enumerate(deviations(rows), start=1)}
+    marks = {row.system: sorted(numbers[phrase] for phrase in row.deviations) for row in rows}
     head = ["System", "WA", "UA", "Macro F1", "Paper", f"Gain over {OURS}", "p", "p (Holm)"]
     body = [
         [
-            row.system + (" (pool)" if pooled(row) else "") + marks.get(row.system, ""),
+            row.system + (" (pool)" if pooled(row) else "") + _marked(marks[row.system]),
             *(percent(score) for score in (row.accuracy, row.uar, row.macro_f1)),
             _published(row.paper_accuracy),
             points(row.gain),
@@ -102,33 +122,39 @@ def systems(rows: Sequence[SystemRow]) -> Table:
     return Table(head, body)
 
 
-def by_stand_ins(rows: Sequence[SystemRow]) -> dict[str, list[str]]:
-    """What stands in for published parts, and the systems that have it in their place."""
-    found: dict[str, list[str]] = {}
-    for row in rows:
-        if row.stand_ins:
-            found.setdefault(row.stand_ins, []).append(row.system)
-    return found
+def deviations(rows: Sequence[SystemRow]) -> list[str]:
+    """Every deviation from what was published once, in the order of the marks: ours first."""
+    ours_first = sorted(rows, key=lambda row: row.system != OURS)
+    return list(dict.fromkeys(phrase for row in ours_first for phrase in row.deviations))
 
 
-def footnotes(rows: Sequence[SystemRow]) -> list[str]:
-    """The stand-ins as sentences, in the order of their marks."""
-    return [f"{', '.join(names)}: {text}" for text, names in by_stand_ins(rows).items()]
+def _marked(numbers: Sequence[int]) -> str:
+    """Behind a name, ascending numbers with runs drawn together: ` (1-3, 7)`."""
+    groups = groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])
+    runs = [[number for _, number in own] for _, own in groups]
+    texts = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    return f" ({', '.join(texts)})" if texts else ""
 
 
 def fusion(rows: Sequence[SystemRow]) -> Table:
-    """Fused systems beside the branches that they fuse."""
+    """Fused systems beside the branches that they fuse, and beside their sum.
+
+    Where an answer is pooled, the network alone stands beside it.
+    """
+    pools = any(map(pooled, rows))
     head = [
-        *("System", "Fused", "Network alone", "Audio", "Visual", "Answer"),
-        *("Gain over the better", "Worst seed"),
+        *("System", "Fused", "Audio", "Visual", "Sum"),
+        *("Gain over the better", "Worst seed", "Gain over the sum"),
+        *(("Network alone", "Answer") if pools else ()),
     ]
     body = [
         [
             row.system,
-            *map(share, (row.accuracy.value, row.network, row.audio, row.visual)),
-            answer(row),
+            *map(share, (row.accuracy.value, row.audio, row.visual, row.branch_sum)),
             points(row.over_best),
             f"{100 * row.over_best_worst_seed:+.1f}",
+            points(row.over_sum),
+            *((share(row.network), answer(row)) if pools else ()),
         ]
         for row in rows
         if row.over_best_worst_seed is not None
@@ -170,13 +196,14 @@ def spreads(rows: Sequence[SystemRow]) -> Table:
 
 
 def costs(rows: Sequence[SystemRow]) -> Table:
-    """Parameters, training and inference time."""
-    head = ["System", "Parameters trained", "of", "Training, s", "Inference, ms"]
+    """Parameters, steps of the optimiser, training and inference time."""
+    head = ["System", "Parameters trained", "of", "Steps", "Training, s", "Inference, ms"]
     body = [
         [
             row.system,
             f"{row.trained:,}",
             f"{row.total:,}",
+            f"{row.steps:,.0f}",
             f"{row.train_s:.1f}",
             f"{row.infer_ms:.2f}",
         ]
@@ -189,8 +216,8 @@ def about(row: SystemRow) -> str:
     """Of what the rows of a protocol are."""
     corpus = CORPORA.get(row.corpus, row.corpus)
     return (
-        f"{corpus[:1].upper()}{corpus[1:]}, {row.clips} test clips, "
-        f"{_counted(row.folds, 'fold')}, {_counted(row.seeds, 'seed')}. Chance "
+        f"{corpus[:1].upper()}{corpus[1:]}, {_counted(row.seeds, 'seed')}, each with "
+        f"{row.clips} test clips in {_counted(row.folds, 'fold')}. Chance "
         f"{share(row.chance)}, majority class {share(row.majority)}. The paper's figures are "
         f"from {PAPER_TEST_CLIPS} random clips of SAVEE, with Wilson's intervals."
     )
@@ -300,7 +327,7 @@ def systems_text(rows: Sequence[Row], notices: Sequence[str]) -> list[str]:
     lines = [*_bold(notices), "# Systems", ""]
     for protocol, own in by(rows, "protocol").items():
         lines += [f"## Protocol {protocol}", "", *_protocol(done(own)), *_listed(absent(own))]
-    return lines
+    return [*lines, "## What the figures mean", "", *_listed(MEANING)]
 
 
 def ablations_text(rows: Sequence[Row], notices: Sequence[str]) -> list[str]:
@@ -317,10 +344,10 @@ def _protocol(rows: Sequence[SystemRow]) -> list[str]:
     if not rows:
         return []
     lines = [about(rows[0]), "", *_markdown(systems(rows)), SCORE_NOTE, SEED_NOTE, ""]
-    notes = [f"{number}. {text}" for number, text in enumerate(footnotes(rows), start=1)]
-    lines += [*notes, ""] if notes else []
+    notes = [f"{number}. {phrase}." for number, phrase in enumerate(deviations(rows), start=1)]
+    lines += [DEVIATION_NOTE, "", *notes, ""] if notes else []
     if fusion(rows).body:
-        lines += ["### Fused against the better branch", "", *_markdown(fusion(rows))]
+        lines += ["### Fused against the better branch and the sum", "", *_markdown(fusion(rows))]
         lines += [FUSION_NOTE, ""]
     lines += ["### Accuracy by speaker", "", *_markdown(shares(rows, "speaker"))]
     lines += ["### Recall by emotion", "", *_markdown(shares(rows, "recall"))]

@@ -15,10 +15,11 @@ from drawn_clips import draw_store
 from drawn_faces import TINY, write_voc
 
 from models.comparison import boxes as box_study
-from models.comparison.runner import Setup, folds_of, run_trials
+from models.comparison.runner import Setup, detector_paths, folds_of, resolve, run_trials
 from models.comparison.tables import ablation_table, system_table
-from models.comparison.trials import Trial, resolve
-from models.faces.task import DetectorTask
+from models.comparison.trials import Trial, counted_steps, describe
+from models.faces.folds import Detected, detect
+from models.faces.task import DetectorCost, DetectorTask
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
 from models.systems.evaluate import run_folds
@@ -26,9 +27,10 @@ from models.systems.inputs import Store
 from models.systems.params import Settings, TrainingParams
 from pipeline.errors import CorpusError, ParamsError
 from pipeline.report.comparison.rows import Missing, SystemRow, VariantRow
-from pipeline.report.comparison.scoring import box_rows
-from pipeline.report.comparison.seeds import FACTS, read_seeds
+from pipeline.report.comparison.scoring import box_rows, study_rows
+from pipeline.report.comparison.seeds import FACTS, SUM, read_seeds
 from pipeline.report.comparison.studies import LOSS_GRID, STUDIES
+from pipeline.scores.predictions import read_predictions
 from pipeline.splits import InnerFoldParams, SplitParams
 from pipeline.work.executors import executors_from
 
@@ -165,19 +167,52 @@ def test_a_network_that_was_not_embedded_leaves_its_row_out(tmp_path):
 def test_ablations_of_a_corpus_without_video(tmp_path):
     rows = ablation_table(make_setup(tmp_path, sound_only=True), "paper", [0])
     assert [row.variant for row in rows if isinstance(row, VariantRow)] == ["both"]
-    assert {row.study for row in rows} == {"boxes", "sound", "speech", "joint", "head", "loss"}
+    assert {row.study for row in rows} == {"boxes", *(study.key for study in STUDIES)}
 
 
-def test_overrides_are_checked_like_params():
-    changed = resolve(SETTINGS, Trial(OURS, "paper", 3, (("loss.alpha", 0.5),)))
-    assert (changed.loss.alpha, changed.training.seed, changed.loss.beta) == (0.5, 3, 1.0)
+def test_a_trial_has_its_seed_everywhere_and_its_overrides(tmp_path):
+    setup = make_setup(tmp_path)
+    overrides = (("loss.alpha", 0.5), ("detector.closer_px", 7))
+    changed = resolve(setup, Trial(OURS, "loso", 3, overrides))
+    loss, detector = changed.settings.loss, changed.detector
+    assert (loss.alpha, loss.beta, detector.closer_px) == (0.5, 1.0, 7)
+    seeded = (changed.split, changed.settings.inner_folds, detector, changed.settings.training)
+    assert [section.seed for section in seeded] == [3] * 4
+    assert changed.split.protocol == "loso"
     with pytest.raises(ParamsError, match=r"loss\.alhpa: unknown key"):
-        resolve(SETTINGS, Trial(OURS, "paper", 0, (("loss.alhpa", 0.5),)))
+        resolve(setup, Trial(OURS, "paper", 0, (("loss.alhpa", 0.5),)))
+
+
+def test_seeds_with_other_test_clips_make_one_table(tmp_path):
+    """Each seed tests the clips that its own split draws; the systems of a seed share them."""
+    setup = make_setup(tmp_path)
+    drawn = [folds_of(setup, "paper", seed)[0].test for seed in (0, 1)]
+    assert drawn[0] != drawn[1]
+    trials = {seed: Trial("av_cnn", "paper", seed) for seed in (0, 1)}
+    finished = run_trials(setup, trials.values(), "tables")
+    seeds = read_seeds({seed: finished.folders[trial] for seed, trial in trials.items()})
+    assert seeds.main.clip_id == drawn[0] + drawn[1]
+    rows = system_table(setup, [AUDIO, "av_cnn"], ["paper"], [0, 1])
+    assert [row.clips for row in rows] == [2, 2]
+    right = seeds.main.correct
+    assert rows[1].accuracy.value == right.mean() == (right[:2].mean() + right[2:].mean()) / 2
+
+
+def test_the_sum_of_the_branches_is_kept_beside_the_answer(tmp_path):
+    setup = make_setup(tmp_path)
+    trial = Trial("av_cnn", "paper", 0)
+    folder = run_trials(setup, [trial], "tables").folders[trial]
+    (fold,) = folds_of(setup, "paper", 0)
+    p = run_folds("av_cnn", setup.store, [fold], SETTINGS)[0].as_trained
+    product = p["audio"] * p["visual"]
+    found = read_predictions(folder / SUM)["av"]
+    expected = product / product.sum(axis=1, keepdims=True)
+    assert found.probabilities == pytest.approx(expected, abs=1e-5)
 
 
 def test_what_the_network_says_itself_is_kept_beside_its_calibration(tmp_path):
     setup = make_setup(tmp_path)
-    (fold,) = folds_of(setup, "paper")
+    (fold,) = folds_of(setup, "paper", 0)
     scaled, plain = (run_folds(AUDIO, setup.store, [fold], s)[0] for s in (SETTINGS, PLAIN))
     assert plain.pools == {}
     for said in (plain.probabilities, plain.as_trained, scaled.as_trained):
@@ -185,18 +220,82 @@ def test_what_the_network_says_itself_is_kept_beside_its_calibration(tmp_path):
     assert (scaled.probabilities["audio"] != scaled.as_trained["audio"]).any()
     (variant, *_) = next(study for study in STUDIES if study.key == LOSS_GRID).variants
     trial = Trial(variant.system, "paper", 0, variant.overrides)
-    assert resolve(SETTINGS, trial).inner_folds.count == 0
+    assert resolve(setup, trial).settings.inner_folds.count == 0
 
 
-def test_a_trial_without_sound_and_faces_repeats_itself(tmp_path):
-    """The detector of the protocol is trained here, by the cache of the stage `detect`."""
-    records = write_voc(tmp_path / "data", clips=6)
-    (tmp_path / "data" / "speech.csv").write_text(
+COST = DetectorCost(10**6, 2 * 10**6, steps=500, train_s=70.0, infer_s=8.0, frames=16)
+
+
+@pytest.fixture
+def costly(monkeypatch):
+    """What `detect` is called with; it says that its detectors have known costs."""
+    calls = []
+
+    def known(paths, records, folds, inner, params):
+        calls.append((paths, params, [fold.name for fold in (*folds, *inner)]))
+        found = detect(paths, records, folds, inner, params)
+        return Detected(found.metrics, dict.fromkeys(found.costs, COST))
+
+    monkeypatch.setattr("models.comparison.runner.detect", known)
+    return calls
+
+
+def filmed_setup(folder, settings=PLAIN):
+    """Six clips with drawn faces and no sound."""
+    records = write_voc(folder / "data", clips=6)
+    (folder / "data" / "speech.csv").write_text(
         "clip_id,frame,speech\n"
         + "".join(f"{r.clip_id},{i},0.5\n" for r in records for i in range(r.frames))
     )
-    store = Store(tuple(records), tmp_path / "data", tmp_path / "none")
-    setup = Setup(store, PLAIN, SPLIT, TINY, "demo", "untrained", tmp_path / "out")
+    store = Store(tuple(records), folder / "data", folder / "none")
+    return Setup(store, settings, SPLIT, TINY, "demo", "untrained", folder / "out")
+
+
+def test_rows_over_faces_count_their_detectors(tmp_path, costly):
+    """One of the fold and two of inner folds: three trainings, one network, two frames a clip."""
+    setup = filmed_setup(tmp_path, SETTINGS)
+    trial = Trial("visual_faster_rcnn", "paper", 0)
+    finished = run_trials(setup, [trial], "tables")
+    facts = json.loads((finished.folders[trial] / FACTS).read_text())
+    (fold,) = folds_of(setup, "paper", 0)
+    setup.store.faces.symlink_to(detector_paths(setup, "paper", 0).face_features)
+    with counted_steps() as steps:
+        outcome = run_folds(trial.system, setup.store, [fold], SETTINGS)[0]
+    head = describe(outcome.network)
+    assert (facts["trained"], facts["total"]) == (
+        head.trained + 10**6,
+        head.total + 2 * 10**6,
+    )
+    assert len(steps) == 3 == facts["steps"] - 3 * 500
+    assert facts["train_s"] > 3 * 70
+    frames = min(setup.store.records[0].frames, TINY.frames_per_clip)
+    assert facts["infer_ms"] > 1000 * 8 / 16 * frames
+
+
+def test_detectors_follow_seed_and_overrides(tmp_path, costly):
+    setup = filmed_setup(tmp_path)
+    study = next(study for study in STUDIES if study.key == "closer")
+    variants = [v for v in study.variants if v.system == "visual_faster_rcnn"]
+    trials = {
+        v.name: {s: Trial(v.system, "paper", s, v.overrides) for s in (0, 1)} for v in variants
+    }
+    finished = run_trials(setup, [t for own in trials.values() for t in own.values()], "tables")
+    assert [(params.seed, params.closer_px) for _, params, _ in costly] == [
+        (0, 0), (1, 0), (0, 64), (1, 64),
+    ]  # fmt: skip
+    assert len({paths for paths, *_ in costly}) == 4
+    assert all(names == ["paper"] for *_, names in costly)
+    seeds = {
+        name: read_seeds({seed: finished.folders[trial] for seed, trial in own.items()})
+        for name, own in trials.items()
+    }
+    rows = study_rows(setup.setting("paper"), study, seeds, {})
+    assert [row.gain is not None for row in rows if isinstance(row, VariantRow)] == [False, True]
+
+
+def test_a_trial_without_sound_and_faces_repeats_itself(tmp_path, costly):
+    """The detector of the protocol is trained here, by the cache of the stage `detect`."""
+    setup = filmed_setup(tmp_path)
     first = run_trials(setup, [Trial("visual_faster_rcnn", "paper", 0)], "tables")
     (folder,) = first.folders.values()
     before = (folder / "predictions.csv").read_bytes()
@@ -274,7 +373,7 @@ def test_a_killed_table_goes_on_where_it_stopped(tmp_path, worked_on):
 
 def test_a_collapsed_pool_leaves_the_answer_to_the_network(tmp_path, monkeypatch):
     setup = make_setup(tmp_path)
-    (fold,) = folds_of(setup, "paper")
+    (fold,) = folds_of(setup, "paper", 0)
     pool = replace(SETTINGS, fusion=SETTINGS.fusion.model_copy(update={"pool": True}))
     plain = run_folds("av_cnn", setup.store, [fold], SETTINGS)[0]
     fits = iter([{"av": 0.0, "audio": 1.0, "visual": 0.0}, None])

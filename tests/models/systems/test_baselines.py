@@ -9,8 +9,6 @@ from models.faces.frames import BRIGHTNESS, CONTRAST
 from models.fusion.network import SingleNet
 from models.losses import emotion_bce, log_odds, log_scores, polarities, polarity_consistent_ce
 from models.systems.baselines.augment import Jitter, augmented
-from models.systems.baselines.params import BaselineParams
-from models.systems.baselines.stand_ins import stand_ins
 from models.systems.baselines.trunks import (
     Pixels,
     Precomputed,
@@ -32,19 +30,8 @@ from models.systems.baselines.visual_cnn import FrameNet
 from models.systems.inputs import ClipSet
 from models.training import TrainSettings, fit
 from pipeline.errors import WeightsError
-from pipeline.systems import SYSTEMS
 
 K, CLIPS, PX = 4, 4, 32
-DEMO = BaselineParams(
-    weights="untrained", trunk="trained", image_net="resnet18", video_net="c3d", frames=2,
-    frame_px=32, face_px=32, windows=4, snippets=2, snippet_px=32, segments=2, segment_frames=16,
-    hidden=8, dropout=0.0, polarity_penalty=0.5, steps=1, joint_epochs=1, batch=2, lr=0.001,
-    weight_decay=0.0,
-)  # fmt: skip
-SAVEE = DEMO.model_copy(
-    update={"weights": "published", "image_net": "resnet50", "video_net": "r3d_18", "face_px": 96,
-            "snippet_px": 112, "segments": 16, "segment_frames": 256}
-)  # fmt: skip
 
 
 def pictures(*shape):
@@ -239,22 +226,3 @@ def test_a_frozen_trunk_stays_as_it_is():
 def test_there_are_no_weights_for_c3d():
     with pytest.raises(WeightsError, match="video_net to r3d_18"):
         video_trunk("c3d", published=True)
-
-
-def test_every_stand_in_is_named():
-    assert stand_ins("av_vaanet", DEMO)[0] == (
-        "A small 3-D CNN of five layers, untrained, instead of the 3-D ResNet-101 pretrained on "
-        "Kinetics."
-    )
-    assert len(stand_ins("av_vaanet", DEMO)) == 4
-    assert len(stand_ins("av_dnn", DEMO)) == 2
-    assert stand_ins("av_dnn", SAVEE) == ()
-    assert [s[-38:] for s in stand_ins("av_vaanet", SAVEE)] == [
-        "3-D ResNet-101 pretrained on Kinetics."
-    ]
-    named = {system for system in SYSTEMS if stand_ins(system, DEMO)}
-    assert named == {
-        "visual_cnn", "visual_cnn_fd", "av_cnn", "av_cnn_fd", "av_dnn", "av_vaanet",
-    }  # fmt: skip
-    for sentence in stand_ins("av_cnn", SAVEE):
-        assert "ImageNet" in sentence

@@ -14,16 +14,17 @@ from pipeline.report.comparison.rows import (
     BoxRow,
     MissingVariant,
     Setting,
+    SystemRow,
     VariantRow,
     read_rows,
     write_rows,
 )
 from pipeline.report.comparison.scoring import BoxScores, box_rows, study_rows, system_rows
-from pipeline.report.comparison.seeds import FACTS, PREDICTIONS, Seeds, over_seeds, read_seeds
+from pipeline.report.comparison.seeds import FACTS, PREDICTIONS, SUM, Seeds, over_seeds, read_seeds
 from pipeline.report.comparison.studies import STUDIES, overrides_text
-from pipeline.report.comparison.tables import ablations_text, systems_text
+from pipeline.report.comparison.tables import ablations_text, fusion, systems, systems_text
 from pipeline.scores.comparisons import holm
-from pipeline.scores.intervals import score_interval, wilson
+from pipeline.scores.intervals import difference, score_interval, wilson
 from pipeline.scores.metrics import SCORES, accuracy
 from pipeline.scores.predictions import Predictions, write_predictions
 from pipeline.systems import OURS, SYSTEMS
@@ -52,9 +53,10 @@ def wrong_on(clips):
     return guesses(np.where(np.isin(np.arange(CLIPS), clips), (TRUTH + 1) % len(KINDS), TRUTH))
 
 
-def trained(*runs, stand_ins=()):
-    runs = dict(enumerate(runs))
-    return Seeds(runs, 10_000, 90_000, 1.5, 0.25, stand_ins, 0.5, {"av": 0.25, "audio": 1.0})
+def trained(*runs, sums=(), pool=False):
+    runs, sums = dict(enumerate(runs)), dict(enumerate(sums))
+    weights = {"av": 0.25, "audio": 1.0} if pool else {"av": 0.25}
+    return Seeds(runs, sums, 10_000, 90_000, 5_000.0, 1.5, 0.25, 0.5, weights)
 
 
 @pytest.fixture
@@ -62,14 +64,16 @@ def rows():
     ours = {"av": wrong_on([0]), "audio": wrong_on([0, 1, 2]), "visual": wrong_on(range(9))}
     worse = {**ours, "av": wrong_on([0, 1])}
     constant = guesses(np.zeros(CLIPS, int))
+    sums = [wrong_on([0, 1, 2, 3]), wrong_on([0])]
     systems = {
         "audio_cnn": trained({"audio": constant}, {"audio": constant}),
-        "av_dnn": trained(*[{"av": wrong_on(range(7))}] * 2, stand_ins=("X for Y.",)),
-        "av_cnn": trained(*[{**ours, "av": wrong_on(range(5))}] * 2, stand_ins=("X for Y.",)),
-        OURS: trained(ours, worse),
+        "av_dnn": trained(*[{"av": wrong_on(range(7))}] * 2),
+        "av_cnn": trained(*[{**ours, "av": wrong_on(range(5))}] * 2, sums=sums, pool=True),
+        OURS: trained(ours, worse, sums=sums),
     }
     refused = {"visual_cnn": "system visual_cnn needs video, and clips of this corpus have none"}
-    return system_rows(DEMO, systems, refused)
+    phrases = {"audio_cnn": (), "av_dnn": ("X for Y",), "av_cnn": ("X for Y", "T"), OURS: ("T",)}
+    return system_rows(DEMO, systems, refused, phrases)
 
 
 def study(key):
@@ -89,7 +93,9 @@ def all_studies():
         done += study_rows(DEMO, one, able, refused)
     metrics = {"ap50": 0.9, "ap75": 0.8, "ap90": 0.3, "mean_iou": 0.85}
     variants = [
-        BoxScores(name, (), {0: {**metrics, "truth": metrics}}, {f"c{i}": iou for i in range(4)})
+        BoxScores(
+            name, (), {0: {**metrics, "truth": metrics}}, {0: {f"c{i}": iou for i in range(4)}}
+        )
         for name, iou in (("smooth L1, NMS alone", 0.8), ("KL, variance voting", 0.82))
     ]
     return [*box_rows(DEMO, variants, {f"c{i}": "S" for i in range(4)}), *done]
@@ -144,28 +150,63 @@ def test_fusion_is_measured_against_the_better_branch(rows):
     assert by_system["audio_cnn"].over_best is None
 
 
+def test_fusion_is_measured_against_the_sum_of_the_branches(rows):
+    """Both seeds: fused wrong on {0} and {0, 1}, the sum on {0, 1, 2, 3} and {0}."""
+    ours = next(row for row in rows if row.system == OURS)
+    assert ours.branch_sum == pytest.approx((24 + 27) / 56)
+    assert ours.over_sum.value == pytest.approx((53 - 51) / 56)
+    fused = over_seeds({0: wrong_on([0]), 1: wrong_on([0, 1])})
+    plain = over_seeds({0: wrong_on([0, 1, 2, 3]), 1: wrong_on([0])})
+    assert ours.over_sum == difference(fused, plain, accuracy)
+    assert next(row for row in rows if row.system == "av_dnn").over_sum is None
+
+
+def test_network_and_pool_stand_beside_a_pooled_answer_alone(rows):
+    done = [row for row in rows if isinstance(row, SystemRow)]
+    plain = fusion([row for row in done if row.system == OURS])
+    assert plain.head[-1] == "Gain over the sum" and len(plain.body[0]) == 8
+    pooled = fusion(done)
+    assert pooled.head[-2:] == ["Network alone", "Answer"]
+    assert {line[-1] for line in pooled.body} == {"pool 0.25 / 1.00", "network, 1/T 0.25"}
+
+
+def test_marks_in_a_row_are_drawn_together(rows):
+    ours = next(row for row in rows if row.system == OURS)
+    other = next(row for row in rows if row.system == "av_dnn")
+    body = systems([replace(other, deviations=("b", "c", "x", "a", "e")),
+                    replace(ours, deviations=("a", "b", "c", "d", "e"))]).body  # fmt: skip
+    assert [line[0] for line in body] == ["av_dnn (1-3, 5-6)", f"{OURS} (1-5)"]
+
+
 def test_systems_of_other_clips_are_refused():
     other = replace(wrong_on([0]), clip_id=tuple(f"d{i}" for i in range(CLIPS)))
     both = {"audio_cnn": trained({"audio": other}), OURS: trained({"av": wrong_on([0])})}
     with pytest.raises(CorpusError, match="only in one of"):
-        system_rows(DEMO, both, {})
+        system_rows(DEMO, both, {}, dict.fromkeys(both, ()))
 
 
 def test_trials_are_read_back_over_seeds(tmp_path):
     for seed in (0, 1):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        write_predictions(folder / PREDICTIONS, {"audio": wrong_on([seed])})
+        # the seeds' splits drew different clips
+        tested = replace(wrong_on([seed]), clip_id=tuple(f"c{i + 9 * seed:02}" for i in range(28)))
+        write_predictions(folder / PREDICTIONS, {"av": tested})
+        write_predictions(folder / SUM, {"av": tested})
         facts = {
-            **{"trained": 1, "total": 2, "train_s": seed, "infer_ms": 1.0, "stand_ins": ["X."]},
-            "as_trained": {"audio": {"accuracy": seed}},
-            "weights": {"audio": 1.0 + seed},
+            **{"trained": 1, "total": 2, "steps": 3 + seed, "train_s": seed, "infer_ms": 1.0},
+            "as_trained": {"av": {"accuracy": seed}},
+            "weights": {"av": 1.0 + seed},
         }
         (folder / FACTS).write_text(json.dumps(facts))
     found = read_seeds({seed: tmp_path / str(seed) for seed in (0, 1)})
-    assert (found.train_s, found.stand_ins, found.headline) == (0.5, ("X.",), "audio")
-    assert (found.network, found.weights) == (0.5, {"audio": 1.5})
-    assert {*found.main.fold} == {"paper#0", "paper#1"}
+    assert (found.steps, found.train_s, found.headline) == (3.5, 0.5, "av")
+    assert (found.network, found.weights) == (0.5, {"av": 1.5})
+    assert {*found.main.fold} == {"paper#0", "paper#1"} and len({*found.main.clip_id}) == 37
+    other = replace(wrong_on([0]), clip_id=tuple(f"d{i:02}" for i in range(28)))
+    write_predictions(tmp_path / "0" / SUM, {"av": other})
+    with pytest.raises(CorpusError, match="only in one of the branches av and sum"):
+        read_seeds({seed: tmp_path / str(seed) for seed in (0, 1)})
 
 
 def test_rows_are_in_the_csv_to_four_decimals(rows, tmp_path):
@@ -182,8 +223,10 @@ def test_rows_are_in_the_csv_to_four_decimals(rows, tmp_path):
     again = read_rows(tmp_path / "tables.csv")
     ours = next(row for row in again if row.system == OURS)
     assert ours.accuracy.value == pytest.approx((27 + 26) / 56, abs=5e-5)
-    assert (ours.best_branch, ours.gain, ours.stand_ins) == ("audio", None, "")
-    assert (ours.trained, ours.weight) == (10_000, {"av": 0.25, "audio": 1.0})
+    assert (ours.best_branch, ours.gain, ours.weight) == ("audio", None, {"av": 0.25})
+    phrases = [row.deviations for row in again if isinstance(row, SystemRow)]
+    assert phrases == [(), ("X for Y",), ("X for Y", "T"), ("T",)]
+    assert (ours.trained, ours.steps) == (10_000, 5_000)
     assert read_rows(tmp_path / "none.csv") == []
 
 
@@ -212,7 +255,9 @@ def test_markdown_tables_are_rectangular_and_open_with_the_notice(rows):
                 assert line.count("|") == cells
     text = "\n".join(systems_text(rows, []))
     assert "| pool 0.25 / 1.00 |" in text and "94.6 [" in text and "| 63.1 [51.4, 73.4] |" in text
-    assert "1. av_dnn, av_cnn: X for Y." in text and "| av_cnn (pool) (1) |" in text
+    assert "In the paper, fusion (63.1%) lies below the audio network in it alone (65.5%)" in text
+    assert "\n1. T.\n2. X for Y.\n" in text, "ours first"
+    assert "| av_cnn (pool) (1-2) |" in text and f"| {OURS} (1) |" in text
     assert "visual_cnn is absent: system visual_cnn needs video" in text
 
 

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from pipeline.clips import EMOTIONS
+from pipeline.report.comparison.seeds import over_seeds
 from pipeline.scores.intervals import (
     difference,
+    distinct_clips,
     effective_clips,
     mean_interval,
     score_interval,
@@ -43,12 +45,24 @@ def wrong_on(clips, n=28, speakers=None):
     return answers(truth, np.where(np.isin(np.arange(n), clips), (truth + 1) % 7, truth), speakers)
 
 
-def twice(one):
-    """Every row again, in a second fold."""
-    columns = {name: getattr(one, name) * 2 for name in ("clip_id", "speaker", "sentence")}
+def rows_of(one, chosen):
+    """Some rows of a table, or all in another order."""
+    columns = {
+        name: tuple(getattr(one, name)[i] for i in chosen)
+        for name in ("fold", "clip_id", "speaker", "sentence")
+    }
     arrays = ("emotion", "predicted", "confidence", "probabilities")
-    doubled = {name: np.concatenate([getattr(one, name)] * 2) for name in arrays}
-    return replace(one, fold=("a",) * len(one) + ("b",) * len(one), **columns, **doubled)
+    return replace(one, **columns, **{name: getattr(one, name)[chosen] for name in arrays})
+
+
+def joined(parts):
+    """Tables below each other, each a seed."""
+    return over_seeds(dict(enumerate(parts)))
+
+
+def twice(one):
+    """Every row again, in a second seed."""
+    return joined([one, one])
 
 
 @pytest.mark.parametrize(
@@ -105,6 +119,15 @@ def test_a_clip_counts_once(name):
     assert share_interval(np.tile(hits, 2), one.clip_id * 2) == share_interval(hits, one.clip_id)
 
 
+def test_clips_that_recur_unequally_are_worth_fewer():
+    """Kish: one clip thrice and three once are worth (3 + 3)^2 / (9 + 3) = 3 clips, not 4."""
+    assert distinct_clips(np.array([3, 1, 1, 1])) == pytest.approx(3)
+    one = joined([wrong_on([0], 4), *[rows_of(wrong_on([0], 4), [0])] * 2])
+    expected = astuple(wilson(1.5, 3))
+    assert astuple(score_interval(one, accuracy)) == pytest.approx(expected)
+    assert astuple(share_interval(one.correct, one.clip_id)) == pytest.approx(expected)
+
+
 def test_rare_emotions_are_worth_fewer_clips():
     """UA of 2 and 200 clips, half of each right, varies as a share of 4 / (1/2 + 1/200) clips."""
     counts = np.array([[1.0, 1.0], [100.0, 100.0]])
@@ -149,10 +172,14 @@ def test_many_speakers_are_the_sample():
 def test_mean_interval_by_hand():
     """Mean 0.5, SD 0.5774, t of 3 degrees 3.1824: 0.5 ± 3.1824 * 0.5774 / 2."""
     values = np.array([0.0, 0.0, 1.0, 1.0])
-    assert mean_interval(values, ["a", "a", "b", "b"]) == pytest.approx((-0.4187, 1.4187), abs=1e-4)
+    clips, speakers = list("wxyz"), list("aabb")
+    expected = pytest.approx((-0.4187, 1.4187), abs=1e-4)
+    assert mean_interval(values, clips, speakers) == expected
+    assert mean_interval(np.tile(values, 3), clips * 3, speakers * 3) == expected
     speakers = [f"S{i // 2}" for i in range(16)]
-    low, high = mean_interval(np.repeat(np.arange(8.0), 2), speakers)
-    assert (low, high) == pytest.approx(mean_interval(np.arange(8.0), ["S"] * 8))
+    low, high = mean_interval(np.repeat(np.arange(8.0), 2), [f"c{i}" for i in range(16)], speakers)
+    plain = mean_interval(np.arange(8.0), [f"c{i}" for i in range(8)], ["S"] * 8)
+    assert (low, high) == pytest.approx(plain)
 
 
 def confusions(clips, recall, draws, generator):
@@ -211,3 +238,36 @@ def test_intervals_hold_the_truth_where_speakers_differ(speakers, each):
         naive += alone.low <= 0.7 <= alone.high
     assert 0.915 < held / draws <= 0.99
     assert naive / draws < 0.85
+
+
+@pytest.mark.parametrize("together", [1.0, 0.5])
+def test_intervals_hold_the_truth_over_overlapping_splits(together):
+    """Five random splits test 28 of 112 clips each; a clip's answers are right or wrong together.
+
+    Clips differ in how hard they are, and a system may answer one otherwise under another split.
+    """
+    generator = np.random.default_rng(2)
+    truth = np.arange(112) % 7
+    draws, held = 250, np.zeros(4)
+    for _ in range(draws):
+        parts = []
+        hard = generator.random(112)
+        for _ in range(5):
+            chance = np.where(generator.random(112) < together, hard, generator.random(112))
+            test = np.concatenate(
+                [generator.choice(np.flatnonzero(truth == k), 4, False) for k in range(7)]
+            )
+            runs = [
+                answers(truth, np.where(chance < right, truth, (truth + 1) % 7))
+                for right in (0.8, 0.6)
+            ]
+            parts.append([rows_of(run, test) for run in runs])
+        first, second = (joined(own) for own in zip(*parts, strict=True))
+        found = [
+            (score_interval(first, accuracy), 0.8),
+            (score_interval(first, uar), 0.8),
+            (difference(first, second, accuracy), 0.2),
+            (share_interval(first.correct, first.clip_id), 0.8),
+        ]
+        held += [one.low <= value <= one.high for one, value in found]
+    assert (held / draws > 0.925).all(), held / draws
