@@ -5,7 +5,7 @@ branch (`av`, `audio`, `visual`); its phases train parts of the network one afte
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ class Phase:
     """One stretch of training: a part of the network, its named losses and their weights.
 
     `inputs` names the inputs that the part reads; the others are not loaded. Empty: all.
+    `readers` are of inputs that this phase alone reads.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Phase:
     weights: Mapping[str, float]
     settings: TrainSettings
     inputs: tuple[str, ...] = ()
+    readers: Mapping[str, Reader] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,15 @@ class Recipe:
         widths: of its inputs and answers.
         build: its network with random weights; statistics are fitted apart, see `fit_statistics`.
         phases: of its training, in order.
+        after_training: from the trained network the readers of what it has changed of its own
+            inputs; test clips are read by them.
     """
 
     readers: Mapping[str, Reader]
     widths: Widths
     build: Callable[[], nn.Module]
     phases: tuple[Phase, ...]
+    after_training: Callable[[nn.Module], Mapping[str, Reader]] = lambda network: {}
 
 
 def fit_statistics(network: nn.Module, clips: ClipSet) -> None:
