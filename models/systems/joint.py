@@ -13,7 +13,7 @@ The phase reads `drawn`, J frames of each clip, drawn anew whenever the clip is 
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from accelerate.utils import extract_model_from_parallel
@@ -43,7 +43,7 @@ def joint_phase(params: FusionParams, loss: LossParams, drawn: Reader) -> Phase:
     return Phase("joint", entire, joint_step, weights, settings, ("audio",), {"drawn": drawn})
 
 
-def joint_step(network: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+def joint_step(network: nn.Module, batch: dict[str, Any]) -> dict[str, Tensor]:
     """Losses of a `models.fusion.joint.JointNet` in training mode."""
     logits = network(batch)
     joint = extract_model_from_parallel(network)
