@@ -30,7 +30,6 @@ from models.faces.detector import Detections, Detector
 from models.faces.frames import image_tensor, sampled_frames
 from models.faces.weights import load_detector
 from models.fusion.branches import frame_weights
-from models.fusion.joint import JointNet
 from models.fusion.pool import pooled
 from models.losses import log_scores
 from models.saved_model import CARD, DETECTOR, NETWORK, ModelCard, read_card
@@ -46,7 +45,6 @@ from models.systems.baselines.inputs import (
 )
 from models.systems.baselines.trunks import Precomputed
 from models.systems.inputs import audio_keys
-from models.systems.joint import joint_frames
 from models.systems.makers import INPUTS, build_network
 from models.systems.params import Settings
 from models.threads import pinned_threads
@@ -217,11 +215,9 @@ class Recognizer:
                 f"{folder / CARD}: emotions {', '.join(card.emotions)} are not in the order of "
                 f"{NETWORK}; run `dvc repro pack`"
             )
-        has_detector = DETECTOR in card.files
-        path = folder / DETECTOR if has_detector else None
-        network = build_network(card.system, card.widths, settings, path)
+        network = build_network(card.system, card.widths, settings)
         load_strictly(network, state, folder / NETWORK)
-        detector = load_detector(path) if path else None
+        detector = load_detector(folder / DETECTOR) if DETECTOR in card.files else None
         audio = {n: _audio_weights(folder, card, n) for n in card.audio_networks}
         return cls(card, network, detector, audio)
 
@@ -355,7 +351,7 @@ class Recognizer:
         sound_only, picture_only = branch == "audio", branch == "visual"
         inputs = {
             name: self._input(name, window, looked)
-            for name in self._input_names()
+            for name in self._reads
             if not (sound_only and name not in _SOUND_INPUTS)
             and not (picture_only and name in _SOUND_INPUTS)
         }
@@ -399,11 +395,6 @@ class Recognizer:
             return headline, (f"{words}: its face crops are grey",)
         raise MediaError(f"{words}, and {self.card.system} cannot answer without; record it again")
 
-    def _input_names(self) -> tuple[str, ...]:
-        if isinstance(self.network, JointNet):
-            return (*self._reads, "images", "boxes", "frame_weights")
-        return self._reads
-
     def _input(self, name: str, window: _Window, looked: _Looked) -> Tensor:
         """One input of the network, as `models.systems` looks it up."""
         base, frames, wave = self._settings.baselines, window.frames, window.waveform
@@ -415,8 +406,8 @@ class Recognizer:
             return sound_windows(wave, base.windows)
         if name == "cepstra" and wave is not None:
             return cepstra(wave, base.segments, base.segment_frames)
-        if name in ("faces", "weights", "boxes", "frame_weights", "images"):
-            return self._face_input(name, window, looked)
+        if name in ("faces", "weights"):
+            return self._face_input(name, looked)
         picture = self._picture(name, frames, looked)
         count = base.snippets * SNIPPET_FRAMES if name == "snippets" else base.frames
         size_px = base.snippet_px if name == "snippets" else base.picture_px(name)
@@ -436,26 +427,14 @@ class Recognizer:
 
         return crop if name == "crops" else whole
 
-    def _face_input(self, name: str, window: _Window, looked: _Looked) -> Tensor:
+    def _face_input(self, name: str, looked: _Looked) -> Tensor:
         assert self.detector is not None
         detections = [looked.detections[index] for index in looked.chosen]
-        best = [self.detector.best_face(one) for one in detections]
-        features, boxes = (
-            torch.cat([getattr(one, n) for one in best]) for n in ("features", "boxes")
-        )
-        visible = torch.tensor([len(one.scores) > 0 for one in detections])
         if name == "faces":
-            return features
-        if name == "weights":
-            speech = torch.tensor([looked.speech[i] for i in looked.chosen])
-            return frame_weights(speech, visible, self._settings.visual.silent_weight)
-        places, counts = joint_frames(len(best), self._settings.fusion.joint_frames)
-        if name == "boxes":
-            return boxes[places]
-        if name == "frame_weights":
-            return (visible[places] & counts).float()
-        chosen = [window.frames[looked.chosen[place]] for place in places]
-        return torch.stack([image_tensor(read_image(path)) for path in chosen])
+            return torch.cat([self.detector.best_face(one).features for one in detections])
+        visible = torch.tensor([len(one.scores) > 0 for one in detections])
+        speech = torch.tensor([looked.speech[index] for index in looked.chosen])
+        return frame_weights(speech, visible, self._settings.visual.silent_weight)
 
     def _summary(
         self,

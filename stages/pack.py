@@ -12,6 +12,7 @@ from annotations.params import AnnotateParams
 from models.audio.params import EmbedParams
 from models.faces.weights import detector_params
 from models.saved_model import InputParams, write_model
+from models.systems.evaluate import JOINT_DETECTORS
 from models.systems.params import PackParams
 from pipeline.media.params import ExtractParams, ResampleParams
 from pipeline.params import load_section
@@ -31,8 +32,10 @@ def main(results: Path, out: Path) -> None:
     pack = load_section("pack", PackParams)
     finished = read_run(results / "run.json")
     network = results / "fusion" / f"{finished.protocol.folds[0].name}.safetensors"
-    reads_faces = "face_features" in SYSTEMS[finished.system].reads
-    detector = results / "detector" / network.name if reads_faces else None
+    system = SYSTEMS[finished.system]
+    joint = system.can_be_joint and finished.method.joint
+    detectors = network.parent / JOINT_DETECTORS if joint else results / "detector"
+    detector = detectors / network.name if "face_features" in system.reads else None
     inputs = InputParams(
         extract=load_section("extract", ExtractParams),
         resample=load_section("resample", ResampleParams),

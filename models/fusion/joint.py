@@ -1,8 +1,11 @@
 """Fusion that trains the detector too: gradients of Eq. (4) flow back through the RoI features.
 
 Here L_v is the detector's own loss, L_cls + lambda L_bb of Eq. (2)-(3), on the frames from which
-the features are taken; `models.systems.joint` gives its inputs.
+the features are taken; `models.systems.joint` draws them. Once trained, the detector looks anew,
+and the fusion network answers from what it finds, as in staged training.
 """
+
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -24,28 +27,45 @@ class JointNet(nn.Module):
         self.fusion = fusion
         self.detector = detector
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Logits [B, K] of `av`, `audio` and `visual`."""
-        logits: dict[str, Tensor] = self.fusion(self._with_features(batch))
+    def train(self, mode: bool = True) -> "JointNet":
+        """Set the mode; the detector's batch normalisation keeps the statistics it has learned.
+
+        So features in training are those of `Detector.detect`, whatever clips share a batch.
+        """
+        super().train(mode)
+        for part in self.detector.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.eval()
+        return self
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Logits [B, K] of `av`, `audio` and `visual`.
+
+        Args:
+            batch: `audio`, and either `drawn`, through which gradients reach the detector, or
+                `faces` and `weights`, as a detector has found them.
+        """
+        drawn = batch.get("drawn")
+        if drawn is not None:
+            batch = {**batch, "faces": self._features(drawn), "weights": drawn["weights"]}
+        logits: dict[str, Tensor] = self.fusion(batch)
         return logits
 
-    def branch(self, name: str, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Logits [B, K] of one branch alone, where the other one's inputs are missing."""
-        return self.fusion.branch(name, self._with_features(batch) if name == "visual" else batch)
-
-    def detector_loss(self, batch: dict[str, Tensor]) -> Tensor:
-        """L_v, a scalar: the weighted sum of the detector's losses on the batch's frames."""
-        images = list(batch["images"].flatten(0, 1))
-        boxes, labels = batch["true_boxes"].flatten(0, 1), batch["true_labels"].flatten()
+    def detector_loss(self, drawn: dict[str, Tensor]) -> Tensor:
+        """L_v, a scalar: the weighted sum of the detector's losses on the drawn frames."""
+        images = list(drawn["images"].flatten(0, 1))
+        boxes, labels = drawn["true_boxes"].flatten(0, 1), drawn["true_labels"].flatten()
         targets = [
             {"boxes": box[label > 0], "labels": label[label > 0]}
             for box, label in zip(boxes.unsqueeze(1), labels.unsqueeze(1), strict=True)
         ]
         return weighted_sum(self.detector.losses(images, targets), self.detector.loss_weights)
 
-    def _with_features(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The batch with the RoI features [B, J, D] of `boxes` in `images` as `faces`."""
-        clips, frames = batch["frame_weights"].shape
-        images, boxes = list(batch["images"].flatten(0, 1)), batch["boxes"].flatten(0, 1)
-        features = self.detector.face_features(images, boxes).view(clips, frames, -1)
-        return {**batch, "faces": features, "weights": batch["frame_weights"]}
+    def _features(self, drawn: dict[str, Tensor]) -> Tensor:
+        """Features [B, J, D] of `boxes` in `images`; 0 in frames that do not count."""
+        counts = drawn["weights"] > 0
+        features = drawn["images"].new_zeros(*counts.shape, self.detector.embedding_dim)
+        if counts.any():
+            images, boxes = list(drawn["images"][counts]), drawn["boxes"][counts]
+            features[counts] = self.detector.face_features(images, boxes)
+        return features

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from models.checkpoint import save_safetensors
+from models.faces.weights import detector_params, save_detector
+from models.fusion.joint import JointNet
 from models.fusion.pool import fit_pool, fit_temperature, pooled
 from models.losses import log_scores
 from models.systems.inputs import ClipSet, Store
@@ -28,6 +30,9 @@ from pipeline.splits import Fold, inner_folds
 from pipeline.work.progress import track
 
 log = logging.getLogger(__name__)
+
+JOINT_DETECTORS = "detector"
+"""Folder of the jointly trained detectors, beside the networks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +148,7 @@ def _train_and_score(
     clips = ClipSet(fold.train, store.labels(), built.readers)
     with pinned_threads(settings.training.threads):
         network = train(clips, built, settings, history, fold.name)
-        tested = clips.subset(fold.test)
+        tested = clips.subset(fold.test).reading(built.after_training(network))
         logits = predict(network, tested)
     scores = {branch: log_scores(one) for branch, one in logits.items()}
     return network, built.widths, tested.ids, scores
@@ -177,9 +182,9 @@ def train(
     for number, phase in enumerate(built.phases):
         fit(
             phase.part(network),
-            clips.only(phase.inputs).shuffled(
-                phase.batch_size or settings.training.batch_size, seed + number
-            ),
+            clips.only(phase.inputs)
+            .reading(phase.readers)
+            .shuffled(phase.batch_size or settings.training.batch_size, seed + number),
             phase.step,
             phase.weights,
             phase.settings,
@@ -209,7 +214,11 @@ def predict(network: nn.Module, clips: ClipSet, batch_size: int = 16) -> dict[st
 def save_networks(
     out: Path, system: str, store: Store, outcomes: Sequence[Outcome], settings: Settings
 ) -> None:
-    """Write `<fold>.safetensors` for each fold: parameters, and as facts all that rebuilds it."""
+    """Write `<fold>.safetensors` for each fold: parameters, and as facts all that rebuilds it.
+
+    A detector that was trained jointly goes to `detector/<fold>.safetensors`, so that a jointly
+    trained system is a staged one with another detector.
+    """
     with replace_folder(out) as part:
         for outcome in outcomes:
             facts = {
@@ -222,8 +231,13 @@ def save_networks(
                 "settings": json.dumps(settings.dump()),
                 "training_clips": json.dumps(outcome.fold.train),
             }
-            path = part / f"{outcome.fold.name}.safetensors"
-            save_safetensors(path, outcome.network.state_dict(), facts)
+            network, name = outcome.network, f"{outcome.fold.name}.safetensors"
+            if isinstance(network, JointNet):
+                params = detector_params(store.detector / name)
+                path = part / JOINT_DETECTORS / name
+                save_detector(path, network.detector, params, outcome.fold.train)
+                network = network.fusion
+            save_safetensors(part / name, network.state_dict(), facts)
 
 
 def gather(outcomes: Sequence[Outcome], store: Store) -> dict[str, Predictions]:

@@ -28,8 +28,8 @@ from pipeline.splits import Fold
 
 T = TypeVar("T")
 
-Reader = Callable[[str], Tensor]
-"""Gives one input of a clip, by clip id."""
+Reader = Callable[[str], Any]
+"""Gives one input of a clip, by clip id: a tensor, or a dict of tensors that belong together."""
 
 HANDCRAFTED = ("mfcc", "log_mfcc")
 """Keys of the hand-crafted statistics in `data/embeddings`."""
@@ -131,6 +131,10 @@ class ClipSet(Dataset[dict[str, Tensor]]):
         kept = inputs or tuple(self._readers)
         return ClipSet(self.ids, self._labels, {name: self._readers[name] for name in kept})
 
+    def reading(self, readers: Mapping[str, Reader]) -> "ClipSet":
+        """The same clips with these inputs too, in place of those of the same name."""
+        return ClipSet(self.ids, self._labels, {**self._readers, **readers})
+
     def stack(self, name: str) -> Tensor:
         """One input of all clips, [N, ...]."""
         return torch.stack([self._readers[name](clip_id) for clip_id in self.ids])
@@ -197,15 +201,28 @@ def face_readers(store: Store, fold: Fold, speech_floor: float) -> tuple[dict[st
         CorpusError: a clip has no face features, or a frame no speech activity.
     """
     tensors = load_file(store.faces / f"{fold.name}.safetensors")
-    speech = store.once("speech", lambda: read_speech(store.speech))
-    longest = max((len(t) for name, t in tensors.items() if name.endswith("/frames")), default=0)
-    faces: dict[str, Tensor] = {}
-    weights: dict[str, Tensor] = {}
-    for clip in (*fold.train, *fold.test):
+    clips = (*fold.train, *fold.test)
+    for clip in clips:
         if f"{clip}/features" not in tensors:
             raise CorpusError(
                 f"{store.faces}/{fold.name}: no face features of {clip}; run `dvc repro`"
             )
+    return readers_of_faces(store, clips, tensors, speech_floor)
+
+
+def readers_of_faces(
+    store: Store, clips: Sequence[str], tensors: Mapping[str, Tensor], speech_floor: float
+) -> tuple[dict[str, Reader], int]:
+    """As `face_readers`, from what `models.faces.task.face_features` gives of the clips.
+
+    Raises:
+        CorpusError: a frame has no speech activity.
+    """
+    speech = store.once("speech", lambda: read_speech(store.speech))
+    longest = max((len(t) for name, t in tensors.items() if name.endswith("/frames")), default=0)
+    faces: dict[str, Tensor] = {}
+    weights: dict[str, Tensor] = {}
+    for clip in clips:
         spoken = [_speech_of(speech, clip, int(i)) for i in tensors[f"{clip}/frames"]]
         visible = tensors[f"{clip}/scores"] > 0
         faces[clip] = _pad(tensors[f"{clip}/features"], longest)

@@ -1,15 +1,19 @@
-"""Training with the detector in the loop: the last phase and what it reads of a clip.
+"""Training with the detector in the loop: the last phase, what it reads, and what comes after.
 
-| input           | shape           | content                                                     |
-|-----------------|-----------------|-------------------------------------------------------------|
-| `images`        | [B, J, 3, H, W] | J stored frames of a clip, RGB in 0..1                      |
-| `boxes`         | [B, J, 4]       | boxes from which features are taken, px: the detector's own |
-| `frame_weights` | [B, J]          | weight of each of these frames                              |
-| `true_boxes`    | [B, J, 4]       | annotated boxes, px; training targets                       |
-| `true_labels`   | [B, J]          | class of the annotated face, 0 where there is none          |
+The phase reads `drawn`, J frames of each clip, drawn anew whenever the clip is read:
+
+| of `drawn`    | shape           | content                                                       |
+|---------------|-----------------|---------------------------------------------------------------|
+| `images`      | [B, J, 3, H, W] | stored frames, RGB in 0..1                                    |
+| `boxes`       | [B, J, 4]       | boxes from which features are taken, px: those of `detect`    |
+| `weights`     | [B, J]          | weight of each of these frames, as in staged training         |
+| `true_boxes`  | [B, J, 4]       | annotated boxes, px; training targets                         |
+| `true_labels` | [B, J]          | class of the annotated face, 0 where there is none            |
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from accelerate.utils import extract_model_from_parallel
@@ -17,93 +21,112 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from annotations import voc
-from models.faces.frames import image_tensor, sampled_frames
+from models.faces.frames import Frame, image_tensor
+from models.faces.task import face_features
+from models.faces.train import detect_frames
+from models.faces.weights import detector_params
+from models.fusion.joint import JointNet
 from models.fusion.params import FusionParams, LossParams
 from models.losses import emotion_bce, fusion_loss_weights
-from models.systems.inputs import Reader, Store
+from models.systems.inputs import Reader, Store, readers_of_faces
 from models.systems.recipe import Phase, entire
 from models.training import TrainSettings
 from pipeline.clips import frame_name
 from pipeline.media.images import read_image
+from pipeline.splits import Fold
 
 
-def joint_phase(params: FusionParams, loss: LossParams) -> Phase:
+def joint_phase(params: FusionParams, loss: LossParams, drawn: Reader) -> Phase:
     """Eq. (4) with the detector's own loss as L_v."""
     weights = fusion_loss_weights(loss.alpha, loss.beta)
     settings = TrainSettings(params.joint_epochs, params.joint_lr, params.weight_decay)
-    return Phase("joint", entire, joint_step, weights, settings)
+    return Phase(
+        "joint", entire, joint_step, weights, settings, ("audio",), readers={"drawn": drawn}
+    )
 
 
-def joint_step(network: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+def joint_step(network: nn.Module, batch: dict[str, Any]) -> dict[str, Tensor]:
     """Losses of a `models.fusion.joint.JointNet` in training mode."""
     logits = network(batch)
     joint = extract_model_from_parallel(network)
     return {
         "l_av": emotion_bce(logits["av"], batch["label"]),
         "l_a": emotion_bce(logits["audio"], batch["label"]),
-        "l_v": joint.detector_loss(batch),
+        "l_v": joint.detector_loss(batch["drawn"]),
     }
 
 
-def joint_frames(available: int, frames: int) -> tuple[list[int], Tensor]:
-    """Which J = `frames` of the frames with face features are read, and which of them count.
+def draw_frames(available: int, count: int) -> list[int]:
+    """J = `count` of the frames with face features, evenly spaced from a random start.
+
+    Every frame is as likely as any other. Draws from torch's global generator.
 
     Args:
         available: how many frames of the clip have face features.
-        frames: J.
+        count: J; where it is `available` all are drawn, where it is more some are drawn again.
 
     Returns:
-        Positions among the available frames, J of them: a clip with fewer repeats its last one;
-        and whether each counts [J], False for repeats.
+        Positions among the available frames, ascending.
     """
-    chosen = sampled_frames(available, frames)
-    repeats = frames - len(chosen)
-    return chosen + [chosen[-1]] * repeats, torch.arange(frames) < len(chosen)
+    start = torch.rand(()).item()
+    return [int((place + start) * available / count) for place in range(count)]
 
 
-def joint_readers(
-    store: Store, fold: str, frames: int, classes: tuple[str, ...]
-) -> dict[str, Reader]:
-    """Readers of the inputs above.
+def drawn_reader(
+    store: Store, fold: Fold, frames: int, classes: tuple[str, ...], weights: Reader
+) -> Reader:
+    """Reader of `drawn`, see above.
 
     Args:
         store: where frames, annotations and face features lie.
-        fold: name of the fold.
+        fold: whose features and boxes are read.
         frames: J.
         classes: the detector's classes, for `true_labels`.
+        weights: of all frames of a clip that have face features.
     """
-    features = load_file(store.faces / f"{fold}.safetensors")
+    features = load_file(store.faces / f"{fold.name}.safetensors")
     emotion = {record.clip_id: record.emotion for record in store.records}
-
-    def chosen(clip_id: str) -> tuple[list[int], Tensor]:
-        return joint_frames(len(features[f"{clip_id}/frames"]), frames)
-
-    def names(clip_id: str) -> list[str]:
-        indices = features[f"{clip_id}/frames"][chosen(clip_id)[0]].tolist()
-        return [frame_name(clip_id, index) for index in indices]
-
-    def images(clip_id: str) -> Tensor:
-        folder = store.voc / "JPEGImages"
-        pictures = [read_image(folder / f"{name}.jpg") for name in names(clip_id)]
-        return torch.stack([image_tensor(picture) for picture in pictures])
-
-    def boxes(clip_id: str) -> Tensor:
-        return features[f"{clip_id}/boxes"][chosen(clip_id)[0]]
-
-    def frame_weights(clip_id: str) -> Tensor:
-        places, counts = chosen(clip_id)
-        return ((features[f"{clip_id}/scores"][places] > 0) & counts).float()
-
     label = _labels(emotion, classes)
-    return {
-        "images": images,
-        "boxes": boxes,
-        "frame_weights": frame_weights,
-        "true_boxes": lambda clip_id: torch.stack([_face(store, n)[0] for n in names(clip_id)]),
-        "true_labels": lambda clip_id: torch.tensor(
-            [label(clip_id) if _face(store, n)[1] else 0 for n in names(clip_id)]
-        ),
-    }
+
+    def draw(clip_id: str) -> dict[str, Tensor]:
+        indices = features[f"{clip_id}/frames"]
+        places = draw_frames(len(indices), frames)
+        shown = [(clip_id, index) for index in indices[places].tolist()]
+        faces = [_face(store, *one) for one in shown]
+        return {
+            "images": torch.stack([image_tensor(read_image(_image(store, *o))) for o in shown]),
+            "boxes": features[f"{clip_id}/boxes"][places],
+            "weights": weights(clip_id)[places],
+            "true_boxes": torch.stack([box for box, _ in faces]),
+            "true_labels": torch.tensor([label(clip_id) * shows for _, shows in faces]),
+        }
+
+    return draw
+
+
+def face_readers_after(
+    store: Store, fold: Fold, speech_floor: float, network: nn.Module
+) -> Mapping[str, Reader]:
+    """Readers of `faces` and `weights` for test clips, by the jointly trained detector.
+
+    It looks again at all frames of which the stage `detect` has features.
+
+    Args:
+        store: where frames, face features and speech activity lie.
+        fold: its test clips are looked at.
+        speech_floor: weight of a silent frame, see `models.fusion.branches.frame_weights`.
+        network: a trained `models.fusion.joint.JointNet`, in eval mode.
+    """
+    detector = cast(JointNet, network).detector
+    before = load_file(store.faces / f"{fold.name}.safetensors")
+    frames = [
+        Frame(clip_id, index, _image(store, clip_id, index), None, 0)
+        for clip_id in fold.test
+        for index in before[f"{clip_id}/frames"].tolist()
+    ]
+    batch = detector_params(store.detector / f"{fold.name}.safetensors").batch
+    tensors = face_features(detect_frames(detector, frames, batch), detector)
+    return readers_of_faces(store, fold.test, tensors, speech_floor)[0]
 
 
 def _labels(emotion: Mapping[str, str], classes: tuple[str, ...]) -> Callable[[str], int]:
@@ -112,8 +135,13 @@ def _labels(emotion: Mapping[str, str], classes: tuple[str, ...]) -> Callable[[s
     return lambda clip_id: 1 + classes.index(emotion[clip_id])
 
 
-def _face(store: Store, name: str) -> tuple[Tensor, bool]:
-    face = voc.read(store.voc / "Annotations" / f"{name}.xml").speaker_face
+def _image(store: Store, clip_id: str, index: int) -> Path:
+    return store.voc / "JPEGImages" / f"{frame_name(clip_id, index)}.jpg"
+
+
+def _face(store: Store, clip_id: str, index: int) -> tuple[Tensor, bool]:
+    path = store.voc / "Annotations" / f"{frame_name(clip_id, index)}.xml"
+    face = voc.read(path).speaker_face
     if face is None:
         return torch.zeros(4), False
     return torch.tensor([face.box.x1, face.box.y1, face.box.x2, face.box.y2]), True

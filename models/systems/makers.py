@@ -6,9 +6,9 @@ Here are the audio rows and those on the Faster R-CNN; `models.systems.baselines
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from operator import attrgetter
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from models.faces.weights import load_detector
@@ -25,9 +25,10 @@ from models.systems.baselines.recipes import (
     visual_cnn_net,
 )
 from models.systems.inputs import Reader, Store, audio_reader, face_readers
-from models.systems.joint import joint_phase, joint_readers
+from models.systems.joint import drawn_reader, face_readers_after, joint_phase
 from models.systems.params import Settings
 from models.systems.recipe import (
+    Phase,
     Recipe,
     Widths,
     audio_branch,
@@ -36,10 +37,9 @@ from models.systems.recipe import (
     fusion_phases,
     visual_branch,
     visual_phase,
-    warmup_phase,
 )
 from pipeline.splits import Fold
-from pipeline.systems import SYSTEMS, require_modalities
+from pipeline.systems import require_modalities
 
 Maker = Callable[[Store, Fold, Settings], Recipe]
 
@@ -54,22 +54,14 @@ def recipe(system: str, store: Store, fold: Fold, settings: Settings) -> Recipe:
     return MAKERS[system](store, fold, settings)
 
 
-def build_network(
-    system: str, widths: Widths, settings: Settings, detector: Path | None = None
-) -> nn.Module:
+def build_network(system: str, widths: Widths, settings: Settings) -> nn.Module:
     """The network of a system from widths alone, with random weights.
 
     Args:
         system: a key of `SYSTEMS`.
         widths: of its inputs and answers.
         settings: sections of `params.yaml`.
-        detector: file of the detector that was trained on, where `fusion.joint` is set.
-
-    Raises:
-        WeightsError: the detector cannot be read.
     """
-    if detector is not None and settings.fusion.joint and SYSTEMS[system].can_be_joint:
-        return _joint_net(widths, settings, detector)
     return BUILDERS[system](widths, settings)
 
 
@@ -96,8 +88,6 @@ def _visual_net(widths: Widths, settings: Settings) -> nn.Module:
 
 
 def _fused(store: Store, fold: Fold, settings: Settings) -> Recipe:
-    if settings.fusion.joint:
-        return _joint(store, fold, settings)
     reader, blocks = audio_reader(store, settings.audio.embeddings, settings.audio.handcrafted)
     faces, width = _faces(store, fold, settings)
     widths = Widths(len(store.emotions), blocks, width)
@@ -107,7 +97,8 @@ def _fused(store: Store, fold: Fold, settings: Settings) -> Recipe:
         *fusion_phases(settings.fusion, settings.loss),
     )
     build = partial(_fused_net, widths, settings)
-    return Recipe({"audio": reader, **faces}, widths, build, phases)
+    staged = Recipe({"audio": reader, **faces}, widths, build, phases)
+    return _joint(staged, store, fold, settings) if settings.fusion.joint else staged
 
 
 def _fused_net(widths: Widths, settings: Settings) -> FusionNet:
@@ -116,30 +107,30 @@ def _fused_net(widths: Widths, settings: Settings) -> FusionNet:
     return fusion_net(audio, visual, widths.emotions, settings.fusion)
 
 
-def _joint(store: Store, fold: Fold, settings: Settings) -> Recipe:
-    """As `_fused`, then a few epochs with the detector in the loop."""
-    reader, blocks = audio_reader(store, settings.audio.embeddings, settings.audio.handcrafted)
-    faces, width = _faces(store, fold, settings)
-    widths = Widths(len(store.emotions), blocks, width)
+def _joint(staged: Recipe, store: Store, fold: Fold, settings: Settings) -> Recipe:
+    """The staged recipe, but its last phase trains the detector too, which then looks again."""
     weights = store.detector / f"{fold.name}.safetensors"
-    phases = (
-        audio_phase("fusion.audio", settings.audio),
-        visual_phase("fusion.visual", settings.visual),
-        replace(
-            warmup_phase(settings.fusion),
-            part=attrgetter("fusion"),
-            inputs=("audio", "faces", "weights"),
-        ),
-        joint_phase(settings.fusion, settings.loss),
-    )
+    fusion, silent = settings.fusion, settings.visual.silent_weight
     classes = load_detector(weights).classes
-    frames = joint_readers(store, fold.name, settings.fusion.joint_frames, classes)
-    build = partial(_joint_net, widths, settings, weights)
-    return Recipe({"audio": reader, **faces, **frames}, widths, build, phases)
+    drawn = drawn_reader(store, fold, fusion.joint_frames, classes, staged.readers["weights"])
+    before = (_of_fusion(phase) for phase in staged.phases if phase.name != "joint")
+    return replace(
+        staged,
+        build=partial(_joint_net, staged.widths, settings, weights),
+        phases=(*before, joint_phase(fusion, settings.loss, drawn)),
+        after_training=partial(face_readers_after, store, fold, silent),
+    )
+
+
+def _of_fusion(phase: Phase) -> Phase:
+    """A phase of the fusion network as one of the `JointNet` that holds it."""
+    return replace(phase, part=lambda joint: phase.part(joint.fusion))  # type: ignore[arg-type]
 
 
 def _joint_net(widths: Widths, settings: Settings, detector: Path) -> JointNet:
-    return JointNet(_fused_net(widths, settings), load_detector(detector))
+    fusion = _fused_net(widths, settings)
+    with torch.random.fork_rng():  # the phases before draw the same numbers as in staged training
+        return JointNet(fusion, load_detector(detector))
 
 
 def _faces(store: Store, fold: Fold, settings: Settings) -> tuple[dict[str, Reader], int]:
@@ -189,4 +180,4 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
     "av_cnn_fd": ("audio", "crops"),
     "av_faster_rcnn": ("audio", "faces", "weights"),
 }
-"""What the network of each row reads; with `fusion.joint` the frames as well."""
+"""What the network of each row reads."""

@@ -5,7 +5,7 @@ branch (`av`, `audio`, `visual`); its phases train parts of the network one afte
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ class Phase:
 
     `inputs` names the inputs that the part reads; the others are not loaded. Empty: all.
     `batch_size` is in clips; None: `training.batch_size`.
+    `readers` are of inputs that this phase alone reads.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Phase:
     settings: TrainSettings
     inputs: tuple[str, ...] = ()
     batch_size: int | None = None
+    readers: Mapping[str, Reader] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,15 @@ class Recipe:
         widths: of its inputs and answers.
         build: its network with random weights; statistics are fitted apart, see `fit_statistics`.
         phases: of its training, in order.
+        after_training: from the trained network the readers of what it has changed of its own
+            inputs; test clips are read by them.
     """
 
     readers: Mapping[str, Reader]
     widths: Widths
     build: Callable[[], nn.Module]
     phases: tuple[Phase, ...]
+    after_training: Callable[[nn.Module], Mapping[str, Reader]] = lambda network: {}
 
 
 def fit_statistics(network: nn.Module, clips: ClipSet) -> None:

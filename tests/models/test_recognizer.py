@@ -13,6 +13,8 @@ from project_copy import ROOT, set_params
 from tiny_media import make_sound
 from typer.testing import CliRunner
 
+from models.checkpoint import load_safetensors
+from models.faces.weights import load_detector
 from models.recognizer import Recognizer
 from models.saved_model import CARD, DETECTOR, NETWORK
 from pipeline.errors import CorpusError, MediaError, ParamsError, WeightsError
@@ -99,6 +101,21 @@ def test_a_test_clip_gets_its_row_of_the_predictions(project, name):
         assert answer.probabilities == pytest.approx(expected, abs=1e-4)
         assert answer.emotion == row["predicted"]
         assert answer.branch == row["branch"] and len(answer.windows) == 1
+
+
+def test_a_jointly_trained_model_looks_with_the_detector_that_it_trained(project):
+    (before,) = (project / "results/detector").glob("*.safetensors")
+    model = project / "joint/model"
+    state, facts = load_safetensors(model / DETECTOR)
+    old, about = load_safetensors(before)
+    assert facts == about and state.keys() == old.keys()
+    assert not any(name.startswith("detector.") for name in load_safetensors(model / NETWORK)[0])
+    clip = recording(project, rows(project, "joint")[0]["clip_id"])
+    recognizer = Recognizer.load(model)
+    answer = recognizer.predict(clip)
+    assert len(answer.faces) == SMALL["detector"]["frames_per_clip"]
+    recognizer.detector = load_detector(before)
+    assert recognizer.predict(clip).faces != answer.faces
 
 
 @pytest.fixture

@@ -205,7 +205,9 @@ def _frame_net(name: str, emotions: int, params: BaselineParams, published: bool
 def _visual_phase(part: str, name: str, fold: Fold, params: BaselineParams) -> Phase:
     step, weights = branch_step("visual"), {"l_v": 1.0}
     settings = _schedule(fold, params)
-    return Phase("visual", attrgetter(part), step, weights, settings, (name,), params.batch)
+    return Phase(
+        "visual", attrgetter(part), step, weights, settings, (name,), batch_size=params.batch
+    )
 
 
 def _end_to_end(step: Step, fold: Fold, params: BaselineParams) -> Phase:

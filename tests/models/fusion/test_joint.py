@@ -7,7 +7,7 @@ from models.fusion.branches import AudioNet, VisualNet
 from models.fusion.joint import JointNet
 from models.fusion.network import FusionHead, FusionNet
 from models.losses import fusion_loss_weights
-from models.systems.joint import joint_frames, joint_step
+from models.systems.joint import joint_step
 from models.training import weighted_sum
 
 K, D_AUDIO = len(EMOTIONS), 5
@@ -28,15 +28,14 @@ def batch():
     image, box = draw_face(60, 60, 34, EMOTIONS[0])
     picture = torch.from_numpy(image[:, :, ::-1].copy()).permute(2, 0, 1) / 255
     corners = torch.tensor([[[box.x1, box.y1, box.x2, box.y2]]])
-    return {
+    drawn = {
         "images": picture.expand(2, 1, -1, -1, -1),
         "boxes": corners.expand(2, 1, 4),
-        "frame_weights": torch.ones(2, 1),
+        "weights": torch.ones(2, 1),
         "true_boxes": torch.cat([corners, torch.zeros(1, 1, 4)]),
         "true_labels": torch.tensor([[1], [0]]),
-        "audio": torch.randn(2, D_AUDIO),
-        "label": torch.tensor([0, 1]),
     }
+    return {"drawn": drawn, "audio": torch.randn(2, D_AUDIO), "label": torch.tensor([0, 1])}
 
 
 def test_the_fused_loss_alone_reaches_the_backbone(network, batch):
@@ -52,22 +51,29 @@ def test_the_box_loss_is_inside_the_visual_loss(network, batch):
     for weight in (0.0, 1.0, 3.0):
         network.detector.loss_weights["box"] = weight
         torch.manual_seed(1)  # the sampling of RoIs
-        values.append(network.detector_loss(batch).item())
+        values.append(network.detector_loss(batch["drawn"]).item())
     without, once, thrice = values
     assert once != without
     assert thrice - without == pytest.approx(3 * (once - without), rel=1e-3)
 
 
-def test_both_modes_answer_with_the_same_logits(network, batch):
-    shapes = {name: (2, K) for name in ("av", "audio", "visual")}
-    for mode in (True, False):
-        logits = network.train(mode)(batch)
-        assert {name: tuple(value.shape) for name, value in logits.items()} == shapes
-    alone = network.branch("visual", batch)["visual"]
-    torch.testing.assert_close(alone, network(batch)["visual"])
+def test_training_answers_from_what_the_detector_gives_at_test(network, batch):
+    drawn = batch["drawn"]
+    trained = network.train()(batch)
+    with torch.no_grad():
+        features = network.eval().detector.face_features(
+            list(drawn["images"].flatten(0, 1)), drawn["boxes"].flatten(0, 1)
+        )
+        found = {"audio": batch["audio"], "faces": features[:, None], "weights": drawn["weights"]}
+        torch.testing.assert_close(trained, network(found))
 
 
-def test_a_clip_with_few_frames_repeats_its_last_one_without_weight():
-    places, counts = joint_frames(2, 4)
-    assert places == [0, 1, 1, 1] and counts.tolist() == [True, True, False, False]
-    assert joint_frames(6, 2)[0] == [1, 4]
+def test_a_frame_without_a_face_costs_no_number(network, batch):
+    """Its box is empty, and so would be the crop of a closer look at it."""
+    network.detector.closer_px = 32
+    drawn = batch["drawn"]
+    drawn["weights"] = torch.tensor([[1.0], [0.0]])
+    drawn["boxes"] = drawn["boxes"] * drawn["weights"][..., None]
+    losses = joint_step(network.train(), batch)
+    weighted_sum(losses, fusion_loss_weights(1.0, 1.0)).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())

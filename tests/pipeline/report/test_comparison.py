@@ -284,10 +284,17 @@ def test_a_variant_that_could_not_run_is_named():
 
 def test_overrides_can_be_pasted_behind_exp_run():
     joint = study("joint").variants[1]
-    assert overrides_text(joint.overrides) == "fusion.joint=true"
+    assert overrides_text(joint.overrides).startswith("fusion.joint=true fusion.epochs=3 ")
     assert overrides_text((("loss.alpha", 0.5), ("inner_folds.count", 0))) == (
         "loss.alpha=0.5 inner_folds.count=0"
     )
+
+
+def test_joint_training_differs_from_staged_in_one_thing():
+    staged, joint = (dict(variant.overrides) for variant in study("joint").variants)
+    assert {key for key in joint if joint[key] != staged.get(key)} == {"fusion.joint"}
+    for key in ("epochs", "lr"):
+        assert staged[f"fusion.{key}"] == joint[f"fusion.joint_{key}"]
 
 
 class Elements(HTMLParser):
