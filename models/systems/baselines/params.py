@@ -42,7 +42,7 @@ class BaselineParams(Section):
     dropout: Dropout
     polarity_penalty: LossWeight
     # training
-    steps: Count
+    pictures: Count
     joint_epochs: CountOrNone
     batch: Count
     lr: LearningRate
@@ -54,9 +54,13 @@ class BaselineParams(Section):
             raise ValueError("trunk must be trained where baselines.weights is untrained")
         return self
 
-    def epochs(self, clips: int) -> int:
-        """The fewest epochs over so many training clips that make at least `steps` steps."""
-        return math.ceil(self.steps / math.ceil(clips / self.batch))
+    def epochs(self, per_clip: int) -> int:
+        """The fewest epochs that see at least `pictures` of a clip, `per_clip` in each."""
+        return math.ceil(self.pictures / per_clip)
+
+    def batch_clips(self, per_clip: int) -> int:
+        """Clips in a step of about `batch` pictures, `per_clip` of each clip."""
+        return max(1, self.batch // per_clip)
 
     def picture_px(self, name: str) -> int:
         """Side of the pictures that an image CNN reads: `frames` or `crops`."""

@@ -60,7 +60,7 @@ def visual_cnn(name: str, store: Store, fold: Fold, settings: Settings) -> Recip
     """CNN on whole frames (`frames`) or face crops (`crops`)."""
     params, widths = settings.baselines, Widths(len(store.emotions))
     build = partial(visual_cnn_net, name, widths, settings, params.weights == "published")
-    phases = (_visual_phase("branch", name, fold, params),)
+    phases = (_visual_phase("branch", name, params),)
     return Recipe({name: _pictures(name, store, params)}, widths, build, phases)
 
 
@@ -78,7 +78,7 @@ def fused_cnn(name: str, store: Store, fold: Fold, settings: Settings) -> Recipe
     widths = Widths(len(store.emotions), blocks)
     phases = (
         audio_phase("audio", settings.audio),
-        _visual_phase("visual", name, fold, params),
+        _visual_phase("visual", name, params),
         *_joint_phases(settings),
     )
     build = partial(fused_cnn_net, name, widths, settings, params.weights == "published")
@@ -109,7 +109,7 @@ def dnn(store: Store, fold: Fold, settings: Settings) -> Recipe:
         "crops": _pictures("crops", store, params),
     }
     build = partial(dnn_net, widths, settings, params.weights == "published")
-    return Recipe(readers, widths, build, (_end_to_end(step, fold, params),))
+    return Recipe(readers, widths, build, (_end_to_end(step, params.frames, params),))
 
 
 def dnn_net(widths: Widths, settings: Settings, published: bool = False) -> nn.Module:
@@ -136,7 +136,7 @@ def vaanet(store: Store, fold: Fold, settings: Settings) -> Recipe:
     cepstra = store.once(("cepstra", *shape), lambda: cepstrum_reader(store, *shape))
     readers = {"snippets": _snippets(store, params), "cepstra": cepstra}
     build = partial(vaanet_net, widths, settings, params.weights == "published")
-    return Recipe(readers, widths, build, (_end_to_end(step, fold, params),))
+    return Recipe(readers, widths, build, (_end_to_end(step, params.snippets, params),))
 
 
 def vaanet_net(widths: Widths, settings: Settings, published: bool = False) -> nn.Module:
@@ -202,21 +202,20 @@ def _frame_net(name: str, emotions: int, params: BaselineParams, published: bool
     return FrameNet(name, trunk, layers, nn.Linear(params.hidden, emotions))
 
 
-def _visual_phase(part: str, name: str, fold: Fold, params: BaselineParams) -> Phase:
+def _visual_phase(part: str, name: str, params: BaselineParams) -> Phase:
     step, weights = branch_step("visual"), {"l_v": 1.0}
-    settings = _schedule(fold, params)
-    return Phase(
-        "visual", attrgetter(part), step, weights, settings, (name,), batch_size=params.batch
-    )
+    settings, clips = _schedule(params, 1), params.batch_clips(1)
+    return Phase("visual", attrgetter(part), step, weights, settings, (name,), batch_size=clips)
 
 
-def _end_to_end(step: Step, fold: Fold, params: BaselineParams) -> Phase:
-    settings = _schedule(fold, params)
-    return Phase("end_to_end", entire, step, {"l_av": 1.0}, settings, batch_size=params.batch)
+def _end_to_end(step: Step, per_clip: int, params: BaselineParams) -> Phase:
+    """Args: `per_clip` is how many pictures, or snippets, the network reads of a clip."""
+    settings, clips = _schedule(params, per_clip), params.batch_clips(per_clip)
+    return Phase("end_to_end", entire, step, {"l_av": 1.0}, settings, batch_size=clips)
 
 
-def _schedule(fold: Fold, params: BaselineParams) -> TrainSettings:
-    return TrainSettings(params.epochs(len(fold.train)), params.lr, params.weight_decay)
+def _schedule(params: BaselineParams, per_clip: int) -> TrainSettings:
+    return TrainSettings(params.epochs(per_clip), params.lr, params.weight_decay)
 
 
 def _joint_phases(settings: Settings) -> tuple[Phase, ...]:
@@ -227,7 +226,7 @@ def _joint_phases(settings: Settings) -> tuple[Phase, ...]:
     epochs = {"warmup_epochs": params.joint_epochs, "epochs": params.joint_epochs}
     own = fusion.model_copy(update={**epochs, "lr": fusion.joint_lr})
     phases = fusion_phases(own, settings.loss)
-    return tuple(replace(phase, batch_size=params.batch) for phase in phases)
+    return tuple(replace(phase, batch_size=params.batch_clips(1)) for phase in phases)
 
 
 def _log_p(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:

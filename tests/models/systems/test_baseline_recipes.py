@@ -5,6 +5,7 @@ from itertools import groupby
 import pytest
 import torch
 from drawn_clips import draw_store
+from torch import nn
 from torchvision.models import resnet18
 from torchvision.models.video import mc3_18
 
@@ -15,6 +16,7 @@ from models.fusion.params import AudioParams, FusionParams, LossParams, VisualPa
 from models.systems.baselines import trunks
 from models.systems.baselines.augment import Jitter
 from models.systems.baselines.params import BaselineParams
+from models.systems.baselines.visual_cnn import FrameNet
 from models.systems.evaluate import predict, run_folds, train
 from models.systems.inputs import ClipSet
 from models.systems.makers import build_network, recipe
@@ -29,7 +31,7 @@ FOLD = Fold("paper", ("c0", "c1", "c2"), ("c3",))
 UNTRAINED = BaselineParams(
     weights="untrained", trunk="trained", image_net="resnet18", video_net="c3d", frames=2,
     frame_px=32, face_px=32, windows=3, snippets=2, snippet_px=32, segments=2, segment_frames=16,
-    hidden=8, dropout=0.1, polarity_penalty=0.5, steps=1, joint_epochs=1, batch=2, lr=0.001,
+    hidden=8, dropout=0.1, polarity_penalty=0.5, pictures=1, joint_epochs=1, batch=4, lr=0.001,
     weight_decay=0.0,
 )  # fmt: skip
 PUBLISHED = UNTRAINED.model_copy(update={"weights": "published", "video_net": "mc3_18"})
@@ -147,7 +149,9 @@ def test_nothing_random_is_frozen():
 
 
 def test_a_phase_with_pictures_makes_its_steps_of_its_own_batches(store):
-    baselines = UNTRAINED.model_copy(update={"steps": 4, "batch": 1, "joint_epochs": 1})
+    baselines = UNTRAINED.model_copy(
+        update={"pictures": 2, "batch": 1, "joint_epochs": 1, "frame_px": 64}
+    )
     built = recipe("av_cnn", store, FOLD, settings(baselines))
     seen = []
 
@@ -172,29 +176,36 @@ def test_only_face_crops_are_shifted_and_scaled(system):
     assert len(jitters) == (system in ("visual_cnn_fd", "av_cnn_fd", "av_dnn"))
 
 
-TRAINING_CLIPS = {
-    "demo": 112 - 28,
-    "savee": 480 - 70,
-    "savee_loso": 480 - 120,
-    "ravdess": 1440 - 240,
-    "cremad": 7442 * 4 // 5,
-}
-"""Of a fold, by preset."""
-
-
-@pytest.mark.parametrize("preset", TRAINING_CLIPS)
-def test_a_preset_gives_picture_networks_as_many_steps_as_the_detector(preset):
+@pytest.mark.parametrize("preset", ["demo", "savee", "savee_loso", "ravdess", "cremad", "folder"])
+def test_a_preset_shows_picture_networks_as_much_as_the_detector(preset):
+    """Pictures of each clip, and so many in a step that steps are about equal."""
     values = preset_values(preset)
     detector = DetectorParams.model_validate(values["detector"])
-    frames = TRAINING_CLIPS[preset] * detector.frames_per_clip_train
-    closer = detector.closer_epochs * math.ceil(frames / (CROPS_PER_FRAME * detector.batch))
-    taken = detector.epochs * math.ceil(frames / detector.batch) + closer
-    steps = values["baselines"]["steps"]
-    assert steps == pytest.approx(taken, rel=0.05), f"set baselines.steps of {preset} to {taken}"
+    baselines = BaselineParams.model_validate(values["baselines"])
+    epochs = detector.closer_epochs + detector.epochs
+    assert baselines.pictures == epochs * detector.frames_per_clip_train
+    clips = 840
+    frames = clips * detector.frames_per_clip_train
+    taken = detector.epochs * math.ceil(frames / detector.batch)
+    taken += detector.closer_epochs * math.ceil(frames / (CROPS_PER_FRAME * detector.batch))
+    for per_clip in (1, baselines.frames, baselines.snippets):
+        steps = baselines.epochs(per_clip) * math.ceil(clips / baselines.batch_clips(per_clip))
+        assert steps == pytest.approx(taken, rel=0.07), per_clip
 
 
-def test_the_demo_shows_as_many_faces_of_one_size_to_all_rows():
+def test_the_demo_shows_faces_of_one_size_to_all_rows():
     demo = preset_values("demo")
-    detector, baselines = demo["detector"], demo["baselines"]
-    assert baselines["face_px"] == detector["closer_px"]
-    assert baselines["batch"] * baselines["frames"] == CROPS_PER_FRAME * detector["batch"]
+    assert demo["baselines"]["face_px"] == demo["detector"]["closer_px"]
+
+
+def test_a_step_of_an_image_cnn_sees_one_picture_of_each_clip():
+    torch.manual_seed(0)
+    seen = []
+    trunk = nn.Module()
+    trunk.forward = lambda pictures: seen.append(pictures.shape[0]) or pictures.float().flatten(1)
+    network = FrameNet("crops", trunk, nn.Identity(), nn.Linear(1, 2))
+    clips = torch.arange(8.0).view(1, 8, 1).repeat(16, 1, 1)
+    features, _ = network({"crops": clips})
+    assert seen == [16] and len(set(features.flatten().tolist())) > 2
+    features, _ = network.eval()({"crops": clips})
+    assert seen == [16, 128] and torch.equal(features, torch.full((16, 1), 3.5))
