@@ -4,10 +4,17 @@ from torch.nn import functional as F
 
 from models.fusion.branches import AudioNet, Standardize, VisualNet, frame_weights, pool_frames
 from models.fusion.network import FusionHead
-from models.fusion.params import FusionParams, LossParams
+from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.losses import emotion_bce, log_scores
 from models.systems.inputs import ClipSet
-from models.systems.recipe import emotion_step, fit_statistics, fusion_net, fusion_phases
+from models.systems.recipe import (
+    audio_phase,
+    emotion_step,
+    fit_statistics,
+    fusion_net,
+    fusion_phases,
+    visual_phase,
+)
 from models.training import History, fit, weighted_sum
 
 K, CLIPS, FRAMES, D_AUDIO, D_FACE = 3, 4, 5, 12, 6
@@ -89,6 +96,55 @@ def test_fusion_overfits_four_clips(network, clips):
     for branch in ("av", "audio", "visual"):
         assert logits[branch].argmax(dim=1).tolist() == clips.labels().tolist()
     assert [row["phase"] for row in history.rows] == ["warmup"] * 40 + ["joint"] * 40
+
+
+def test_fusion_is_better_than_either_branch_where_each_knows_a_half():
+    """Sound tells the first bit of an emotion, the face the second; 48 clips train, 200 test."""
+    draw = torch.Generator().manual_seed(0)
+    names = [f"c{i}" for i in range(248)]
+    labels = {name: i % 4 for i, name in enumerate(names)}
+    label = torch.tensor(list(labels.values()))
+    audio = torch.randn(248, D_AUDIO, generator=draw)
+    audio[:, 0] += 4.0 * (label // 2)
+    faces = torch.randn(248, FRAMES, D_FACE, generator=draw)
+    faces[..., 0] += 2.0 * (label % 2)[:, None]
+    readers = {
+        "audio": dict(zip(names, audio, strict=True)).__getitem__,
+        "faces": dict(zip(names, faces, strict=True)).__getitem__,
+        "weights": {name: torch.ones(FRAMES) for name in names}.__getitem__,
+    }
+    clips = ClipSet(names[:48], labels, readers)
+    torch.manual_seed(0)
+    network = fusion_net(
+        AudioNet([D_AUDIO], (8, 8), 4, 0.0), VisualNet(D_FACE, 8, 4, 0.0), 4, FUSION
+    )
+    fit_statistics(network, clips)
+    settings = {"hidden": 8, "dropout": 0.0, "epochs": 40, "lr": 0.02, "weight_decay": 0.01}
+    audio_params = AudioParams(
+        embeddings=("Cnn14",), handcrafted=False, **{**settings, "hidden": (8, 8)}
+    )
+    visual_params = VisualParams(speech_weighting=False, speech_floor=0.0, **settings)
+    short = FUSION.model_copy(update={"warmup_epochs": 5, "epochs": 5, "lr": 0.001})
+    for phase in (
+        audio_phase("audio", audio_params),
+        visual_phase("visual", visual_params),
+        *fusion_phases(short, LossParams(alpha=1, beta=1)),
+    ):
+        part = phase.part(network)
+        fit(
+            part,
+            clips.only(phase.inputs).shuffled(16, 0),
+            phase.step,
+            phase.weights,
+            phase.settings,
+        )
+    tested = clips.subset(names[48:])
+    logits = network.eval()(next(iter(tested.ordered(200))))
+    right = {b: (one.argmax(dim=1) == tested.labels()).float().mean() for b, one in logits.items()}
+    total = log_scores(logits["audio"]) + log_scores(logits["visual"])
+    together = (total.argmax(dim=1) == tested.labels()).float().mean()
+    assert right["av"] > max(right["audio"], right["visual"]) + 0.2
+    assert right["av"] >= together
 
 
 def test_a_batch_of_clips_equals_single_clips(network, clips):
