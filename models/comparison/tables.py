@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 from models.comparison.boxes import box_study
-from models.comparison.runner import Finished, Setup, run_trials
+from models.comparison.runner import Finished, Setup, require_known, run_trials
 from models.comparison.trials import Trial
 from models.systems.deviations import deviations
 from pipeline.errors import CorpusError
 from pipeline.report.comparison.rows import BOXES, MissingVariant, Row, Setting
 from pipeline.report.comparison.scoring import box_rows, study_rows, system_rows
 from pipeline.report.comparison.seeds import Seeds, read_seeds
-from pipeline.report.comparison.studies import STUDIES
+from pipeline.report.comparison.studies import STUDIES, STUDY_KEYS
 
 Groups = Mapping[str, Sequence[Trial]]
 """Trials of all seeds by the name of their row."""
@@ -35,24 +35,34 @@ def system_table(
     ]
 
 
-def ablation_table(setup: Setup, protocol: str, seeds: Sequence[int]) -> list[Row]:
-    """Run all ablations; see `pipeline.report.comparison.studies`.
+def ablation_table(
+    setup: Setup, protocol: str, seeds: Sequence[int], keys: Sequence[str]
+) -> list[Row]:
+    """Run ablations; see `pipeline.report.comparison.studies`.
+
+    Args:
+        setup: what all trials share.
+        protocol: its name.
+        seeds: of splits, detectors and trainings.
+        keys: of the studies, see `STUDY_KEYS`.
 
     Raises:
-        ParamsError: an unknown protocol.
+        ParamsError: an unknown protocol or study.
         CorpusError: the corpus can serve no variant, or a product is missing.
     """
+    require_known("study", keys, STUDY_KEYS)
+    studies = [study for study in STUDIES if study.key in keys]
     groups = {
         study.key: {
             v.name: [Trial(v.system, protocol, seed, v.overrides) for seed in seeds]
             for v in study.variants
         }
-        for study in STUDIES
+        for study in studies
     }
-    finished = _run(setup, groups, "ablations")
     setting = setup.setting(protocol)
-    rows = _boxes(setup, setting, seeds)
-    for study in STUDIES:
+    finished = _run(setup, groups, "ablations") if groups else Finished({}, {})
+    rows = _boxes(setup, setting, seeds) if BOXES in keys else []
+    for study in studies:
         rows += study_rows(setting, study, *_by_row(groups[study.key], finished))
     return rows
 

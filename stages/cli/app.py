@@ -159,6 +159,9 @@ def tables(
 def ablations(
     protocol: Annotated[str, typer.Option(help="Its name; without: params.yaml's.")] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Of splits and trainings: 0, 1, ...")] = 3,
+    studies: Annotated[
+        str, typer.Option(help="boxes,sound,speech,closer,joint,head,loss; without: all.")
+    ] = "",
 ) -> None:
     """Switch parts of the method off and on.
 
@@ -166,7 +169,7 @@ def ablations(
     """
     from stages.cli.tables import ablations as run_ablations
 
-    run_ablations(protocol, seeds)
+    run_ablations(protocol, seeds, _names(studies))
 
 
 @app.command()

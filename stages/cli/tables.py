@@ -25,6 +25,7 @@ from pipeline.errors import CorpusError
 from pipeline.params import PARAMS_FILE, load_section, parse_yaml, read_params
 from pipeline.report.comparison.page import write_comparison
 from pipeline.report.comparison.rows import Row
+from pipeline.report.comparison.studies import STUDY_KEYS
 from pipeline.splits import SplitParams
 from pipeline.systems import SYSTEMS
 from pipeline.work.progress import counted, print_summary
@@ -53,16 +54,18 @@ def tables(systems: Sequence[str], protocols: Sequence[str], seeds: int) -> None
     _write("tables", rows, seeds, started)
 
 
-def ablations(protocol: str, seeds: int) -> None:
-    """Run all ablations and write their tables.
+def ablations(protocol: str, seeds: int, studies: Sequence[str]) -> None:
+    """Run ablations and write their tables.
 
     Args:
         protocol: its name; "" means that of `params.yaml`.
         seeds: trainings of each variant, with the seeds 0, 1, ...
+        studies: their keys; none means all.
     """
     started = time.monotonic()
     setup = load_setup()
-    rows = ablation_table(setup, protocol or setup.split.protocol, range(seeds))
+    protocol = protocol or setup.split.protocol
+    rows = ablation_table(setup, protocol, range(seeds), studies or STUDY_KEYS)
     _write("ablations", rows, seeds, started)
 
 

@@ -7,6 +7,7 @@ against. The study of the box loss is apart: its figures are boxes, not emotions
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipeline.report.comparison.rows import BOXES
 from pipeline.systems import OURS
 
 Overrides = tuple[tuple[str, object], ...]
@@ -157,6 +158,9 @@ STUDIES = (
     ),
     Study(LOSS_GRID, "Weights of the loss, Eq. (4), on the fused network as trained", _grid()),
 )
+
+STUDY_KEYS = (BOXES, *(study.key for study in STUDIES))
+"""What can be asked for, in the order of the page."""
 
 
 def overrides_text(overrides: Overrides) -> str:

@@ -29,7 +29,7 @@ from pipeline.errors import CorpusError, ParamsError
 from pipeline.report.comparison.rows import Missing, SystemRow, VariantRow
 from pipeline.report.comparison.scoring import box_rows, study_rows
 from pipeline.report.comparison.seeds import FACTS, SUM, read_seeds
-from pipeline.report.comparison.studies import LOSS_GRID, STUDIES
+from pipeline.report.comparison.studies import LOSS_GRID, STUDIES, STUDY_KEYS
 from pipeline.scores.predictions import read_predictions
 from pipeline.splits import InnerFoldParams, SplitParams
 from pipeline.work.executors import executors_from
@@ -165,7 +165,7 @@ def test_a_network_that_was_not_embedded_leaves_its_row_out(tmp_path):
 
 
 def test_ablations_of_a_corpus_without_video(tmp_path):
-    rows = ablation_table(make_setup(tmp_path, sound_only=True), "paper", [0])
+    rows = ablation_table(make_setup(tmp_path, sound_only=True), "paper", [0], STUDY_KEYS)
     assert [row.variant for row in rows if isinstance(row, VariantRow)] == ["both"]
     assert {row.study for row in rows} == {"boxes", *(study.key for study in STUDIES)}
 

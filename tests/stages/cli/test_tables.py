@@ -78,6 +78,8 @@ def test_tables_and_ablations_fill_one_page(project):
     assert "## Protocol loso" in text and "av_cnn is absent: system av_cnn needs video" in text
     said = avemo("ablations", "--seeds", "1")
     assert said.startswith("ablations: ")
+    said = avemo("ablations", "--seeds", "1", "--studies", "sound,head")
+    assert said.startswith("ablations: 8 rows, 1 seed")
     page = Path("results/tables.html").read_text()
     assert "both + hand-crafted" in page and "audio_wavegram" in page
     assert not Path("results/detector").exists()
@@ -88,6 +90,8 @@ def test_misspelt_names_and_missing_products_are_one_line(project):
         avemo("tables", "--systems", "audio_cmn")
     with pytest.raises(ParamsError, match="protocol: got 'papr', expected one of paper"):
         avemo("ablations", "--protocol", "papr")
+    with pytest.raises(ParamsError, match="study: got 'heads', expected one of boxes, sound"):
+        avemo("ablations", "--studies", "heads")
     with pytest.raises(CorpusError, match="needs video"):
         avemo("tables", "--systems", "visual_cnn")
     (project / "data" / "clips.csv").unlink()
