@@ -1,6 +1,9 @@
 """What `make demo` prints: the figures of the last run, and where its report lies."""
 
+from collections.abc import Mapping
 from pathlib import Path
+
+from pydantic import JsonValue
 
 from pipeline.report.run import BranchScores, read_run
 from pipeline.work.progress import figure
@@ -28,12 +31,18 @@ def summary(results: Path) -> str:
     lines += [f"{'warning':<14}{warning}" for warning in scores.warnings]
     lines.append(f"{'chance':<14}{scores.chance:.3f}  majority class {scores.majority:.3f}")
     if "ap50" in run.detector:
-        figures = (f"{name} {figure(run.detector[name])}" for name in BOX_FIGURES)
-        lines.append(f"{'detector':<14}{'  '.join(figures)}")
+        lines.append(_boxes("detector", run.detector, "dlib's boxes"))
+    if isinstance(truth := run.detector.get("truth"), Mapping):
+        lines.append(_boxes("", truth, "the true boxes"))
     if run.detector.get("warning"):
         lines.append(f"{'warning':<14}{run.detector['warning']}")
     lines.append(f"report: {(results / 'report.html').resolve().as_uri()}")
     return "\n".join(lines)
+
+
+def _boxes(name: str, scores: Mapping[str, JsonValue], reference: str) -> str:
+    figures = (f"{key} {figure(scores[key])}" for key in BOX_FIGURES if key in scores)
+    return f"{name:<14}{'  '.join(figures)}  against {reference}"
 
 
 def _branch(name: str, scores: BranchScores) -> str:

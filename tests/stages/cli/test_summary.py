@@ -10,10 +10,12 @@ def test_figures_that_could_not_be_had_are_named_not_hidden(tmp_path):
     """No test frame with a face of dlib: the detector has no figures."""
     results = make_run(tmp_path)
     run = read_run(results / "run.json")
+    assert "ap90 0.710  mean_iou 0.936  against dlib's boxes" in summary(results)
+    assert "ap50 0.990  mean_iou 0.841  against the true boxes" in summary(results)
     unknown = dict.fromkeys(("ap50", "ap75", "ap90", "mean_iou"))
     write_run(results / "run.json", run.model_copy(update={"detector": unknown}))
     text = summary(results)
-    assert "ap50 n/a  ap75 n/a  ap90 n/a  mean_iou n/a" in text
+    assert "ap50 n/a  ap75 n/a  ap90 n/a  mean_iou n/a  against dlib's boxes" in text
     accuracy = run.scores.branches["av"].accuracy
     assert f"fused         accuracy {accuracy:.3f} [" in text
     assert "network" not in text
