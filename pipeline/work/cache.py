@@ -13,7 +13,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipeline.clips import Reject, require_unique
-from pipeline.errors import AvemoError
+from pipeline.errors import AvemoError, ParamsError
 from pipeline.files import file_digest, publish
 from pipeline.work.closure import code_digests
 from pipeline.work.entries import (
@@ -253,10 +253,51 @@ class ClipCache:
     def _do(
         self, missing: Sequence[tuple[Job, _Order]], entries: dict[str, Path], bar: Bar
     ) -> list[Reject]:
+        """Do all jobs, also where a worker process is lost; the jobs that failed.
+
+        A lost process takes the pool with it. Of the jobs that were begun any may be what killed
+        it, so that each is done once more, alone: the one that loses its process again has failed.
+        """
         rejects: list[Reject] = []
+        left = self._do_together(missing, entries, bar, rejects)
+        while left:
+            begun = [one for one in left if one[1].part.exists()]
+            if not begun:
+                raise ParamsError(
+                    f"{self.stage}: worker processes end before they begin; free memory, or set "
+                    "AVEMO_WORKERS to fewer"
+                )
+            names = ", ".join(job.clip_id for job, _ in begun)
+            logger.warning("%s: a worker process was lost; once more: %s", self.stage, names)
+            for job, order in begun:
+                rmtree(order.part, ignore_errors=True)
+                if self._do_together([(job, order)], entries, bar, rejects):
+                    rmtree(order.part, ignore_errors=True)
+                    reason = "its worker process was lost twice; is it too large for the memory?"
+                    rejects.append(Reject(job.clip_id, str(next(iter(order.sources), "")), reason))
+                    bar.finish(job.clip_id, job.steps)
+            done = {job.clip_id for job, _ in begun}
+            rest = [one for one in left if one[0].clip_id not in done]
+            left = self._do_together(rest, entries, bar, rejects)
+        bar.close()
+        return rejects
+
+    def _do_together(
+        self,
+        jobs: Sequence[tuple[Job, _Order]],
+        entries: dict[str, Path],
+        bar: Bar,
+        rejects: list[Reject],
+    ) -> list[tuple[Job, _Order]]:
+        """Do jobs beside each other; those left undone where a worker process was lost."""
+        if not jobs:
+            return []
+        left: list[tuple[Job, _Order]] = []
         again: set[str] = set()
-        with open_executor(min(len(missing), worker_count())) as executor:
-            running = {_submit(executor, order): (job, order) for job, order in missing}
+        with open_executor(min(len(jobs), worker_count())) as executor:
+            running: dict[Future[dict[str, float]], tuple[Job, _Order]] = {}
+            for one in jobs:
+                _submit(executor, one, running, left)
             while running:
                 done, _ = wait(running, _LOOK_EVERY_S if bar.shown else None, FIRST_COMPLETED)
                 bar.look({job.clip_id: order.progress for job, order in running.values()})
@@ -264,6 +305,9 @@ class ClipCache:
                     job, order = running.pop(future)
                     try:
                         add_times(future.result())
+                    except BrokenExecutor:
+                        left.append((job, order))
+                        continue
                     except AvemoError as error:
                         file = next(iter(order.sources), "")
                         rejects.append(Reject(job.clip_id, str(file), str(error)))
@@ -280,15 +324,23 @@ class ClipCache:
                                 rejects.append(_unreadable(job, gone))
                             else:
                                 entries[job.clip_id] = order.entry
-                                running[_submit(executor, order)] = (job, order)
+                                _submit(executor, (job, order), running, left)
                                 continue
                     bar.finish(job.clip_id, job.steps)
-        bar.close()
-        return rejects
+        return left
 
 
-def _submit(executor: Executor, order: _Order) -> "Future[dict[str, float]]":
-    return executor.submit(_do_one, order)
+def _submit(
+    executor: Executor,
+    one: tuple[Job, _Order],
+    running: "dict[Future[dict[str, float]], tuple[Job, _Order]]",
+    left: list[tuple[Job, _Order]],
+) -> None:
+    """Add a job to `running`; to `left` where a lost process has taken the executor with it."""
+    try:
+        running[executor.submit(_do_one, one[1])] = one
+    except BrokenExecutor:
+        left.append(one)
 
 
 def _do_one(order: _Order) -> dict[str, float]:

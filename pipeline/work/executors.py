@@ -6,10 +6,12 @@ environment (`AVEMO_WORKERS`) and never from `params.yaml`: they must not change
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from multiprocessing.connection import wait
 
 from pipeline.errors import ParamsError
 
@@ -72,11 +74,26 @@ def open_executor(workers: int | None = None) -> Iterator[Executor]:
     # spawn: a forked child would inherit locked thread pools of torch and OpenCV
     context = multiprocessing.get_context("spawn")
     with _single_threaded_children():
-        pool = ProcessPoolExecutor(workers or worker_count(), mp_context=context)
+        pool = ProcessPoolExecutor(workers or worker_count(), context, _end_with_parent)
         try:
             yield pool
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Let this worker end when the process that started it does, however that ends.
+
+    A killed parent closes no pool; its workers would go on with what nobody waits for.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch(sentinel: int) -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()
 
 
 @contextmanager

@@ -220,7 +220,7 @@ def test_a_killed_run_resumes_with_the_finished_clips(sources, tmp_path):
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     finished = tmp_path / "cache" / "annotate"
     deadline = time.monotonic() + 120
-    while len(list(finished.glob("*/*/manifest.json"))) < 2 and time.monotonic() < deadline:
+    while len(list(finished.glob("??/*/manifest.json"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -246,3 +246,62 @@ def test_atomic_write_keeps_the_old_file_when_the_block_fails(tmp_path):
         raise RuntimeError
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
+
+
+def deadly_shout(payload, folder):
+    """Lose the worker process as an out-of-memory killer would: always, or the first time alone."""
+    text = payload.path.read_text()
+    mark = payload.path.with_suffix(".died")
+    if text == "deadly" or (text == "weak" and not mark.exists()):
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    shout(payload, folder)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+def test_a_lost_worker_is_tried_once_more_then_its_clip_alone_is_refused(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setenv("AVEMO_WORKERS", "2")
+    monkeypatch.setenv("AVEMO_CACHE", str(tmp_path / "cache"))
+    texts = {"a": "fine", "b": "weak", "c": "deadly", "d": "fine", "e": "weak"}
+    jobs = []
+    for name, text in texts.items():
+        (tmp_path / f"{name}.txt").write_text(text)
+        jobs.append(Job(name, Whisper(tmp_path / f"{name}.txt", Loudness(marks=1))))
+    products = ClipCache("shout", deadly_shout).run(jobs, "shout")
+    assert list(products.folders) == ["a", "b", "d", "e"]
+    (reject,) = products.rejects
+    assert reject.clip_id == "c" and "worker process was lost twice" in reject.reason
+    assert reject.file == str(tmp_path / "c.txt")
+    assert (products.folders["b"] / "out.txt").read_text() == "WEAK!"
+    assert "a worker process was lost; once more: " in caplog.text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+def test_workers_end_with_their_parent(tmp_path):
+    code = (
+        "import os, time\n"
+        "from pathlib import Path\n"
+        "from pipeline.work.executors import open_executor\n"
+        "if __name__ == '__main__':\n"
+        "    with open_executor(1) as executor:\n"
+        "        print(executor.submit(os.getpid).result(), flush=True)\n"
+        "        executor.submit(time.sleep, 60).result()\n"
+    )
+    script = tmp_path / "parent.py"
+    script.write_text(code)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        worker = int(parent.stdout.readline())
+        parent.kill()
+    for _ in range(100):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(worker, signal.SIGKILL)
+        pytest.fail("the worker outlived its parent by 10 s")
