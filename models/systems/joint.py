@@ -140,8 +140,7 @@ def _image(store: Store, clip_id: str, index: int) -> Path:
 
 
 def _face(store: Store, clip_id: str, index: int) -> tuple[Tensor, bool]:
-    path = store.voc / "Annotations" / f"{frame_name(clip_id, index)}.xml"
-    face = voc.read(path).speaker_face
+    face = voc.read_frame(store.voc, frame_name(clip_id, index)).speaker_face
     if face is None:
         return torch.zeros(4), False
     return torch.tensor([face.box.x1, face.box.y1, face.box.x2, face.box.y2]), True
