@@ -11,7 +11,7 @@ from annotations import voc
 from annotations.box import Box
 from annotations.faces import SOURCE, Detection, detect_faces
 from annotations.params import AnnotateParams
-from annotations.speech import MIN_RATE_HZ, Activity, speech_activity
+from annotations.speech import MIN_RATE_HZ, MOTION_FLOOR, Activity, speech_activity
 from annotations.tracks import choose_speaker
 from annotations.voc import Annotation, FaceObject
 from pipeline.clips import ClipRecord, frame_name
@@ -84,14 +84,21 @@ def annotate_frames(
         rate_hz: frames per second.
         params: section `annotate`.
     """
+
+    def activity_of(boxes: Sequence[Box | None]) -> Activity:
+        return speech_activity(grays, boxes, rate_hz, params.speech_smoothing_s)
+
+    def mouth_motion(boxes: Sequence[Box | None]) -> float:
+        seen = [box is not None for box in boxes]
+        return max(float(activity_of(boxes).motion[seen].mean()), MOTION_FLOOR)
+
     found = [detect_faces(gray, params.upsample, params.min_score) for gray in grays]
-    chosen = choose_speaker(found)
+    chosen = choose_speaker(found, mouth_motion)
     boxes = [
         None if index is None else detections[index].box
         for detections, index in zip(found, chosen, strict=True)
     ]
-    activity = speech_activity(grays, boxes, rate_hz, params.speech_smoothing_s)
-    return FrameAnnotations(found, chosen, boxes, activity)
+    return FrameAnnotations(found, chosen, boxes, activity_of(boxes))
 
 
 def read_summary(folder: Path) -> list[FrameSummary]:
@@ -192,8 +199,8 @@ def count_faces(summaries: Summaries) -> dict[str, float]:
         several = sum(row.faces > 1 for row in rows)
         if several:
             log.warning(
-                "%s: several faces in %d of %d frames; the largest steady one is taken for the "
-                "speaker, the others are marked primary=0",
+                "%s: several faces in %d of %d frames; the one that moves the mouth, or else the "
+                "largest steady one, is taken for the speaker, the others are marked primary=0",
                 clip_id,
                 several,
                 len(rows),

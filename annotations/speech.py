@@ -64,8 +64,9 @@ UNKNOWN = 0.5
 class Activity:
     """Mouth motion [F] in units of the face's contrast, and speech probability [F] in [0, 1].
 
-    `measured` is False where no two neighbouring frames show the face: motion is then 0 and the
-    probability `UNKNOWN` throughout, which weights all frames alike.
+    Both are 0 in a frame without a face: nobody is seen to speak. `measured` is False where no two
+    neighbouring frames show the face: motion is then 0 throughout and the probability `UNKNOWN` in
+    the frames with a face, or in all frames of a clip without any, which weights them alike.
     """
 
     motion: Floats
@@ -83,8 +84,7 @@ def speech_activity(
 
     Args:
         frames: F gray images of shape [H, W].
-        boxes: the speaker's face in each frame, None where it was not found; such frames take
-            their motion from their neighbours in time.
+        boxes: the speaker's face in each frame, None where it was not found.
         rate_hz: frames per second.
         smoothing_s: standard deviation of the Gaussian that smooths motion over time, in seconds.
 
@@ -94,13 +94,16 @@ def speech_activity(
     count = len(frames)
     pairs = [_pair_motion(frames[t : t + 2], boxes[t : t + 2]) for t in range(count - 1)]
     times = [t + 0.5 for t, pair in enumerate(pairs) if pair is not None]
+    visible = np.array([box is not None for box in boxes])
     if not times:
-        return Activity(np.zeros(count), np.full(count, UNKNOWN), measured=False)
+        speech = np.where(visible | ~visible.any(), UNKNOWN, 0.0)
+        return Activity(np.zeros(count), speech, measured=False)
     mouth, upper = np.array([pair for pair in pairs if pair is not None]).T
     excess = np.interp(np.arange(count - 1) + 0.5, times, np.maximum(mouth - upper, 0.0))
     per_frame = (np.append(excess[0], excess) + np.append(excess, excess[-1])) / 2  # [F]
     motion = gaussian_filter1d(per_frame, smoothing_s * rate_hz, mode="nearest")
-    return Activity(motion, _probability(motion, float(np.median(upper))), measured=True)
+    speech = _probability(motion, float(np.median(upper)))
+    return Activity(motion * visible, speech * visible, measured=True)
 
 
 def _probability(motion: Floats, background: float) -> Floats:

@@ -1,6 +1,6 @@
 """Faces linked over time, and which of them is the speaker's."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from annotations.box import Box
@@ -11,7 +11,10 @@ SAME_FACE_IOU = 0.3
 about a twelfth of their width, and a talking head moves by less than half a face between frames."""
 
 SAME_SIZE = 0.5
-"""Smallest side ratio at which a face seen after a cut may be the speaker's again."""
+"""Smallest side ratio at which a face seen after a cut, or beside, may be the speaker's."""
+
+TALKS_MORE = 2.0
+"""Ratio of mouth motions from which a smaller face talks and the larger one beside it listens."""
 
 
 @dataclass(slots=True)
@@ -38,25 +41,53 @@ class Track:
         first, last = self.members[0][0], self.members[-1][0]
         return first <= other.members[-1][0] and other.members[0][0] <= last
 
+    def rivals(self, larger: "Track") -> bool:
+        """Whether it is seen beside another face, of similar size and for half as long at least."""
+        return (
+            self is not larger
+            and self.overlaps(larger)
+            and self.mean_side >= SAME_SIZE * larger.mean_side
+            and 2 * len(self.members) >= len(larger.members)
+        )
 
-def choose_speaker(frames: Sequence[Sequence[Detection]]) -> list[int | None]:
-    """Choose the speaker's face in each frame by size and temporal continuity.
+
+def choose_speaker(
+    frames: Sequence[Sequence[Detection]], mouth_motion: Callable[[Sequence[Box | None]], float]
+) -> list[int | None]:
+    """Choose the speaker's face in each frame by mouth motion, size and temporal continuity.
 
     Boxes are linked over time where they overlap, also across frames without a face. The face
-    with the largest area summed over the clip is the speaker's; after a cut or a jump further
-    faces of similar size continue it where no chosen face is present.
+    with the largest area summed over the clip is the speaker's, unless one of similar size beside
+    it moves the mouth far more; after a cut or a jump further faces of similar size continue it
+    where no chosen face is present.
 
     Args:
         frames: detections of each frame of one clip, in time order.
+        mouth_motion: mean mouth motion, above 0, of the face that has these boxes in the frames,
+            None where it is not seen; asked for where faces are seen beside each other.
 
     Returns:
         Index of the speaker's face among each frame's detections, None where it is not found.
     """
+    tracks = sorted(_link(frames), key=lambda track: (-track.area, track.members))
     chosen: list[Track] = []
-    for track in sorted(_link(frames), key=lambda track: (-track.area, track.members)):
+
+    def may_follow(track: Track) -> bool:
         alone = not any(track.overlaps(other) for other in chosen)
-        if not chosen or (alone and track.mean_side >= SAME_SIZE * chosen[0].mean_side):
-            chosen.append(track)
+        return not chosen or (alone and track.mean_side >= SAME_SIZE * chosen[0].mean_side)
+
+    def motion(track: Track) -> float:
+        boxes: list[Box | None] = [None] * len(frames)
+        for frame, index in track.members:
+            boxes[frame] = frames[frame][index].box
+        return mouth_motion(boxes)
+
+    for track in tracks:
+        if may_follow(track):
+            rivals = [other for other in tracks if may_follow(other) and other.rivals(track)]
+            talker = max(rivals, key=motion, default=track)
+            talks = rivals and motion(talker) >= TALKS_MORE * motion(track)
+            chosen.append(talker if talks else track)
     path: list[int | None] = [None] * len(frames)
     for track in chosen:
         for frame, index in track.members:

@@ -93,7 +93,7 @@ def detect(
         params: section `detector`.
 
     Raises:
-        AnnotationError: a frame has no annotation.
+        AnnotationError: a frame has no annotation, or that of another picture.
         TrainingError: a fold has no frame to learn from, or its loss is not finite.
         WeightsError: the weights to begin with cannot be had, or have seen a fold's test clips.
     """
@@ -135,7 +135,7 @@ def make_tasks(
         clips: DetectorTask(
             classes,
             clips,
-            tuple(frame for clip_id in clips for frame in train.get(clip_id, ())),
+            tuple(f for clip_id in clips for f in train.get(clip_id, ()) if f.clear),
             tuple(frame for i in sorted(seen) for frame in inference.get(i, ())),
             params,
         )
@@ -173,13 +173,10 @@ def _frames(
 
 def _frame(folder: Path, clip_id: str, index: int, label: int) -> Frame:
     name = frame_name(clip_id, index)
-    face = voc.read(_annotation(folder, name)).speaker_face
+    annotation = voc.read_frame(folder, name)
+    face = annotation.speaker_face
     image = folder / "JPEGImages" / f"{name}.jpg"
-    return Frame(clip_id, index, image, face.box if face else None, label)
-
-
-def _annotation(folder: Path, name: str) -> Path:
-    return folder / "Annotations" / f"{name}.xml"
+    return Frame(clip_id, index, image, face.box if face else None, label, annotation.is_clear)
 
 
 def _run(tasks: Mapping[str, DetectorTask], params: DetectorParams) -> dict[str, Path]:
@@ -214,7 +211,7 @@ def _publish_results(
         task, found = tasks[fold.name], load_file(folders[fold.name] / FOUND)
         tested = set(fold.test)
         for position, frame in enumerate(task.inference):
-            known = {"dlib": frame.box}
+            known = {"dlib": frame.box} if frame.clear else {}
             if frame.index in truth[frame.clip_id]:
                 known["truth"] = truth[frame.clip_id][frame.index]
             faces = {name: part[found["frame"] == position] for name, part in found.items()}

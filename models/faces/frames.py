@@ -27,6 +27,8 @@ class Frame:
     """A stored frame: its image file, its face (None: no face) and the class index of its clip.
 
     `label` is 1 + the index of the clip's emotion, or 1 where the detector knows `face` only.
+    `clear` is False where the annotation leaves open whether there is a face: the frame then
+    neither trains the detector nor scores it.
     """
 
     clip_id: str
@@ -34,6 +36,7 @@ class Frame:
     image: Path
     box: Box | None
     label: int
+    clear: bool = True
 
 
 def sampled_frames(length: int, count: int) -> list[int]:

@@ -52,9 +52,15 @@ class JointNet(nn.Module):
         return logits
 
     def detector_loss(self, drawn: dict[str, Tensor]) -> Tensor:
-        """L_v, a scalar: the weighted sum of the detector's losses on the drawn frames."""
-        images = list(drawn["images"].flatten(0, 1))
-        boxes, labels = drawn["true_boxes"].flatten(0, 1), drawn["true_labels"].flatten()
+        """L_v, a scalar: the weighted sum of the detector's losses on the drawn frames.
+
+        Frames of which it is open whether they show a face are left out, `true_labels` -1.
+        """
+        clear = drawn["true_labels"] >= 0  # [B, J]
+        if not clear.any():
+            return drawn["images"].new_zeros(())
+        images = list(drawn["images"][clear])
+        boxes, labels = drawn["true_boxes"][clear], drawn["true_labels"][clear]
         targets = [
             {"boxes": box[label > 0], "labels": label[label > 0]}
             for box, label in zip(boxes.unsqueeze(1), labels.unsqueeze(1), strict=True)

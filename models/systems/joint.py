@@ -8,7 +8,8 @@ The phase reads `drawn`, J frames of each clip, drawn anew whenever the clip is 
 | `boxes`       | [B, J, 4]       | boxes from which features are taken, px: those of `detect`    |
 | `weights`     | [B, J]          | weight of each of these frames, as in staged training         |
 | `true_boxes`  | [B, J, 4]       | annotated boxes, px; training targets                         |
-| `true_labels` | [B, J]          | class of the annotated face, 0 where there is none            |
+| `true_labels` | [B, J]          | class of the annotated face, 0 where there is none, -1 where  |
+|               |                 | the annotation leaves it open                                 |
 """
 
 from collections.abc import Callable, Mapping
@@ -98,7 +99,7 @@ def drawn_reader(
             "boxes": features[f"{clip_id}/boxes"][places],
             "weights": weights(clip_id)[places],
             "true_boxes": torch.stack([box for box, _ in faces]),
-            "true_labels": torch.tensor([label(clip_id) * shows for _, shows in faces]),
+            "true_labels": torch.tensor([label(clip_id) if one == 1 else one for _, one in faces]),
         }
 
     return draw
@@ -139,9 +140,10 @@ def _image(store: Store, clip_id: str, index: int) -> Path:
     return store.voc / "JPEGImages" / f"{frame_name(clip_id, index)}.jpg"
 
 
-def _face(store: Store, clip_id: str, index: int) -> tuple[Tensor, bool]:
-    path = store.voc / "Annotations" / f"{frame_name(clip_id, index)}.xml"
-    face = voc.read(path).speaker_face
+def _face(store: Store, clip_id: str, index: int) -> tuple[Tensor, int]:
+    """The annotated face [4] px and 1; zeros and 0 where there is none, -1 where that is open."""
+    annotation = voc.read_frame(store.voc, frame_name(clip_id, index))
+    face = annotation.speaker_face
     if face is None:
-        return torch.zeros(4), False
-    return torch.tensor([face.box.x1, face.box.y1, face.box.x2, face.box.y2]), True
+        return torch.zeros(4), 0 if annotation.is_clear else -1
+    return torch.tensor([face.box.x1, face.box.y1, face.box.x2, face.box.y2]), 1

@@ -74,6 +74,16 @@ def test_several_faces_are_all_written_and_one_is_primary(tmp_path, take, caplog
     assert "DC_h01: several faces in 3 of 3 frames" in caplog.text
 
 
+def test_the_one_who_talks_is_the_speaker_beside_a_larger_still_face(tmp_path, take):
+    start = int(np.argmax(take.speaking))
+    smaller = [cv2.resize(f, None, fx=0.85, fy=0.85)[:, 40:240] for f in take.frames[start:][:8]]
+    padded = [np.pad(f, ((0, 256 - len(f)), (0, 0))) for f in smaller]
+    xml, _ = annotated(tmp_path, [np.hstack([f, take.frames[0]]) for f in padded])
+    for annotation in xml:
+        assert len(annotation.objects) == 2
+        assert annotation.speaker_face.box.x2 < 200
+
+
 def test_unreadable_frame_is_named(tmp_path):
     for content in (b"", b"no image"):
         (tmp_path / "a.jpg").write_bytes(content)

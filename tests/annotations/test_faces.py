@@ -4,11 +4,16 @@ import pytest
 
 from annotations.box import Box
 from annotations.faces import Detection, detect_faces
-from annotations.tracks import choose_speaker
+from annotations.tracks import choose_speaker as choose_by
 
 
 def seen(x, y, side, score=1.0):
     return Detection(Box(x, y, x + side, y + side), score)
+
+
+def choose_speaker(frames):
+    """Of faces that all talk alike."""
+    return choose_by(frames, lambda boxes: 1.0)
 
 
 def test_detect_finds_the_drawn_face_again_and_again(take):
@@ -43,6 +48,26 @@ def test_speaker_stays_when_another_face_is_larger_for_a_moment():
     frames = [[seen(50 + t, 50, 90)] for t in range(8)]
     frames[3] = [seen(200, 50, 110), *frames[3]]
     assert choose_speaker(frames) == [0, 0, 0, 1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("side", "motion", "seen_in", "speaker"),
+    [(70, 0.1, 6, 1), (70, 0.03, 6, 0), (40, 0.1, 6, 0), (70, 0.1, 2, 0)],
+    ids=["talks", "hardly moves", "far smaller", "for a moment"],
+)
+def test_a_larger_still_face_is_not_the_speaker_beside_one_that_talks(
+    side, motion, seen_in, speaker
+):
+    frames = [[seen(0, 0, 100), *[seen(200, 0, side)] * (t < seen_in)] for t in range(6)]
+    chosen = choose_by(frames, lambda boxes: 0.02 if boxes[0].x1 == 0 else motion)
+    assert chosen == [speaker] * 6
+
+
+def test_after_a_cut_the_talking_face_is_again_preferred():
+    shots = [[seen(0, 0, 100)]] * 4 + [[seen(300, 0, 90), seen(150, 0, 60)]] * 3
+    side = {100: 0.1, 90: 0.01, 60: 0.1}
+    chosen = choose_by(shots, lambda boxes: side[next(b for b in boxes if b).width])
+    assert chosen == [0] * 4 + [1] * 3
 
 
 def test_a_bystander_is_not_the_speaker_while_the_speaker_is_missed():

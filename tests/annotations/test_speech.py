@@ -80,21 +80,30 @@ def test_brightness_and_size_do_not_matter(portrait):
     assert activity(dim).speech == pytest.approx(expected, abs=0.1)
 
 
-def test_frames_without_a_face_take_their_neighbours_motion(portrait):
+@pytest.mark.parametrize("hidden", [range(8, 12), range(16, FRAMES)], ids=["within", "title card"])
+def test_frames_without_a_face_are_silent_whatever_they_show(portrait, hidden):
     talking = clip(portrait, TALKING)
-    boxes = [None if 8 <= t < 12 else FACE for t in range(FRAMES)]
-    seen = activity(talking, boxes)
-    hidden = activity([*talking[:8], *[np.zeros_like(talking[0])] * 4, *talking[12:]], boxes)
-    assert hidden.measured
-    assert hidden.speech.tolist() == seen.speech.tolist()
-    assert seen.motion[8:12].min() > 10 * activity(clip(portrait, STILL)).motion.mean()
+    boxes = [None if t in hidden else FACE for t in range(FRAMES)]
+    blank = np.zeros_like(talking[0])
+    found = activity([blank if t in hidden else f for t, f in enumerate(talking)], boxes)
+    assert found.measured
+    assert found.speech.tolist() == activity(talking, boxes).speech.tolist()
+    for t in range(FRAMES):
+        assert found.speech[t] == found.motion[t] == 0.0 if t in hidden else found.speech[t] > 0.3
 
 
-@pytest.mark.parametrize("boxes", [[None] * 3, [FACE, None, FACE], [FACE]])
-def test_nothing_to_measure_weights_all_frames_alike(portrait, boxes):
+@pytest.mark.parametrize(
+    ("boxes", "speech"),
+    [
+        ([None] * 3, [UNKNOWN] * 3),
+        ([FACE, None, FACE], [UNKNOWN, 0.0, UNKNOWN]),
+        ([FACE], [UNKNOWN]),
+    ],
+)
+def test_nothing_to_measure_weights_frames_alike(portrait, boxes, speech):
     activity_ = activity(clip(portrait, STILL)[: len(boxes)], boxes)
     assert not activity_.measured
-    assert activity_.speech.tolist() == [UNKNOWN] * len(boxes)
+    assert activity_.speech.tolist() == speech
     assert activity_.motion.tolist() == [0.0] * len(boxes)
 
 

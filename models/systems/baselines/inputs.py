@@ -220,8 +220,7 @@ def _frame(store: Store, clip_id: str, index: int) -> Picture:
 
 
 def _box(store: Store, clip_id: str, index: int) -> Box | None:
-    path = store.voc / "Annotations" / f"{frame_name(clip_id, index)}.xml"
-    face = voc.read(path).speaker_face
+    face = voc.read_frame(store.voc, frame_name(clip_id, index)).speaker_face
     return face.box if face else None
 
 

@@ -121,6 +121,20 @@ def test_a_detector_never_sees_a_test_clip(tmp_path):
         detect(_paths(tmp_path), records, [leaking], (), TINY)
 
 
+def test_what_is_not_understood_neither_trains_nor_scores(tmp_path, in_process):
+    """Were it background, each detection on it would count as wrong."""
+    records = write_voc(tmp_path)
+    paths = _paths(tmp_path)
+    for name in ("S0_c00_00000", "S1_c03_00000", "S1_c03_00002"):
+        xml = paths.voc / "Annotations" / f"{name}.xml"
+        xml.write_text(xml.read_text().replace("<name>face<", "<name>cat<"))
+    task = make_tasks(paths.voc, records, [FOLD], TINY)["paper"]
+    assert [(f.clip_id, f.index) for f in task.train[:2]] == [("S0_c00", 2), ("S0_c01", 0)]
+    assert len(task.inference) == 8
+    metrics = detect(paths, records, [FOLD], (), TINY).metrics
+    assert metrics["frames"] == 2 and metrics["ap50"] is metrics["mean_iou"] is None
+
+
 def test_folds_that_train_alike_share_a_detector(tmp_path, in_process):
     records = write_voc(tmp_path)
     paths = _paths(tmp_path)

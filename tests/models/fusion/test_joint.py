@@ -57,6 +57,16 @@ def test_the_box_loss_is_inside_the_visual_loss(network, batch):
     assert thrice - without == pytest.approx(3 * (once - without), rel=1e-3)
 
 
+def test_a_frame_that_leaves_open_whether_it_shows_a_face_teaches_nothing(network, batch):
+    drawn = batch["drawn"]
+    drawn["true_labels"] = torch.tensor([[1], [-1]])
+    torch.manual_seed(1)  # the sampling of RoIs
+    both = network.train().detector_loss(drawn)
+    torch.manual_seed(1)
+    assert both == network.detector_loss({name: part[:1] for name, part in drawn.items()})
+    assert network.detector_loss({name: part[1:] for name, part in drawn.items()}) == 0
+
+
 def test_training_answers_from_what_the_detector_gives_at_test(network, batch):
     drawn = batch["drawn"]
     trained = network.train()(batch)
