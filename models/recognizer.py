@@ -399,8 +399,9 @@ class Recognizer:
         """One input of the network, as `models.systems` looks it up."""
         base, frames, wave = self._settings.baselines, window.frames, window.waveform
         if name == "audio" and wave is not None:
-            networks = SYSTEMS[self.card.system].audio_networks(self._settings.audio.embeddings)
-            keys = audio_keys(networks, self._settings.audio.handcrafted)
+            system, params = SYSTEMS[self.card.system], self._settings.audio
+            networks = system.audio_networks(params.embeddings)
+            keys = audio_keys(networks, params.handcrafted and system.reads_panns)
             return torch.cat([embed_waveform(wave, key, self._audio.get(key)) for key in keys])
         if name == "windows" and wave is not None:
             return sound_windows(wave, base.windows)
@@ -483,7 +484,7 @@ def _audio_weights(folder: Path, card: ModelCard, network: str) -> Weights:
     if file.name in card.files:
         return Weights(network, file, embed.seed, card.audio_networks[network])
     source = embed.weights if embed.weights in (UNTRAINED, PUBLISHED) else UNTRAINED
-    weights = resolve(network, source, embed.seed)
+    weights = resolve(network, embed.model_copy(update={"weights": source}))
     if weights.identity != card.audio_networks[network]:
         raise WeightsError(
             f"{network}: weights are {weights.identity}, the model was trained on those of "

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from annotations.params import AnnotateParams
 from models.audio.params import EmbedParams
+from models.audio.speech import SPEECH_FILES
 from models.audio.weights import PUBLISHED, resolve
 from models.checkpoint import load_safetensors, read_state, save_safetensors
 from models.faces.params import DetectorParams
@@ -134,9 +135,10 @@ def write_model(
         identities = {}
         settings = Settings.load(named["settings"])
         for name in SYSTEMS[system].audio_networks(settings.audio.embeddings):
-            weights = resolve(name, inputs.embed.weights, inputs.embed.seed)
+            weights = resolve(name, inputs.embed)
             identities[name] = weights.identity
-            if weights.path is not None and inputs.embed.weights != PUBLISHED:
+            brought = weights.path is not None and inputs.embed.weights != PUBLISHED
+            if brought and name not in SPEECH_FILES:
                 save_safetensors(part / f"{name}.safetensors", read_state(weights.path))
         card = ModelCard(
             schema_version=SCHEMA,

@@ -38,6 +38,14 @@ class TrainSettings:
     weight_decay: float
 
 
+@dataclass(frozen=True, slots=True)
+class ConvexSettings:
+    """To the minimum: L-BFGS until no slope is above `tolerance`, for at most `iterations`."""
+
+    iterations: int = 1000
+    tolerance: float = 1e-6
+
+
 def fit(
     model: nn.Module,
     batches: DataLoader[Any],
@@ -86,6 +94,59 @@ def fit(
                 sums[name] = sums.get(name, 0.0) + float(value.detach())
         on_epoch(epoch, {name: value / len(loader) for name, value in sums.items()})
     model.to(home).eval()
+
+
+def minimize(
+    model: nn.Module,
+    batch: Mapping[str, Tensor],
+    step: Step,
+    weights: Mapping[str, float],
+    settings: ConvexSettings,
+    on_epoch: OnEpoch = lambda epoch, means: None,
+) -> None:
+    """Train `model` in place to the minimum of a convex loss and leave it in eval mode.
+
+    It computes in 64 bits: in 32 the line search would stall before the minimum.
+
+    Args:
+        model: parameters with `requires_grad` are trained.
+        batch: all that it is trained on.
+        step: named losses of the batch, without chance in them.
+        weights: weight of each named loss; the same keys as `step` returns.
+        settings: when to stop.
+        on_epoch: logging enters here, once an iteration.
+
+    Raises:
+        TrainingError: keys that differ, a loss that is not finite, or no minimum found.
+
+    Source: Nocedal and Wright, *Numerical Optimization*, 2006, algorithm 7.5.
+    """
+    model.train().double()
+    exact = {name: v.double() if v.is_floating_point() else v for name, v in batch.items()}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    search = torch.optim.LBFGS(
+        trained, max_iter=1, tolerance_grad=0, tolerance_change=0, line_search_fn="strong_wolfe"
+    )
+    losses: dict[str, Tensor] = {}
+
+    def total() -> Tensor:
+        search.zero_grad()
+        losses.update(step(model, exact))
+        loss = weighted_sum(losses, weights)
+        loss.backward()
+        return loss
+
+    for iteration in range(1, settings.iterations + 1):
+        search.step(total)  # type: ignore[no-untyped-call]
+        means = {"total": float(total().detach())}
+        on_epoch(iteration, {name: float(v.detach()) for name, v in losses.items()} | means)
+        slopes = [float(p.grad.abs().max()) for p in trained if p.grad is not None]
+        if max(slopes) <= settings.tolerance:
+            model.float().eval()
+            return
+    raise TrainingError(
+        f"no minimum within {settings.iterations} iterations; raise the weight of the penalty"
+    )
 
 
 def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:

@@ -1,7 +1,7 @@
 """Every system that can be trained, in one table: what it is, what it reads, what was published.
 
 `models.systems.makers` makes them; a test holds that it has a maker for each row. A system of one's
-own is one row here, without a published figure, and one maker there.
+own is one row here, without a published figure, and one maker there; such rows follow the paper's.
 
 Source of the figures: Hussain, Wang, Bouaynaya, Fathallah-Shaykh, Mihaylova, *Deep Learning for
 Audio Visual Emotion Recognition*, Tables I and II: accuracy on 70 random clips of SAVEE.
@@ -39,6 +39,7 @@ class SystemSpec:
             `fusion.joint` is set.
         networks: frozen audio networks that it is named after; see `audio_networks`.
         paper: published accuracy in [0, 1], None where there is none.
+        speech: whether it reads a speech encoder alone, not PANNs and hand-crafted statistics.
     """
 
     name: str
@@ -47,6 +48,7 @@ class SystemSpec:
     reads: tuple[str, ...]
     networks: tuple[str, ...] = ()
     paper: float | None = None
+    speech: bool = False
 
     @property
     def branch(self) -> str:
@@ -57,6 +59,11 @@ class SystemSpec:
     def fuses(self) -> bool:
         """Whether it is an audio branch over embeddings fused with a visual branch."""
         return self.branch == "av" and "embeddings" in self.reads
+
+    @property
+    def reads_panns(self) -> bool:
+        """Whether it reads embeddings of PANNs, and hand-crafted statistics if so set."""
+        return "embeddings" in self.reads and not self.speech
 
     def audio_networks(self, embeddings: Sequence[str]) -> tuple[str, ...]:
         """Frozen audio networks whose embeddings it reads.
@@ -129,10 +136,18 @@ _TABLE = (
         "audio embeddings fused with Faster R-CNN face features",
         BOTH, ("voc", *_EMBEDDINGS, *_FACES, "detector"), paper=0.631,
     ),
+    SystemSpec(
+        "audio_speech",
+        "a linear classifier over the first layers of a speech encoder (Whisper tiny.en)",
+        AUDIO, _EMBEDDINGS, ("whisper_tiny_en",), speech=True,
+    ),
 )  # fmt: skip
 
 SYSTEMS: dict[str, SystemSpec] = {spec.name: spec for spec in _TABLE}
-"""By name, in the order of the paper's tables."""
+"""By name, in the order of the paper's tables; those of our own follow."""
+
+PAPER_SYSTEMS = tuple(spec.name for spec in _TABLE if spec.paper is not None)
+"""The rows of the paper's tables."""
 
 OURS = "av_faster_rcnn"
 """The default system; the other rows of a table are tested against it."""

@@ -1,5 +1,6 @@
 """Docs, docstrings and messages name files and modules that exist, and docs explain all scores."""
 
+import csv
 import json
 import re
 import subprocess
@@ -59,6 +60,22 @@ def test_the_readme_shows_the_figures_committed_with_it():
     shown |= {key: re.search(rf"{key} (\S+)", readme)[1] for key in ("ap75", "mean_iou")}
     for key, value in shown.items():
         assert float(value) == pytest.approx(figures[key], abs=5.1e-4), key
+
+
+def test_the_readme_shows_the_demo_seeds_as_measured():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = dict(re.findall(r"^\| `(\w+)` \| (\d.*) \|$", readme, re.M))
+    with (ROOT / "benchmarks/demo_seeds.csv").open(newline="", encoding="utf-8") as stream:
+        rows = {row["protocol"]: row for row in csv.DictReader(stream)}
+    assert shown.keys() == rows.keys() >= {"paper", "loso"}
+    assert int(rows["paper"]["seeds"]) >= 5
+    for protocol, row in rows.items():
+        figures = [float(text) for text in re.findall(r"[-+]?\d+(?:\.\d+)?", shown[protocol])]
+        ends = ("", "_low", "_high")
+        names = [f"accuracy{end}" for end in ends] + ["audio", "visual"]
+        names += [f"{gain}{end}" for gain in ("over_best", "over_sum") for end in ends]
+        expected = [int(row["seeds"]), *(100 * float(row[name]) for name in names)]
+        assert figures == pytest.approx(expected, abs=0.051), protocol
 
 
 def git(*arguments: str) -> str:

@@ -1,1 +1,1 @@
-"""Sound to embeddings: the PANNs, their front end and weights, hand-crafted features."""
+"""Sound to embeddings: the PANNs, their front end and weights, a speech encoder, features."""

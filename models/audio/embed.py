@@ -16,6 +16,7 @@ from torch import Tensor
 from models.audio.handcrafted import HANDCRAFTED
 from models.audio.panns import Panns, padded_length
 from models.audio.params import EmbedParams
+from models.audio.speech import SpeechEncoder
 from models.audio.weights import Weights, load_network, resolve
 from models.checkpoint import load_safetensors, save_safetensors
 from models.threads import pinned_threads
@@ -82,7 +83,8 @@ def embed_waveform(waveform: NDArray[np.float32], name: str, weights: Weights | 
         weights: of the network; None for a feature.
 
     Returns:
-        [D]: 2048 for a network, `models.audio.handcrafted.DIMENSION` for a feature.
+        [D]: 2048 for one of the PANNs, `models.audio.handcrafted.DIMENSION` for a feature; for
+            a speech encoder see `models.audio.speech`.
 
     Raises:
         MediaError: the sound is shorter than 0.1 s.
@@ -114,7 +116,7 @@ def write_embeddings(products: Products, out: Path) -> int:
 
 
 def _resolve_all(params: EmbedParams) -> dict[str, Weights]:
-    return {name: resolve(name, params.weights, params.seed) for name in params.networks}
+    return {name: resolve(name, params) for name in params.networks}
 
 
 def _job(record: ClipRecord, audio: Path, name: str, weights: Weights | None) -> Job:
@@ -122,10 +124,10 @@ def _job(record: ClipRecord, audio: Path, name: str, weights: Weights | None) ->
     return Job(f"{record.clip_id}/{name}", EmbedTask(wav, name, weights))
 
 
-_loaded: dict[Weights, Panns] = {}
+_loaded: dict[Weights, Panns | SpeechEncoder] = {}
 
 
-def _network(weights: Weights) -> Panns:
+def _network(weights: Weights) -> Panns | SpeechEncoder:
     """The network, kept for the next clip; only one at a time, it takes 330 MB."""
     network = _loaded.get(weights)
     if network is None:

@@ -1,25 +1,35 @@
 """Section `embed` of `params.yaml`."""
 
+from collections.abc import Hashable
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field
 
 from pipeline.params import Section, Seed
 
-Name = TypeVar("Name", bound=str)
+Name = TypeVar("Name", bound=Hashable)
 
 
 def _named_once(names: tuple[Name, ...]) -> tuple[Name, ...]:
     if len(set(names)) != len(names):
-        raise ValueError("each name may stand once")
+        raise ValueError("each may stand once")
     return names
 
 
 NetworkNames = Annotated[
-    tuple[Literal["Cnn14", "Wavegram_Cnn14", "Wavegram_Logmel_Cnn14"], ...],
+    tuple[Literal["Cnn14", "Wavegram_Cnn14", "Wavegram_Logmel_Cnn14", "whisper_tiny_en"], ...],
     AfterValidator(_named_once),
 ]
 """Names of frozen audio networks, each once."""
+
+LAYERS = 3
+"""Layers of the speech encoder."""
+
+Layer = Annotated[int, Field(ge=0, le=LAYERS)]
+"""A hidden state of the speech encoder: what leaves the n-th layer, 0: what enters the first."""
+
+Statistic = Literal["mean", "std", "max"]
+"""Over time, of each number of a hidden state."""
 
 
 class EmbedParams(Section):
@@ -27,6 +37,8 @@ class EmbedParams(Section):
 
     networks: NetworkNames
     weights: str = Field(min_length=1)
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1), AfterValidator(_named_once)]
+    statistics: Annotated[tuple[Statistic, ...], Field(min_length=1), AfterValidator(_named_once)]
     handcrafted: Annotated[tuple[Literal["mfcc", "log_mfcc"], ...], AfterValidator(_named_once)]
     seed: Seed
 

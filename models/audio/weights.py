@@ -1,7 +1,8 @@
-"""Weights of the published audio networks: untrained, from a file, or fetched on first use.
+"""Weights of the frozen audio networks: untrained, from a file, or fetched on first use.
 
 Published checkpoints are pickles. They are read without running code, compared with the network's
-names and shapes, and kept as safetensors from then on.
+names and shapes, and kept as safetensors from then on. A speech encoder's
+come with the package.
 """
 
 import json
@@ -10,7 +11,9 @@ from pathlib import Path
 
 from models.audio.download import download, verify
 from models.audio.panns import NETWORKS, Panns, build
+from models.audio.params import EmbedParams, Statistic
 from models.audio.published import PANNS_FILES, weights_folder
+from models.audio.speech import SPEECH_FILES, SpeechEncoder
 from models.checkpoint import load_strictly, read_state, save_safetensors
 from pipeline.errors import WeightsError
 from pipeline.files import atomic_write, file_digest
@@ -23,29 +26,36 @@ class Weights:
     """Resolved weights of one network.
 
     `path` is None for untrained weights, which `seed` makes; `identity` tells two sets of weights
-    apart and enters cache keys.
+    apart and enters cache keys. `layers` and `statistics` are kept of a speech encoder.
     """
 
     network: str
     path: Path | None
     seed: int
     identity: str
+    layers: tuple[int, ...] = ()
+    statistics: tuple[Statistic, ...] = ()
 
 
-def resolve(network: str, weights: str, seed: int) -> Weights:
+def resolve(network: str, params: EmbedParams) -> Weights:
     """Find the weights of a network, fetching published ones on first use.
 
     Args:
-        network: one of `models.audio.panns.NETWORKS`.
-        weights: `untrained`, `published`, a file, or a folder that holds
-            `<network>.safetensors`, `<network>.pth` or the published file name.
-        seed: of untrained weights.
+        network: one of `models.audio.panns.NETWORKS` or `models.audio.speech.SPEECH_FILES`.
+        params: section `embed`; its `weights` are of PANNs: `untrained`, `published`, a file, or a
+            folder that holds `<network>.safetensors`, `<network>.pth` or the published file name.
 
     Raises:
         WeightsError: there are none, they cannot be fetched, or they do not fit the network.
     """
+    weights, seed = params.weights, params.seed
+    if network in SPEECH_FILES:
+        path = SPEECH_FILES[network]
+        identity = f"sha256 {file_digest(path)}"
+        return Weights(network, path, 0, identity, params.layers, params.statistics)
     if network not in NETWORKS:
-        raise WeightsError(f"network {network!r}: expected one of {', '.join(NETWORKS)}")
+        known = ", ".join((*NETWORKS, *SPEECH_FILES))
+        raise WeightsError(f"network {network!r}: expected one of {known}")
     if weights == UNTRAINED:
         return Weights(network, None, seed, f"untrained, seed {seed}")
     if weights == PUBLISHED:
@@ -56,12 +66,14 @@ def resolve(network: str, weights: str, seed: int) -> Weights:
     return Weights(network, path, seed, f"sha256 {file_digest(path)}")
 
 
-def load_network(weights: Weights) -> Panns:
+def load_network(weights: Weights) -> Panns | SpeechEncoder:
     """Build a network with its weights, in evaluation mode.
 
     Raises:
         WeightsError: the file is damaged or does not fit.
     """
+    if weights.path is not None and weights.network in SPEECH_FILES:
+        return SpeechEncoder(weights.path, weights.layers, weights.statistics)
     network = build(weights.network, weights.seed)
     if weights.path is not None:
         load_strictly(network, read_state(weights.path), weights.path)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from models.losses import log_odds
+
 
 class Standardize(nn.Module):
     """Standardise [..., D] by stored statistics; fit it on training clips only.
@@ -80,6 +82,42 @@ class AudioNet(nn.Module):
         """Features [B, hidden[1]] and logits [B, K] of the embeddings `audio` [B, D]."""
         features = self.layers(self.standardize(batch["audio"]))
         return features, self.classify(features)
+
+
+class LinearAudioNet(nn.Module):
+    """Embedding [B, D] -> features [B, K] and logits [B, K]: multinomial logistic regression.
+
+    For embeddings that tell emotions without further layers; with an L2 penalty it carries over to
+    other speakers where a deeper branch learns its training clips by heart.
+
+    Args:
+        blocks: widths of the input's blocks, summing to D.
+        emotions: K.
+    """
+
+    def __init__(self, blocks: Sequence[int], emotions: int) -> None:
+        super().__init__()
+        self.standardize = Standardize(blocks)
+        self.classify = nn.Linear(self.standardize.width, emotions)
+        nn.init.zeros_(self.classify.weight)
+        nn.init.zeros_(self.classify.bias)
+        self.feature_width = emotions
+
+    def fit_statistics(self, audio: Tensor) -> None:
+        """Standardise by the embeddings of training clips, [N, D]."""
+        self.standardize.fit(audio)
+
+    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Scores z [B, K] of the embeddings `audio` [B, D], and logits [B, K].
+
+        p = softmax(z), so that the logits are its log odds.
+        """
+        scores = self.classify(self.standardize(batch["audio"]))
+        return scores, log_odds(scores)
+
+    def penalty(self) -> Tensor:
+        """Half the sum of squared weights, biases left out: a scalar."""
+        return self.classify.weight.square().sum() / 2
 
 
 class VisualNet(nn.Module):

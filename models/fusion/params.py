@@ -26,6 +26,7 @@ class AudioParams(Section):
     epochs: Count
     lr: LearningRate
     weight_decay: WeightDecay
+    l2: float = Field(gt=0, le=10)
 
 
 class VisualParams(Section):

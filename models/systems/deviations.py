@@ -46,7 +46,7 @@ def deviations(
         audio_weights: value of `embed.weights`.
     """
     spec, inputs, params = SYSTEMS[system], INPUTS[system], settings.baselines
-    found: list[str] = []
+    found: list[str] = [] if spec.paper else ["not one of the paper's systems"]
     if spec.fuses:
         found += _fusion(settings.fusion)
     if spec.can_be_joint and not settings.fusion.joint:
@@ -63,7 +63,7 @@ def deviations(
         found += _image_cnn(params, "frames")
     elif "crops" in inputs:
         found += _image_cnn(params, "crops")
-    if "audio" in inputs:
+    if spec.reads_panns:
         found += _audio(settings, audio_weights, spec.fuses)
     if settings.inner_folds.count:
         found.append("probabilities at a temperature fitted on inner folds of the training clips")

@@ -20,7 +20,7 @@ from models.systems.makers import recipe
 from models.systems.params import Settings
 from models.systems.recipe import Recipe, Widths, fit_statistics
 from models.threads import pinned_threads
-from models.training import History, fit
+from models.training import ConvexSettings, History, fit, minimize
 from pipeline.clips import ClipRecord
 from pipeline.errors import CorpusError
 from pipeline.files import replace_folder
@@ -180,16 +180,15 @@ def train(
     network = built.build()
     fit_statistics(network, clips)
     for number, phase in enumerate(built.phases):
-        fit(
-            phase.part(network),
-            clips.only(phase.inputs)
-            .reading(phase.readers)
-            .shuffled(phase.batch_size or settings.training.batch_size, seed + number),
-            phase.step,
-            phase.weights,
-            phase.settings,
-            history.record(fold=fold, phase=phase.name),
-        )
+        part, on_epoch = phase.part(network), history.record(fold=fold, phase=phase.name)
+        read = clips.only(phase.inputs).reading(phase.readers)
+        if isinstance(phase.settings, ConvexSettings):
+            (batch,) = read.ordered(len(read))
+            minimize(part, batch, phase.step, phase.weights, phase.settings, on_epoch)
+        else:
+            size = phase.batch_size or settings.training.batch_size
+            batches = read.shuffled(size, seed + number)
+            fit(part, batches, phase.step, phase.weights, phase.settings, on_epoch)
     return network.eval()
 
 

@@ -1,4 +1,4 @@
-"""The systems of the paper's tables by their names in `params.yaml`.
+"""The systems by their names in `params.yaml`.
 
 Here are the audio rows and those on the Faster R-CNN; `models.systems.baselines` has the others.
 """
@@ -35,11 +35,13 @@ from models.systems.recipe import (
     audio_phase,
     fusion_net,
     fusion_phases,
+    linear_branch,
+    linear_phase,
     visual_branch,
     visual_phase,
 )
 from pipeline.splits import Fold
-from pipeline.systems import require_modalities
+from pipeline.systems import SYSTEMS, require_modalities
 
 Maker = Callable[[Store, Fold, Settings], Recipe]
 
@@ -74,6 +76,18 @@ def _audio(network: str, store: Store, fold: Fold, settings: Settings) -> Recipe
 
 def _audio_net(widths: Widths, settings: Settings) -> nn.Module:
     return SingleNet("audio", audio_branch(widths, settings.audio))
+
+
+def _speech(store: Store, fold: Fold, settings: Settings) -> Recipe:
+    networks = SYSTEMS["audio_speech"].networks
+    reader, blocks = audio_reader(store, networks, handcrafted=False)
+    widths = Widths(len(store.emotions), blocks)
+    build = partial(_speech_net, widths, settings)
+    return Recipe({"audio": reader}, widths, build, (linear_phase("branch", settings.audio),))
+
+
+def _speech_net(widths: Widths, settings: Settings) -> nn.Module:
+    return SingleNet("audio", linear_branch(widths))
 
 
 def _visual(store: Store, fold: Fold, settings: Settings) -> Recipe:
@@ -149,8 +163,9 @@ MAKERS: Mapping[str, Maker] = {
     "av_cnn": partial(fused_cnn, "frames"),
     "av_cnn_fd": partial(fused_cnn, "crops"),
     "av_faster_rcnn": _fused,
+    "audio_speech": _speech,
 }
-"""The rows of both tables, as `pipeline.systems` orders them."""
+"""The rows of both tables and our own, as `pipeline.systems` orders them."""
 
 BUILDERS: Mapping[str, Callable[[Widths, Settings], nn.Module]] = {
     "audio_cnn": _audio_net,
@@ -164,6 +179,7 @@ BUILDERS: Mapping[str, Callable[[Widths, Settings], nn.Module]] = {
     "av_cnn": partial(fused_cnn_net, "frames"),
     "av_cnn_fd": partial(fused_cnn_net, "crops"),
     "av_faster_rcnn": _fused_net,
+    "audio_speech": _speech_net,
 }
 """The network of each row from its widths."""
 
@@ -179,5 +195,6 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
     "av_cnn": ("audio", "frames"),
     "av_cnn_fd": ("audio", "crops"),
     "av_faster_rcnn": ("audio", "faces", "weights"),
+    "audio_speech": ("audio",),
 }
 """What the network of each row reads."""

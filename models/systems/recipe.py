@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from models.fusion.branches import AudioNet, VisualNet
+from models.fusion.branches import AudioNet, LinearAudioNet, VisualNet
 from models.fusion.network import FusionHead, FusionNet
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
-from models.losses import emotion_bce, fusion_loss_weights
+from models.losses import emotion_bce, fusion_loss_weights, log_scores
 from models.systems.inputs import ClipSet, Reader
-from models.training import Step, TrainSettings
+from models.training import ConvexSettings, Step, TrainSettings
 
 LOSS_NAMES = {"av": "l_av", "audio": "l_a", "visual": "l_v"}
 """Name of each branch's loss, as in Eq. (4)."""
@@ -26,7 +27,7 @@ class Phase:
     """One stretch of training: a part of the network, its named losses and their weights.
 
     `inputs` names the inputs that the part reads; the others are not loaded. Empty: all.
-    `batch_size` is in clips; None: `training.batch_size`.
+    `batch_size` is in clips; None: `training.batch_size`. `ConvexSettings` take all clips at once.
     `readers` are of inputs that this phase alone reads.
     """
 
@@ -34,7 +35,7 @@ class Phase:
     part: Callable[[nn.Module], nn.Module]
     step: Step
     weights: Mapping[str, float]
-    settings: TrainSettings
+    settings: TrainSettings | ConvexSettings
     inputs: tuple[str, ...] = ()
     batch_size: int | None = None
     readers: Mapping[str, Reader] = field(default_factory=dict)
@@ -83,7 +84,7 @@ def fit_statistics(network: nn.Module, clips: ClipSet) -> None:
         clips: training clips and nothing else, so that no statistic is taken of test clips.
     """
     for part in network.modules():
-        if isinstance(part, AudioNet):
+        if isinstance(part, AudioNet | LinearAudioNet):
             part.fit_statistics(clips.stack("audio"))
         elif isinstance(part, VisualNet):
             part.fit_statistics(clips.stack("faces"), clips.stack("weights"))
@@ -113,6 +114,21 @@ def audio_phase(part: str, params: AudioParams) -> Phase:
     return _branch_phase("audio", part, params, ("audio",))
 
 
+def linear_phase(part: str, params: AudioParams) -> Phase:
+    """Train a linear audio branch alone; `part` is the network's attribute that holds it.
+
+    The loss is the cross-entropy per clip plus `audio.l2` times half the squared weights.
+    """
+    weights = {LOSS_NAMES["audio"]: 1.0, "l2": params.l2}
+    return Phase("audio", attrgetter(part), _linear_step, weights, ConvexSettings(), ("audio",))
+
+
+def _linear_step(branch: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    assert isinstance(branch, LinearAudioNet)
+    misfit = F.nll_loss(log_scores(branch(batch)[1]), batch["label"])
+    return {LOSS_NAMES["audio"]: misfit, "l2": branch.penalty()}
+
+
 def visual_phase(part: str, params: VisualParams) -> Phase:
     """Train the branch over face features alone; `part` is the network's attribute."""
     return _branch_phase("visual", part, params, ("faces", "weights"))
@@ -132,7 +148,8 @@ def fusion_phases(params: FusionParams, loss: LossParams) -> tuple[Phase, ...]:
     weights = fusion_loss_weights(loss.alpha, loss.beta)
     settings = TrainSettings(params.epochs, params.lr, params.weight_decay)
     joint = Phase("joint", entire, step, weights, settings)
-    return tuple(phase for phase in (warmup, joint) if phase.settings.epochs > 0)
+    planned = ((warmup, params.warmup_epochs), (joint, params.epochs))
+    return tuple(phase for phase, epochs in planned if epochs > 0)
 
 
 def warmup_phase(params: FusionParams) -> Phase:
@@ -145,6 +162,11 @@ def warmup_phase(params: FusionParams) -> Phase:
 def audio_branch(widths: Widths, params: AudioParams) -> AudioNet:
     """The branch over embeddings and hand-crafted statistics."""
     return AudioNet(widths.audio, params.hidden, widths.emotions, params.dropout)
+
+
+def linear_branch(widths: Widths) -> LinearAudioNet:
+    """The linear branch over an embedding."""
+    return LinearAudioNet(widths.audio, widths.emotions)
 
 
 def visual_branch(widths: Widths, params: VisualParams) -> VisualNet:

@@ -24,6 +24,7 @@ TERMS = {
     "l_av": "L_av",
     "l_a": "L_a",
     "l_v": "L_v",
+    "l2": "half the squared weights",
     "objectness": "RPN: face or not",
     "proposal": "RPN: box",
     "class": "class, L_cls",

@@ -84,7 +84,7 @@ def notices(system: str, corpus: str, audio_weights: str) -> list[str]:
             "Demo corpus: the faces are drawn and the voices synthesised. These figures prove that "
             "the machinery works. They say nothing about people."
         )
-    if audio_weights == "untrained" and _reads_embeddings(system):
+    if audio_weights == "untrained" and SYSTEMS[system].reads_panns:
         found.append(
             "The audio network is untrained: its weights are random, so the audio figures are not "
             "those of the published networks."
@@ -246,16 +246,12 @@ def _preset(run: Run) -> str:
     return f"{run.preset.name}, {'except ' + '; '.join(changed) if changed else 'unchanged'}"
 
 
-def _reads_embeddings(system: str) -> bool:
-    return "embeddings" in SYSTEMS[system].reads
-
-
 def _method(run: Run) -> str:
     """The switches that matter to the system."""
     method, parts = run.method, []
     if SYSTEMS[run.system].fuses:
         parts.append(f"{' and '.join(method.embeddings)} side by side")
-    if _reads_embeddings(run.system):
+    if SYSTEMS[run.system].reads_panns:
         parts.append(f"{'with' if method.handcrafted else 'without'} hand-crafted features")
     if "face_features" in SYSTEMS[run.system].reads:
         loss = {"kl": "KL", "smooth_l1": "smooth L1"}[method.box_loss]

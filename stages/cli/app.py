@@ -142,7 +142,7 @@ def compare(
 
 @app.command()
 def tables(
-    systems: Annotated[str, typer.Option(help="Names with commas; without: all.")] = "",
+    systems: Annotated[str, typer.Option(help="Names with commas; without: the paper's.")] = "",
     protocols: Annotated[str, typer.Option(help="Names with commas; without: params.yaml's.")] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Of splits and trainings: 0, 1, ...")] = 3,
 ) -> None:

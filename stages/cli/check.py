@@ -152,7 +152,7 @@ def settings_findings(named: Named) -> list[str]:
             f"{', '.join(named.embed.networks) or '(none)'}; add what is missing"
         )
     features = {"mfcc", "log_mfcc"} - set(named.embed.handcrafted)
-    if "embeddings" in system.reads and named.audio.handcrafted and features:
+    if system.reads_panns and named.audio.handcrafted and features:
         found.append(
             f"embed.handcrafted: audio.handcrafted needs {', '.join(sorted(features))}; add it or "
             "set audio.handcrafted to false"

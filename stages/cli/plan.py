@@ -20,8 +20,8 @@ from annotations.faces import detect_faces
 from annotations.params import AnnotateParams
 from models.audio.front_end import RATE_HZ
 from models.audio.handcrafted import HANDCRAFTED
-from models.audio.panns import build
 from models.audio.params import EmbedParams
+from models.audio.weights import UNTRAINED, load_network, resolve
 from models.faces.backbones import Origin, assemble
 from models.faces.detector import Detector
 from models.faces.frames import FaceFrames, Frame, collate, image_tensor
@@ -346,11 +346,12 @@ def _embed_s(seconds: float, generator: np.random.Generator) -> float:
     wave = generator.normal(0, 0.1, round(seconds * RATE_HZ)).astype(np.float32)
     batch = torch.from_numpy(wave)[None]  # [1, T]
     total = 0.0
-    for name in _embed_names():
+    params = load_section("embed", EmbedParams).model_copy(update={"weights": UNTRAINED})
+    for name in params.names:
         if name in HANDCRAFTED:
             total += per_call_s(lambda n=name: HANDCRAFTED[n](wave))  # type: ignore[misc]
         else:
-            network = build(name).eval()
+            network = load_network(resolve(name, params)).eval()
             with torch.inference_mode():
                 total += per_call_s(lambda n=network: n.embed(batch))  # type: ignore[misc]
     return total / seconds

@@ -62,7 +62,7 @@ def embedding_weights(params: EmbedParams) -> list[WeightFile]:
     """Files of weights that stage `embed` reads."""
     if params.weights == "untrained":
         return []
-    return [_audio(network, params.weights) for network in params.networks]
+    return [_audio(name, params.weights) for name in params.networks if name in PANNS_FILES]
 
 
 def detector_weights(params: DetectorParams) -> list[WeightFile]:

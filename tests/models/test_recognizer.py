@@ -28,7 +28,7 @@ from stages.cli.app import app
 SMALL = {
     "demo": {"speakers": 1, "takes": 2, "min_s": 0.6, "max_s": 0.7},
     "extract": {"frame_step": 4},
-    "embed": {"networks": ["Wavegram_Logmel_Cnn14"]},
+    "embed": {"networks": ["Wavegram_Logmel_Cnn14", "whisper_tiny_en"]},
     "split": {"test_per_emotion": 1},
     "detector": {
         "frames_per_clip_train": 2, "frames_per_clip": 2, "epochs": 1, "closer_epochs": 1,
@@ -42,6 +42,7 @@ SMALL = {
 RUNS = {
     "av_faster_rcnn": {},
     "audio": {"system": "audio_wavegram_logmel"},
+    "speech": {"system": "audio_speech"},
     "image_cnn": {"system": "visual_cnn_fd"},
     "joint": {"fusion": {"joint": True}},
 }

@@ -5,12 +5,20 @@ import sys
 import pooch
 import pytest
 import torch
+from project_copy import ROOT
 from torch import nn
 
 from models.audio import weights as pretrained
 from models.audio.download import Remote
+from models.audio.params import EmbedParams
 from models.audio.weights import PANNS_FILES, load_network, resolve, weights_folder
 from pipeline.errors import WeightsError
+from pipeline.presets import preset_values
+
+
+def params(weights, seed=0):
+    embed = preset_values("demo", ROOT / "presets")["embed"]
+    return EmbedParams.model_validate(embed | {"weights": weights, "seed": seed})
 
 
 class TinyNetwork(nn.Module):
@@ -48,52 +56,58 @@ def test_published_files_have_pinned_content():
 
 
 def test_published_weights_are_converted_once_and_kept(tiny):
-    first = resolve("Cnn14", "published", seed=0)
+    first = resolve("Cnn14", params("published"))
     assert first.path.name == "Cnn14_mAP=0.431.safetensors"
     tiny.unlink()
-    assert resolve("Cnn14", "published", seed=1).identity == first.identity
+    assert resolve("Cnn14", params("published", seed=1)).identity == first.identity
     assert torch.equal(load_network(first).fc1.weight, build_tiny("", seed=9).fc1.weight)
 
 
 def test_kept_weights_that_changed_are_refused(tiny):
-    kept = resolve("Cnn14", "published", seed=0).path
+    kept = resolve("Cnn14", params("published")).path
     kept.write_bytes(kept.read_bytes()[:-1] + b"x")
     with pytest.raises(WeightsError, match="sha256 differs"):
-        resolve("Cnn14", "published", seed=0)
+        resolve("Cnn14", params("published"))
 
 
 def test_file_put_in_place_by_hand_is_verified(tiny):
     tiny.write_bytes(tiny.read_bytes() + b"x")
     with pytest.raises(WeightsError, match=r"md5 .*, expected"):
-        resolve("Cnn14", "published", seed=0)
+        resolve("Cnn14", params("published"))
 
 
 def test_weights_from_a_folder_or_a_file(tiny):
-    in_folder = resolve("Cnn14", str(tiny.parent), seed=0)
-    assert in_folder == resolve("Cnn14", str(tiny), seed=0)
+    in_folder = resolve("Cnn14", params(str(tiny.parent)))
+    assert in_folder == resolve("Cnn14", params(str(tiny)))
     assert in_folder.path == tiny
 
 
 def test_weights_of_another_network_are_refused_at_once(tiny):
     torch.save({"model": nn.Linear(2, 3).state_dict()}, tiny)
     with pytest.raises(WeightsError, match=r"not the weights of TinyNetwork: 2 .*first fc1\.bias"):
-        resolve("Cnn14", str(tiny), seed=0)
+        resolve("Cnn14", params(str(tiny)))
 
 
 def test_absent_weights_say_what_was_looked_for(tmp_path):
     with pytest.raises(WeightsError, match=r"no weights of Cnn14; expected .*Cnn14\.safetensors"):
-        resolve("Cnn14", str(tmp_path), seed=0)
+        resolve("Cnn14", params(str(tmp_path)))
 
 
 def test_untrained_weights_are_told_apart_by_seed():
-    one, two = (resolve("Cnn14", "untrained", seed=seed) for seed in (1, 2))
+    one, two = (resolve("Cnn14", params("untrained", seed=seed)) for seed in (1, 2))
     assert one.path is None
     assert one.identity != two.identity
 
 
+def test_speech_encoder_comes_with_the_package_whatever_the_weights_of_the_others(tmp_path):
+    found = resolve("whisper_tiny_en", params(str(tmp_path / "absent"), seed=3))
+    assert found == resolve("whisper_tiny_en", params("published"))
+    assert (found.layers, found.statistics) == ((1, 2, 3), ("mean", "std", "max"))
+
+
 def test_unknown_network_is_refused():
     with pytest.raises(WeightsError, match="'Cnn10': expected one of Cnn14"):
-        resolve("Cnn10", "published", seed=0)
+        resolve("Cnn10", params("published"))
 
 
 def test_weights_folder_follows_the_environment(monkeypatch, tmp_path):

@@ -22,7 +22,14 @@ from pipeline.params import validate
 from pipeline.work.cache import Products
 
 UNTRAINED = Weights("Cnn14", None, 0, "untrained, seed 0")
-PARAMS = EmbedParams(networks=("Cnn14",), weights="untrained", handcrafted=("mfcc",), seed=0)
+PARAMS = EmbedParams(
+    networks=("Cnn14",),
+    weights="untrained",
+    layers=(2, 1),
+    statistics=("max",),
+    handcrafted=("mfcc",),
+    seed=0,
+)
 
 
 def record(clip_id, samples=16_000):
@@ -79,9 +86,7 @@ def test_corpus_without_sound_gives_an_empty_folder_and_asks_for_no_weights(tmp_
 
 
 def test_further_network_or_other_seed_leaves_other_jobs_alone(tmp_path):
-    more = EmbedParams(
-        networks=("Wavegram_Cnn14", "Cnn14"), weights="untrained", handcrafted=("mfcc",), seed=0
-    )
+    more = PARAMS.model_copy(update={"networks": ("Wavegram_Cnn14", "Cnn14"), "layers": (1,)})
     facts = {job.clip_id: job.payload for job in make_jobs([record("a")], tmp_path, PARAMS)}
     with_more = {job.clip_id: job.payload for job in make_jobs([record("a")], tmp_path, more)}
     reseeded = PARAMS.model_copy(update={"seed": 1})
@@ -142,6 +147,9 @@ def test_failed_clip_fails_the_stage_by_name(tmp_path):
     [
         ({"networks": ["Cnn15"]}, r"embed\.networks\.0: got 'Cnn15'"),
         ({"handcrafted": ["mfcc", "mfcc"]}, r"embed\.handcrafted: .*stand once"),
+        ({"layers": [4]}, r"embed\.layers\.0: got 4"),
+        ({"layers": [1, 1]}, r"embed\.layers: .*stand once"),
+        ({"statistics": []}, r"embed\.statistics: got \[\]"),
         ({"seeds": 1}, r"embed\.seeds: unknown key"),
         ({"seed": -1}, r"embed\.seed: got -1"),
     ],
