@@ -96,10 +96,11 @@ def extract_clip(job: ExtractJob, folder: Path) -> None:
     sound = _sound(clip) if job.sound else None
     messages = _decode(clip, params, folder, picture, sound)
     frames = sorted((folder / FRAMES).glob("*.jpg"))
-    fps, lost_frames = _check_picture(picture, len(frames), params, messages) if picture else (0, 0)
-    samples, rate_hz, lost_sound = (
-        _check_sound(clip, sound, params, folder, messages) if sound else (0, 0, 0)
-    )
+    fps, lost_frames, samples, rate_hz, lost_sound = 0.0, 0.0, 0, 0, 0.0
+    if picture:
+        fps, lost_frames = _check_picture(picture, len(frames), params, messages)
+    if sound:
+        samples, rate_hz, lost_sound = _check_sound(clip, sound, params, folder, messages)
     width_px, height_px = _frame_size(frames[0]) if frames else (0, 0)
     record = ClipRecord(
         clip_id=clip.clip_id,

@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from pipeline.errors import MediaError
-from pipeline.foreign import is_lfs_pointer
+from pipeline.foreign import is_lfs_pointer, printable
 
 STATING = frozenset({"matroska,webm", "flv", "flac", "asf", "aiff", "caf", "w64", "au"})
 """Containers with one stated length for all tracks; those of others are guesses or measured."""
@@ -123,8 +123,15 @@ def probe(path: Path) -> Tracks:
     """Read a recording's header and packets.
 
     Raises:
-        MediaError: the file is empty, a Git LFS pointer, no recording, or cut short.
+        MediaError: the file is empty, a Git LFS pointer, no recording, or cut short, or its name is
+            not UTF-8.
     """
+    place = str(path.resolve())
+    if printable(place) != place:
+        raise MediaError(
+            f"{printable(place)}: got a name that is not UTF-8; expected one that is; rename the "
+            "file, or the folder that has the name"
+        )
     if path.stat().st_size == 0:
         raise MediaError(f"{path}: got 0 bytes, expected a recording; copy it again")
     if is_lfs_pointer(path):

@@ -1,5 +1,6 @@
 import csv
 import logging
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def test_bad_recordings_are_quarantined_and_the_others_survive(corpus, tmp_path,
     make_sound(wav / "a07.wav")
     make_sound(wav / "a7.wav")
     (wav / "a08.txt").write_text("x")
+    (wav / os.fsdecode(b"Zo\xeb.wav")).write_text("x")  # no UTF-8
     write_params(corpus)
     with caplog.at_level(logging.WARNING):
         out = extract(tmp_path)
@@ -91,6 +93,7 @@ def test_bad_recordings_are_quarantined_and_the_others_survive(corpus, tmp_path,
         "KL_a07": "two files for clip id KL_a07",
         "KL_a08": "got the extension .txt",
         "s01": "unknown file name",
+        "Zo-db0525": r"AudioData/KL/Zo\udceb.wav: unknown file name",
     }
     found = quarantine(out)
     assert found.keys() == expected.keys()
@@ -103,9 +106,9 @@ def test_bad_recordings_are_quarantined_and_the_others_survive(corpus, tmp_path,
     }
     assert {p.name for p in (out / "audio").iterdir()} == {f"{i}.wav" for i in GOOD}
     assert [p.name for p in (out / "truth").iterdir()] == ["DC_a01.csv"]
-    assert "and 5 more quarantined, see quarantine.csv" in caplog.text
+    assert "and 6 more quarantined, see quarantine.csv" in caplog.text
     assert capsys.readouterr().out.startswith(
-        "extract: 3 clips, 15 frames, 0.0 min, 10 quarantined"
+        "extract: 3 clips, 15 frames, 0.0 min, 11 quarantined"
     )
 
 

@@ -1,3 +1,4 @@
+import os
 import re
 import signal
 import subprocess
@@ -113,11 +114,14 @@ def test_each_bad_file_has_its_message(tmp_path):
     text.write_text("not a recording\n" * 100)
     sound = make_sound(tmp_path / "sound.wav")
     mute = make_video(tmp_path / "mute.mp4", sound=None)
+    odd = tmp_path / os.fsdecode(b"\xfc.wav")
+    odd.write_bytes(sound.read_bytes())
     cases = [
         ((None, zero), "zero.wav: got 0 bytes"),
         ((text, None), "text.avi: not a recording"),
         ((sound, None), "sound.wav: no picture in a video file"),
         ((None, mute), "mute.mp4: no sound in a sound file"),
+        ((None, odd), "\\udcfc.wav: got a name that is not UTF-8"),
         ((None, make_sound(tmp_path / "still.wav", level=0)), "still.wav: digital silence"),
         ((None, make_sound(tmp_path / "brief.wav", 0.05)), "brief.wav: lasts 0.050 s, expected"),
         ((make_video(tmp_path / "b.avi", 0.04), sound), "b.avi: lasts 0.040 s, expected"),
