@@ -496,8 +496,8 @@ def _audio_weights(folder: Path, card: ModelCard, network: str) -> Weights:
 def _decode(path: Path, params: ExtractParams, folder: Path) -> ClipRecord:
     """Frames and sound of a recording, as the stage `extract` stores them."""
     tracks = probe(path)
-    filmed = bool(tracks.fps)
-    if not filmed and not tracks.codec:
+    filmed = tracks.picture is not None
+    if not filmed and not tracks.sounds:
         raise MediaError(f"{path}: neither picture nor sound; expected a recording")
     clip = Clip(_CLIP, "", "", "", path if filmed else None, None if filmed else path)
     extract_clip(ExtractJob(clip, filmed, True, params), folder)

@@ -16,7 +16,6 @@ What is random is drawn by the hash of (seed, id), never by a generator that run
 clip that is added or quarantined leaves the others where they were, as far as equal parts allow.
 """
 
-import csv
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
@@ -28,6 +27,7 @@ from pydantic import Field, field_validator
 
 from pipeline.clips import EMOTIONS, ClipRecord, emotions_of
 from pipeline.errors import CorpusError
+from pipeline.foreign import read_table
 from pipeline.params import Count, CountOrNone, Section, Seed
 
 FOLD_NAME = re.compile(r"[\w-]+")
@@ -242,29 +242,24 @@ def _from_csv(records: Sequence[ClipRecord], path: Path) -> list[Fold]:
 
 def _read_folds(path: Path) -> tuple[Literal["clip_id", "speaker"], dict[str, str]]:
     """What the rows of a table of folds are named by, and the fold of each."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:  # Excel writes a mark first
-            reader = csv.DictReader(stream)
-            columns = reader.fieldnames or []
-            rows = list(reader)
-    except FileNotFoundError as error:
+    if not path.is_file():
         raise CorpusError(
             f"split.folds_csv: {path}: no such file; write one with columns clip_id,fold or "
             "speaker,fold"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: not UTF-8 ({error}); save it as UTF-8") from error
-    column: Literal["clip_id", "speaker"] = "clip_id" if "clip_id" in columns else "speaker"
-    if not {column, "fold"} <= set(columns):
+        )
+    table = read_table(path)
+    rows = list(table.rows.values())
+    column: Literal["clip_id", "speaker"] = "clip_id" if "clip_id" in table.columns else "speaker"
+    if not {column, "fold"} <= set(table.columns):
         raise CorpusError(
-            f"{path}: got columns {', '.join(columns) or '(none)'}, expected clip_id,fold or "
+            f"{path}: got columns {', '.join(table.columns) or '(none)'}, expected clip_id,fold or "
             "speaker,fold"
         )
-    for row in rows:
-        if not FOLD_NAME.fullmatch(row["fold"] or ""):
+    for line, row in table.rows.items():
+        if not FOLD_NAME.fullmatch(row["fold"]):
             raise CorpusError(
-                f"{path}: fold of {row[column]}: got {row['fold']!r}, expected a name of letters, "
-                "digits, - and _"
+                f"{path} line {line}: fold of {row[column]}: got {row['fold']!r}, expected a name "
+                "of letters, digits, - and _"
             )
     names = [row[column] for row in rows]
     doubled = sorted({name for name in names if names.count(name) > 1})

@@ -11,7 +11,7 @@ from pipeline.work.closure import PROJECT as ROOT
 
 FLOORS = {
     "pipeline": (
-        "errors", "files", "params", "presets", "clips", "splits", "systems",
+        "errors", "files", "foreign", "params", "presets", "clips", "splits", "systems",
         "work", "media", "corpora", "scores", "report",
     ),
     "annotations": (

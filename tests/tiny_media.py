@@ -14,14 +14,11 @@ TONE_HZ = 440
 def make_video(path: Path, seconds: float = 0.4, fps: int = 25, sound: str | None = "sine") -> Path:
     """A moving test picture of 64 x 48 px; `sound` is a lavfi source or None for no track."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    inputs = ["-f", "lavfi", "-i", f"testsrc2=size=64x48:rate={fps}:duration={seconds}"]
+    inputs = picture(seconds, fps)
     if sound:
         inputs += ["-f", "lavfi", "-i", f"{sound}=sample_rate=44100:duration={seconds}"]
     codecs = {".avi": ["-c:v", "mjpeg", "-c:a", "pcm_s16le"], ".mp4": ["-movflags", "faststart"]}
-    options = [*codecs.get(path.suffix, []), "-ar", "44100"]
-    command = [find_ffmpeg().executable, "-nostdin", "-v", "error", "-y", *inputs, *options]
-    subprocess.run([*command, f"file:{path}"], check=True)
-    return path
+    return encode(path, *inputs, *codecs.get(path.suffix, []), "-ar", "44100")
 
 
 def make_sound(path: Path, seconds: float = 0.4, rate_hz: int = 44_100, level: float = 0.5) -> Path:
@@ -37,3 +34,31 @@ def cut(path: Path, share: float) -> Path:
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
     return path
+
+
+def picture(seconds: float = 2, fps: int = 25) -> list[str]:
+    """Arguments by which ffmpeg reads a moving test picture of 64 x 48 px."""
+    return ["-f", "lavfi", "-i", f"testsrc2=size=64x48:rate={fps}:duration={seconds}"]
+
+
+def tone(seconds: float = 2) -> list[str]:
+    """Arguments by which ffmpeg reads a mono tone."""
+    return ["-f", "lavfi", "-i", f"sine=sample_rate=44100:duration={seconds}"]
+
+
+def encode(path: Path, *arguments: str) -> Path:
+    """What ffmpeg writes into a file."""
+    run_quietly([*arguments, f"file:{path}"])
+    return path
+
+
+def stream(path: Path, *arguments: str) -> Path:
+    """What ffmpeg writes into a pipe, where it cannot go back to mend the header."""
+    path.write_bytes(run_quietly([*arguments, "pipe:1"]))
+    return path
+
+
+def run_quietly(arguments: list[str]) -> bytes:
+    """What ffmpeg writes to its standard output."""
+    command = [find_ffmpeg().executable, "-nostdin", "-v", "error", "-y", *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout

@@ -11,18 +11,20 @@ The table `clips.csv`, which may name any file below the root, one clip a row:
     video,audio,emotion,speaker,sentence,clip_id
     a/take1.mp4,,happiness,anna,hello,
 
-`emotion` and one of `video` and `audio` are needed; the other columns may be left out. An empty
-`audio` means that the video's own sound is used. `sentence` is an id of the spoken text, which
-`split.protocol: loso_text` needs. `clip_id` defaults to speaker and file stem. Speakers and clip
-ids become file names later and are written in `[A-Za-z0-9_-]`.
+`emotion` and one of `video` and `audio` are needed; the other columns may be left out. A
+spreadsheet may have written the table (`pipeline.foreign`). An empty `audio` means that the video's
+own sound is used. `sentence` is an id of the spoken text, which `split.protocol: loso_text` needs.
+`clip_id` defaults to speaker and file stem. Speakers and clip ids become file names later and are
+written in `[A-Za-z0-9_-]`.
 """
 
-import csv
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.clips import EMOTIONS, Clip, Index, Reject
-from pipeline.corpora.index import Label, Naming, clean_id, index_folder, kind_of
+from pipeline.corpora.index import Label, Naming, clean_id, index_folder, kind_of, recordings
 from pipeline.errors import CorpusError
+from pipeline.foreign import Table, read_table, same_spelling
 
 TABLE = "clips.csv"
 UNKNOWN_SPEAKER = "unknown"
@@ -68,41 +70,52 @@ def read_name(path: Path) -> Label:
 
 
 def _index_table(root: Path) -> Index:
-    table = root / TABLE
-    with table.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        columns = reader.fieldnames or []
-        rows = list(reader)
-    if "emotion" not in columns or not {"video", "audio"}.intersection(columns):
+    path = root / TABLE
+    table = read_table(path)
+    if "emotion" not in table.columns or not {"video", "audio"}.intersection(table.columns):
         raise CorpusError(
-            f"{table}: got columns {', '.join(columns) or '(none)'}, expected emotion and one of "
-            "video and audio; see pipeline/corpora/folder.py"
+            f"{path}: got columns {', '.join(table.columns) or '(none)'}, expected emotion and one "
+            "of video and audio; see pipeline/corpora/folder.py"
         )
+    files = _files(root, table)
     clips: dict[str, Clip] = {}
     rejects: dict[str, Reject] = {}
-    for line, row in enumerate(rows, start=2):
-        entry = {key: (value or "").strip() for key, value in row.items() if key}
+    for line, entry in table.rows.items():
         clip_id = _clip_id(entry)
-        problem = _problem(root, entry) or (
+        problem = _problem(root, entry, files) or (
             f"two rows for clip id {clip_id} ({_file(clips[clip_id])} and {_named(entry)}); give "
             "them different clip_id entries" if clip_id in clips else ""
         )  # fmt: skip
         if problem:
             rejects[clip_id] = Reject(
-                clip_id, str(root / _named(entry)), f"{table} line {line}: {problem}"
+                clip_id, str(root / _named(entry)), f"{path} line {line}: {problem}"
             )
         else:
-            clips[clip_id] = _clip(root, clip_id, entry)
+            clips[clip_id] = _clip(clip_id, entry, files)
     kept = [clip for clip_id, clip in sorted(clips.items()) if clip_id not in rejects]
     return Index(kept, list(rejects.values()))
 
 
-def _problem(root: Path, entry: dict[str, str]) -> str:
+def _files(root: Path, table: Table) -> dict[str, Path]:
+    """The file of each name in a table that has one, in whichever spelling of Unicode.
+
+    A path with the slashes of Windows is understood where no file has such a name.
+    """
+    names = {row[key] for row in table.rows.values() for key in ("video", "audio") if row.get(key)}
+    found = {name: root / name for name in names if (root / name).is_file()}
+    if len(found) < len(names):
+        spelt = {same_spelling(p.relative_to(root).as_posix()): p for p in recordings(root)}
+        wanted = {name: same_spelling(_slashed(name)) for name in names - found.keys()}
+        found |= {name: spelt[key] for name, key in wanted.items() if key in spelt}
+    return found
+
+
+def _problem(root: Path, entry: Mapping[str, str], files: Mapping[str, Path]) -> str:
     """Why a row is not usable, "" if it is."""
-    files = [entry[key] for key in ("video", "audio") if entry.get(key)]
-    if not files:
+    named = [entry[key] for key in ("video", "audio") if entry.get(key)]
+    if not named:
         return "neither video nor audio is given; name at least one file"
-    missing = [name for name in files if not (root / name).is_file()]
+    missing = [name for name in named if name not in files]
     if missing:
         return f"{root / missing[0]}: no such file; paths are relative to {root}"
     if entry["emotion"].lower() not in EMOTION_OF:
@@ -110,18 +123,18 @@ def _problem(root: Path, entry: dict[str, str]) -> str:
     return ""
 
 
-def _clip(root: Path, clip_id: str, entry: dict[str, str]) -> Clip:
+def _clip(clip_id: str, entry: Mapping[str, str], files: Mapping[str, Path]) -> Clip:
     return Clip(
         clip_id=clip_id,
         speaker=clean_id(entry.get("speaker") or UNKNOWN_SPEAKER),
         emotion=EMOTION_OF[entry["emotion"].lower()],
         sentence=entry.get("sentence", ""),
-        video=root / entry["video"] if entry.get("video") else None,
-        audio=root / entry["audio"] if entry.get("audio") else None,
+        video=files.get(entry.get("video", "")),
+        audio=files.get(entry.get("audio", "")),
     )
 
 
-def _named(entry: dict[str, str]) -> str:
+def _named(entry: Mapping[str, str]) -> str:
     return entry.get("video") or entry.get("audio") or ""
 
 
@@ -129,6 +142,11 @@ def _file(clip: Clip) -> Path | None:
     return clip.video or clip.audio
 
 
-def _clip_id(entry: dict[str, str]) -> str:
+def _clip_id(entry: Mapping[str, str]) -> str:
     speaker = entry.get("speaker") or UNKNOWN_SPEAKER
-    return clean_id(entry.get("clip_id") or f"{speaker}_{Path(_named(entry)).stem}")
+    stem = Path(_slashed(_named(entry))).stem
+    return clean_id(entry.get("clip_id") or f"{speaker}_{stem}")
+
+
+def _slashed(name: str) -> str:
+    return name.replace("\\", "/")

@@ -16,10 +16,12 @@ from pipeline.clips import Clip, Index, Reject
 from pipeline.errors import CorpusError
 
 SOUND_SUFFIXES = frozenset(
-    {".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus", ".aif", ".aiff"}
+    ".aac .ac3 .aif .aifc .aiff .amr .ape .au .caf .eac3 .flac .m4a .m4b .mka .mp2 .mp3 .mpa .oga "
+    ".ogg .opus .snd .tta .w64 .wav .weba .wma .wv".split()
 )
 VIDEO_SUFFIXES = frozenset(
-    {".avi", ".mp4", ".mov", ".m4v", ".mkv", ".webm", ".flv", ".mpg", ".mpeg", ".wmv"}
+    ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .m2ts .m2v .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf "
+    ".nut .ogv .qt .rm .rmvb .ts .vob .webm .wmv".split()
 )
 SKIPPED_FOLDERS = frozenset({"truth", "__MACOSX"})
 """Never recordings: ground truth beside a corpus, and what macOS leaves in archives."""

@@ -9,7 +9,6 @@
 Source: Haq and Jackson (2009), AVSP, section 2, for the sentence lists.
 """
 
-import csv
 import logging
 import re
 from dataclasses import replace
@@ -19,6 +18,8 @@ from pipeline.clips import Index
 from pipeline.corpora.index import Label, Naming, index_folder, kind_of
 from pipeline.errors import CorpusError
 from pipeline.files import file_digest
+from pipeline.foreign import read_table
+from pipeline.work.progress import counted
 
 EMOTION_OF = {
     "a": "anger",
@@ -114,8 +115,7 @@ def compare_with_manifest(root: Path) -> None:
     manifest = root / MANIFEST
     if not manifest.is_file():
         return
-    with manifest.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream, delimiter="\t"))
+    rows = read_table(manifest).rows.values()
     try:
         expected = {row["path"]: row["sha256"] for row in rows}
     except KeyError as error:
@@ -131,6 +131,6 @@ def compare_with_manifest(root: Path) -> None:
     for text, names in (("missing", missing), ("of other content", changed)):
         if names:
             logger.warning(
-                "%s: %d of %d files %s, the first is %s; compare your copy with its source",
-                manifest, len(names), len(expected), text, names[0],
+                "%s: %d of %s %s, the first is %s; compare your copy with its source",
+                manifest, len(names), counted(len(expected), "file"), text, names[0],
             )  # fmt: skip

@@ -4,7 +4,7 @@ Products of a clip:
 
     JPEGImages/<clip id>_<stored frame, 5 digits>.jpg    every `frame_step`-th frame of the source
     audio/<clip id>.wav                                  native rate, channels and depth
-    record.json                                          the clip's `ClipRecord`
+    record.json                                          the clip's `Decoded`
 """
 
 import json
@@ -18,18 +18,27 @@ import soundfile
 
 from pipeline.clips import Clip, ClipRecord
 from pipeline.errors import MediaError
-from pipeline.media.ffmpeg import run_ffmpeg
+from pipeline.media.ffmpeg import complaint, run_ffmpeg
 from pipeline.media.params import ExtractParams
-from pipeline.media.probe import Tracks, probe
+from pipeline.media.probe import PictureTrack, SoundTrack, probe
+from pipeline.media.sound import to_mono
 
 FRAMES = "JPEGImages"
 SOUND = "audio"
 RECORD = "record.json"
 
-MISSING_SHARE = 0.1
-"""A recording that decodes to less than 1 - this share of what its header states is cut short."""
-MISSING_S = 0.2
-"""... if also more than this is missing, in seconds: headers round, and sound may end early."""
+LOST_SHARE = 0.1
+"""A recording of which more than this share does not decode is damaged."""
+LOST_FRAMES = 1
+"""... if also more frames than this are lost,"""
+LOST_S = 0.2
+"""... or more sound than this, in seconds: packets round, and a codec may swallow its first."""
+
+CORRUPT_FRAME = "corrupt decoded frame"
+"""What ffmpeg says of a frame that it could decode in part only."""
+
+SAME_RATE = 0.05
+"""Share by which the frames of a recording may differ from what its stated rate gives."""
 
 BLOCK = 2**20
 """Samples that are looked at together; a long sound is never in memory as a whole."""
@@ -46,29 +55,52 @@ class ExtractJob:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stream:
-    """A file together with what is to be taken from it."""
+class Decoded:
+    """What came of a clip.
+
+    `silent`: it has tracks of sound, and all are digital silence. `lost_share`: of the frames or of
+    the sound, whichever lost more, that does not decode.
+    """
+
+    record: ClipRecord
+    silent: bool
+    lost_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    path: Path
+    track: PictureTrack
+
+
+@dataclass(frozen=True, slots=True)
+class _Sound:
+    """A file with the tracks that may hold its sound, best first."""
 
     path: Path
-    tracks: Tracks
+    tracks: tuple[SoundTrack, ...]
 
 
 def extract_clip(job: ExtractJob, folder: Path) -> None:
     """Write frames, sound and record of one clip.
 
     A clip may lack a modality (`frames` or `samples` is 0); whether it may stay is the corpus's
-    question, see `pipeline.media.extract`. A video's own track that is digital silence is no sound;
-    a separate sound file that is silent is an error.
+    question, see `pipeline.media.extract`. The sound is the first track that is more than digital
+    silence; a video with none has no sound, a separate sound file with none is an error.
 
     Raises:
         MediaError: a file is empty, no recording, damaged, cut short, too short, or silent.
     """
     clip, params = job.clip, job.params
     picture = _picture(clip) if job.picture and clip.video else None
-    sound = _sound(clip, picture) if job.sound else None
-    _decode(clip, params, folder, (picture, sound))
+    sound = _sound(clip) if job.sound else None
+    messages = _decode(clip, params, folder, picture, sound)
     frames = sorted((folder / FRAMES).glob("*.jpg"))
-    samples, rate_hz = _check_sound(clip, params, folder) if sound else (0, 0)
+    fps, lost_frames, samples, rate_hz, lost_sound = 0.0, 0.0, 0, 0, 0.0
+    if picture:
+        fps, lost_frames = _check_picture(picture, len(frames), params, messages)
+    if sound:
+        samples, rate_hz, lost_sound = _check_sound(clip, sound, params, folder, messages)
     width_px, height_px = _frame_size(frames[0]) if frames else (0, 0)
     record = ClipRecord(
         clip_id=clip.clip_id,
@@ -76,63 +108,70 @@ def extract_clip(job: ExtractJob, folder: Path) -> None:
         emotion=clip.emotion,
         sentence=clip.sentence,
         frames=len(frames),
-        fps=picture.tracks.fps if picture else 0.0,
+        fps=fps,
         frame_step=params.frame_step,
         width_px=width_px,
         height_px=height_px,
         samples=samples,
         rate_hz=rate_hz,
     )
-    _check_lengths(record, (picture, sound), params.min_duration_s)
-    (folder / RECORD).write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
+    if picture:
+        _require_length(picture.path, len(frames) * params.frame_step / fps, params.min_duration_s)
+    if sound and samples:
+        _require_length(sound.path, samples / rate_hz, params.min_duration_s)
+    decoded = Decoded(record, bool(sound) and not samples, max(lost_frames, lost_sound))
+    (folder / RECORD).write_text(json.dumps(asdict(decoded), indent=1), encoding="utf-8")
+
+
+def read_decoded(folder: Path) -> Decoded:
+    """What `extract_clip` says of the clip that it wrote into `folder`."""
+    values = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    return Decoded(**{**values, "record": ClipRecord(**values["record"])})
 
 
 def read_record(folder: Path) -> ClipRecord:
-    """The record that `extract_clip` wrote into `folder`."""
-    return ClipRecord(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
+    """The record of the clip that `extract_clip` wrote into `folder`."""
+    return read_decoded(folder).record
 
 
-def _picture(clip: Clip) -> _Stream:
+def _picture(clip: Clip) -> _Picture:
     assert clip.video is not None
-    tracks = probe(clip.video)
-    if not tracks.fps:
+    track = probe(clip.video).picture
+    if track is None:
         raise MediaError(
             f"{clip.video}: no picture in a video file; expected a video track; give the file a "
             "sound extension such as .wav, or set corpus.modalities: audio"
         )
-    return _Stream(clip.video, tracks)
+    return _Picture(clip.video, track)
 
 
-def _sound(clip: Clip, picture: _Stream | None) -> _Stream | None:
-    """The clip's sound: the separate file if there is one, else the video's track if it has one."""
-    if clip.audio is not None:
-        tracks = probe(clip.audio)
-        if not tracks.codec:
-            raise MediaError(
-                f"{clip.audio}: no sound in a sound file; expected an audio track; replace it or "
-                "remove it"
-            )
-        return _Stream(clip.audio, tracks)
-    assert clip.video is not None
-    stream = picture or _Stream(clip.video, probe(clip.video))
-    return stream if stream.tracks.codec else None
+def _sound(clip: Clip) -> _Sound | None:
+    """The separate sound file if there is one, else the video's tracks of sound if it has any."""
+    path = clip.audio or clip.video
+    assert path is not None
+    tracks = probe(path).sounds
+    if clip.audio is not None and not tracks:
+        raise MediaError(
+            f"{clip.audio}: no sound in a sound file; expected an audio track; replace it or "
+            "remove it"
+        )
+    return _Sound(path, tracks) if tracks else None
 
 
 def _decode(
-    clip: Clip, params: ExtractParams, folder: Path, streams: tuple[_Stream | None, _Stream | None]
-) -> None:
-    """The one ffmpeg pass; output names are relative to `folder`."""
-    picture, sound = streams
+    clip: Clip, params: ExtractParams, folder: Path, picture: _Picture | None, sound: _Sound | None
+) -> str:
+    """The one ffmpeg pass, and what it complains of; output names are relative to `folder`."""
     # one thread: worker processes share the cores; bitexact: no encoder names in the products
     sources = {
-        stream.path: ffmpeg.input(f"file:{stream.path.resolve()}", threads=1)
-        for stream in streams
-        if stream
+        one.path: ffmpeg.input(f"file:{one.path.resolve()}", threads=1)
+        for one in (picture, sound)
+        if one
     }
     products = []
     if picture:
         (folder / FRAMES).mkdir()
-        frames = sources[picture.path]["v:0"]
+        frames = sources[picture.path][str(picture.track.index)]
         if params.frame_step > 1:
             frames = frames.filter("select", f"not(mod(n,{params.frame_step}))")
         # passthrough: otherwise frames are repeated to fill the frame rate, 101 for 100
@@ -141,53 +180,86 @@ def _decode(
         products.append(ffmpeg.output(frames, name, threads=1, bitexact=None, **options))
     if sound:
         (folder / SOUND).mkdir()
-        options = {"c:a": sound.tracks.codec, "map_metadata": -1}
-        name = f"{SOUND}/{clip.clip_id}.wav"
-        products.append(ffmpeg.output(sources[sound.path]["a:0"], name, bitexact=None, **options))
-    if products:
-        recordings = " and ".join(str(path.resolve()) for path in sources)
-        run_ffmpeg(ffmpeg.merge_outputs(*products), folder, recordings)
+        for track in sound.tracks:
+            options = {"c:a": track.codec, "map_metadata": -1}
+            heard, name = sources[sound.path][str(track.index)], f"{SOUND}/{track.index}.wav"
+            products.append(ffmpeg.output(heard, name, bitexact=None, **options))
+    if not products:
+        return ""
+    recordings = " and ".join(str(path.resolve()) for path in sources)
+    return run_ffmpeg(ffmpeg.merge_outputs(*products), folder, recordings)
 
 
-def _check_sound(clip: Clip, params: ExtractParams, folder: Path) -> tuple[int, int]:
-    """Samples per channel and rate in Hz of the sound; (0, 0) after removing silence."""
-    path = folder / SOUND / f"{clip.clip_id}.wav"
-    peak = 0.0
-    for block in soundfile.blocks(path, BLOCK, dtype="float32", always_2d=True):
-        peak = float(np.maximum(peak, np.abs(block).max(initial=0.0)))  # keeps NaN
-    if not np.isfinite(peak):
+def _check_picture(
+    picture: _Picture, stored: int, params: ExtractParams, messages: str
+) -> tuple[float, float]:
+    """Frames per second of the source, and the share of its frames that is lost.
+
+    The header's rate stands unless the frames differ from it: a recording of variable rate has the
+    mean of its own.
+    """
+    track, step = picture.track, params.frame_step
+    # the source had so many frames that every `step`-th of them makes `stored`
+    frames = min(max(track.frames, (stored - 1) * step + 1), stored * step)
+    missing = max(0, track.frames - frames)
+    lost = missing + min(frames, messages.count(CORRUPT_FRAME))
+    if not stored or lost > max(LOST_FRAMES, LOST_SHARE * track.frames):
         raise MediaError(
-            f"{clip.audio or clip.video}: sound holds NaN or infinity; export it again"
+            f"{picture.path}: damaged or cut short: {lost} of {track.frames} frames do not decode "
+            f"({complaint(messages)}); copy it again from its source"
         )
-    if peak > 10 ** (params.silence_dbfs / 20):
-        sound = soundfile.info(path)
-        return int(sound.frames), int(sound.samplerate)
-    if clip.audio is not None:
+    lost_share = lost / track.frames if lost > LOST_FRAMES else 0.0
+    meant = frames + missing
+    stated = track.fps * track.length_s
+    usual = not track.length_s or abs(stated - meant) <= max(1.5, SAME_RATE * meant)
+    return track.fps if usual else meant / track.length_s, lost_share
+
+
+def _check_sound(
+    clip: Clip, sound: _Sound, params: ExtractParams, folder: Path, messages: str
+) -> tuple[int, int, float]:
+    """Samples per channel, rate in Hz and lost share of the first track that is heard.
+
+    It gets the clip's name, the others are removed; zeros if all are silence. What follows it is
+    not looked at.
+    """
+    heard = (0, 0, 0.0)
+    for track in sound.tracks:
+        path = folder / SOUND / f"{track.index}.wav"
+        if not heard[0]:
+            info = soundfile.info(path)
+            lost_s = track.length_s - info.frames / info.samplerate
+            if lost_s > max(LOST_S, LOST_SHARE * track.length_s):
+                raise MediaError(
+                    f"{sound.path}: damaged or cut short: {lost_s:.2f} of {track.length_s:.2f} s "
+                    f"of sound do not decode ({complaint(messages)}); copy it again from its source"
+                )
+            if _peak(path, sound.path) > 10 ** (params.silence_dbfs / 20):
+                path.rename(path.with_name(f"{clip.clip_id}.wav"))
+                lost_share = lost_s / track.length_s if lost_s > LOST_S else 0.0
+                heard = (info.frames, info.samplerate, lost_share)
+                continue
+        path.unlink()
+    if not heard[0] and clip.audio is not None:
         raise MediaError(
             f"{clip.audio}: digital silence (peak at or below {params.silence_dbfs:g} dBFS); "
             "expected speech; replace the file or lower extract.silence_dbfs"
         )
-    path.unlink()
-    return 0, 0
+    return heard
 
 
-def _check_lengths(
-    record: ClipRecord, streams: tuple[_Stream | None, _Stream | None], min_duration_s: float
-) -> None:
-    picture, sound = streams
-    decoded_s: dict[Path, float] = {}
-    if picture:
-        decoded_s[picture.path] = record.frames * record.frame_step / record.fps
-        _require_length(
-            picture.path, record.frames * record.frame_step / record.fps, min_duration_s
-        )
-    if sound and record.samples:
-        length_s = record.samples / record.rate_hz
-        decoded_s[sound.path] = max(length_s, decoded_s.get(sound.path, 0.0))
-        _require_length(sound.path, length_s, min_duration_s)
-    for stream in streams:
-        if stream and stream.path in decoded_s:
-            _require_whole(stream, decoded_s[stream.path])
+def _peak(path: Path, source: Path) -> float:
+    """Largest sample of a decoded track as one channel.
+
+    Raises:
+        MediaError: a sample is not finite; `source` names the recording.
+    """
+    peak = 0.0
+    for block in soundfile.blocks(path, BLOCK, dtype="float32", always_2d=True):
+        if not np.isfinite(block).all():
+            raise MediaError(f"{source}: sound holds NaN or infinity; export it again")
+        peak = max(peak, float(np.abs(to_mono(block.T)).max(initial=0.0)))
+    return peak
 
 
 def _require_length(path: Path, length_s: float, min_duration_s: float) -> None:
@@ -195,15 +267,6 @@ def _require_length(path: Path, length_s: float, min_duration_s: float) -> None:
         raise MediaError(
             f"{path}: lasts {length_s:.3f} s, expected at least {min_duration_s:g} s "
             "(extract.min_duration_s); remove it"
-        )
-
-
-def _require_whole(stream: _Stream, decoded_s: float) -> None:
-    stated_s = stream.tracks.length_s
-    if stated_s - decoded_s > max(MISSING_S, MISSING_SHARE * stated_s):
-        raise MediaError(
-            f"{stream.path}: cut short: its header states {stated_s:.2f} s, it decodes to "
-            f"{decoded_s:.2f} s; copy it again from its source"
         )
 
 

@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 
 from pipeline.clips import Clip, ClipRecord, Index, Reject
 from pipeline.errors import CorpusError
-from pipeline.media.decode import ExtractJob, extract_clip, read_record
+from pipeline.foreign import printable
+from pipeline.media.decode import Decoded, ExtractJob, extract_clip, read_decoded
 from pipeline.media.ffmpeg import find_ffmpeg
 from pipeline.media.params import ExtractParams
 from pipeline.work.cache import ClipCache, Job, Products
+from pipeline.work.progress import counted
 
 SHOWN = 5
-"""Quarantined clips that are named on stderr; the rest stand in `quarantine.csv`."""
+"""Clips of a kind that are named on stderr; the quarantined ones all stand in `quarantine.csv`."""
 
 logger = logging.getLogger(__name__)
 
@@ -42,14 +44,15 @@ def extract_corpus(index: Index, modalities: str, params: ExtractParams) -> Extr
         ignore=("max_bad_fraction",),
     )
     products = cache.run([_job(clip, modalities, params) for clip in index.clips], "extract")
-    records = [read_record(folder) for folder in products.folders.values()]
-    lacking = list(_lacking(records, index.clips, modalities))
+    decoded = [read_decoded(folder) for folder in products.folders.values()]
+    lacking = list(_lacking(decoded, index.clips, modalities))
     out = {reject.clip_id for reject in lacking}
-    kept = sorted((r for r in records if r.clip_id not in out), key=lambda r: r.clip_id)
+    kept = [one for one in decoded if one.record.clip_id not in out]
+    _warn_of_losses(kept)
     return Extraction(
-        records=kept,
-        products=products.only({record.clip_id for record in kept}),
-        rejects=[*index.rejects, *products.rejects, *lacking],
+        records=sorted((one.record for one in kept), key=lambda record: record.clip_id),
+        products=products.only({one.record.clip_id for one in kept}),
+        rejects=[_printable(one) for one in (*index.rejects, *products.rejects, *lacking)],
     )
 
 
@@ -63,12 +66,12 @@ def check_quarantine(extraction: Extraction, max_bad_fraction: float) -> None:
     for reject in rejects[:SHOWN]:
         logger.warning("quarantined %s: %s", reject.clip_id, reject.reason)
     if len(rejects) > SHOWN:
-        logger.warning("and %d more, see quarantine.csv", len(rejects) - SHOWN)
+        logger.warning("and %d more quarantined, see quarantine.csv", len(rejects) - SHOWN)
     bad = len({reject.clip_id for reject in rejects} - extraction.products.folders.keys())
     total = bad + len(extraction.records)
     if not extraction.records or bad > max_bad_fraction * total:
         raise CorpusError(
-            f"extract: {bad} of {total} clips are quarantined, expected at most a share of "
+            f"extract: {bad} of {counted(total, 'clip')} quarantined, expected at most a share of "
             f"{max_bad_fraction:g} and one clip left; see data/quarantine.csv; mend the recordings "
             "or raise extract.max_bad_fraction"
         )
@@ -86,23 +89,39 @@ def _job(clip: Clip, modalities: str, params: ExtractParams) -> Job:
     return Job(clip.clip_id, ExtractJob(read, picture, sound, params))
 
 
+def _printable(reject: Reject) -> Reject:
+    """A reject whose file may have a name that is not UTF-8, which no table or page could hold."""
+    return Reject(reject.clip_id, printable(reject.file), printable(reject.reason))
+
+
+def _warn_of_losses(decoded: Sequence[Decoded]) -> None:
+    """Name the first clips that are used although a part of them does not decode."""
+    damaged = [one for one in decoded if one.lost_share]
+    for one in damaged[:SHOWN]:
+        logger.warning(
+            "%s: %.1f%% of its frames or sound do not decode; the rest is used",
+            one.record.clip_id, 100 * one.lost_share,
+        )  # fmt: skip
+    if len(damaged) > SHOWN:
+        logger.warning("and %d more that do not decode whole", len(damaged) - SHOWN)
+
+
 def _lacking(
-    records: Sequence[ClipRecord], clips: Sequence[Clip], modalities: str
+    decoded: Sequence[Decoded], clips: Sequence[Clip], modalities: str
 ) -> Iterator[Reject]:
     """Clips without a modality that the corpus has (`auto`: that any of its clips has)."""
     auto = modalities == "auto"
+    records = [one.record for one in decoded]
     need_video = modalities in ("av", "video") or (auto and any(r.has_video for r in records))
     need_audio = modalities in ("av", "audio") or (auto and any(r.has_audio for r in records))
     files = {clip.clip_id: str(clip.video or clip.audio) for clip in clips}
-    why = "the other clips have it" if auto else f"corpus.modalities is {modalities}"
-    for record in records:
-        file = files[record.clip_id]
+    why = "other clips have it" if auto else f"corpus.modalities is {modalities}"
+    for one in decoded:
+        record, file = one.record, files[one.record.clip_id]
         if need_video and not record.has_video:
             reason = f"{file}: no video, but {why}; add the video or set corpus.modalities: audio"
             yield Reject(record.clip_id, file, reason)
         elif need_audio and not record.has_audio:
-            reason = (
-                f"{file}: no sound (no track, or digital silence), but {why}; add a sound file or "
-                "set corpus.modalities: video"
-            )
+            what = "its sound is digital silence" if one.silent else "no track of sound"
+            reason = f"{file}: {what}, but {why}; add a sound file or set corpus.modalities: video"
             yield Reject(record.clip_id, file, reason)

@@ -44,33 +44,36 @@ def find_ffmpeg() -> Ffmpeg:
     return Ffmpeg(packaged, _version(packaged))
 
 
-def run_ffmpeg(products: OutputStream, folder: Path, source: str) -> None:
-    """Run ffmpeg in `folder`; any decoding error ends it.
+def run_ffmpeg(products: OutputStream, folder: Path, source: str) -> str:
+    """Run ffmpeg in `folder`; it goes on after what does not decode.
 
     Args:
         products: outputs to write, from `ffmpeg.output` or `ffmpeg.merge_outputs`.
         folder: working folder, so that output names are relative and hold no user's characters.
         source: the recordings, to name them if it fails.
 
+    Returns:
+        Its warnings and errors, one a line.
+
     Raises:
         MediaError: ffmpeg refuses the recording; the message holds its first complaint.
         OSError: the disk is full, or somebody ended ffmpeg.
     """
-    command = [find_ffmpeg().executable, "-nostdin", "-v", "error", "-xerror", "-y"]
+    command = [find_ffmpeg().executable, "-nostdin", "-v", "repeat+level+warning", "-y"]
     # not `ffmpeg.run`: it knows no working folder and drops the exit status
     done = subprocess.run(
         ffmpeg.compile(products, command), cwd=folder, capture_output=True, check=False, text=True,
         encoding="utf-8", errors="replace",
     )  # fmt: skip
-    if done.returncode == 0:
-        return
     crashed = -done.returncode in CRASHES
     if (done.returncode < 0 and not crashed) or "No space left" in done.stderr:
         raise OSError(f"{source}: ffmpeg ended with {done.returncode}: {done.stderr.strip()}")
-    raise MediaError(
-        f"{source}: damaged or cut short ({complaint(done.stderr)}); expected a recording that "
-        "decodes to its end; copy it again from its source"
-    )
+    if done.returncode != 0:
+        raise MediaError(
+            f"{source}: damaged or cut short ({complaint(done.stderr)}); expected a recording that "
+            "decodes to its end; copy it again from its source"
+        )
+    return done.stderr
 
 
 def _version(executable: str) -> str:
@@ -79,6 +82,8 @@ def _version(executable: str) -> str:
 
 
 def complaint(stderr: str) -> str:
-    """The first line that ffmpeg wrote, without the address of who wrote it."""
-    lines = [re.sub(r"^(\[[^\]]*\] )+", "", line) for line in stderr.splitlines() if line.strip()]
-    return lines[0] if lines else "no message of ffmpeg"
+    """The first line that ffmpeg wrote, an error before a warning, without who wrote it."""
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if "[warning] " not in line]
+    first = next(iter(errors or lines), "no message of ffmpeg")
+    return re.sub(r"^(\[[^\]]*\] )+", "", first)

@@ -1,44 +1,149 @@
-"""What the header of a recording says, before anything is decoded."""
+"""What a recording holds: the statements of its header and the extent of its packets.
 
-from dataclasses import dataclass
+Every packet is read and none decoded, so that a file that ends before its header says so is told
+from one whose tracks begin late, end apart, or have a header that states nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 
 from pipeline.errors import MediaError
+from pipeline.foreign import is_lfs_pointer, printable
 
-GUESSED_LENGTHS = frozenset({"mp3", "aac"})
-"""Containers whose header states no length: theirs is a guess from the bit rate."""
+STATING = frozenset({"matroska,webm", "flv", "flac", "asf", "aiff", "caf", "w64", "au"})
+"""Containers with one stated length for all tracks; those of others are guesses or measured."""
+
+PLACEHOLDER_BYTES = 0x7FFFF000
+"""A writer that cannot seek back states this size of a WAV, or a greater one, or 0."""
+PLACEHOLDER_FRAMES = 2**30
+"""... and this count of frames of an AVI."""
+
+MISSING_SHARE = 0.1
+"""A recording that holds less than 1 - this share of what its header states is cut short."""
+MISSING_S = 0.2
+"""... if also more than this is missing, in seconds: headers round."""
+TORN_S = 0.02
+"""... or this, where the file ends inside a packet."""
+
+HOLE_S = 0.5
+"""Where packets begin further apart than this, in seconds, others between them are lost,"""
+HOLE_STEPS = 5
+"""... if also further than so many of their usual steps."""
 
 PCM_CODECS = {"u8": "pcm_s16le", "s16": "pcm_s16le", "s32": "pcm_s32le"}
 """WAV codec by decoded sample format; what is not listed (float, lossy) becomes float."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tracks:
-    """What the header of a recording says.
+class PictureTrack:
+    """A track of moving pictures.
 
-    `fps` in 1/s, 0 without picture; `codec` of the WAV to write, "" without sound; `length_s` 0 if
-    the header states none.
+    `index` of the stream, `fps` of the header in 1/s; from the first packet on that needs no other,
+    `frames` that there should be and `length_s` that they fill.
     """
 
+    index: int
     fps: float
+    frames: int
+    length_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SoundTrack:
+    """A track of sound: `index` of the stream, `codec` of the WAV to write, `length_s` of it."""
+
+    index: int
     codec: str
     length_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """The first picture of a recording, None without one, and all its sound; no empty track."""
+
+    picture: PictureTrack | None
+    sounds: tuple[SoundTrack, ...]
+
+
+@dataclass(slots=True)
+class _Extent:
+    """The shown packets of a stream, on the container's clock.
+
+    `times_s` at which they begin and their lengths in s, 0 where none is stated; `keys` are the
+    places of those that need no other.
+    """
+
+    times_s: list[float] = field(default_factory=list)
+    lengths_s: list[float] = field(default_factory=list)
+    keys: list[int] = field(default_factory=list)
+
+    def add(self, packet: av.Packet) -> None:
+        """Take the next packet into account; one without a time begins with the one before."""
+        ticks = packet.dts if packet.pts is None else packet.pts
+        before_s = self.times_s[-1] if self.times_s else 0.0
+        if packet.is_keyframe:
+            self.keys.append(len(self.times_s))
+        self.times_s.append(before_s if ticks is None else float(ticks * packet.time_base))
+        self.lengths_s.append(float((packet.duration or 0) * packet.time_base))
+
+    def decodable(self) -> "_Extent":
+        """From the first packet on that needs no other; all where none is marked as such."""
+        first = self.keys[0] if self.keys else 0
+        return _Extent(self.times_s[first:], self.lengths_s[first:], self.keys)
+
+    @property
+    def end_s(self) -> float:
+        """End of the last packet; one that states no length lasts as long as others do."""
+        if not self.times_s:
+            return 0.0
+        last = int(np.argmax(self.times_s))
+        mean_s = (self.times_s[last] - min(self.times_s)) / max(1, len(self.times_s) - 1)
+        return self.times_s[last] + (self.lengths_s[last] or mean_s)
+
+    @property
+    def length_s(self) -> float:
+        """From the first to the end of the last packet."""
+        return self.end_s - min(self.times_s, default=0.0)
+
+    @property
+    def holes_s(self) -> float:
+        """Sum of the stretches for which packets are missing; a slow rate makes no hole."""
+        steps_s = np.diff(np.sort(self.times_s))
+        usual_s = float(np.median(steps_s)) if len(steps_s) else 0.0
+        holes_s = steps_s[steps_s > max(HOLE_S, HOLE_STEPS * usual_s)]
+        return float(np.sum(holes_s - usual_s))
+
+
 def probe(path: Path) -> Tracks:
-    """Read a recording's header.
+    """Read a recording's header and packets.
 
     Raises:
-        MediaError: the file is empty or no recording.
+        MediaError: the file is empty, a Git LFS pointer, no recording, or cut short, or its name is
+            not UTF-8.
     """
+    place = str(path.resolve())
+    if printable(place) != place:
+        raise MediaError(
+            f"{printable(place)}: got a name that is not UTF-8; expected one that is; rename the "
+            "file, or the folder that has the name"
+        )
     if path.stat().st_size == 0:
         raise MediaError(f"{path}: got 0 bytes, expected a recording; copy it again")
+    if is_lfs_pointer(path):
+        raise MediaError(
+            f"{path}: got a Git LFS pointer, expected the recording that it stands for; run "
+            "`git lfs pull` there"
+        )
     try:
         with av.open(str(path), metadata_errors="replace") as container:
-            return _tracks(container, path)
+            extents, torn = _extents(container)
+            _require_whole(path, _statements(container, path, extents), torn)
+            return _tracks(container, extents)
     except (av.FFmpegError, UnicodeError) as error:
         raise MediaError(
             f"{path}: not a recording or cut short ({error.__class__.__name__}); expected video or "
@@ -46,30 +151,94 @@ def probe(path: Path) -> Tracks:
         ) from error
 
 
-def _tracks(container: av.container.InputContainer, path: Path) -> Tracks:
-    video = container.streams.video[0] if container.streams.video else None
-    audio = container.streams.audio[0] if container.streams.audio else None
-    fps = (video.average_rate or video.guessed_rate or Fraction(0)) if video else Fraction(0)
-    codec = ""
-    if audio is not None and audio.codec_context is not None:
-        codec = PCM_CODECS.get(audio.codec_context.format.name.removesuffix("p"), "pcm_f32le")
-    return Tracks(float(fps), codec, _stated_s(container, path, fps))
+def _extents(container: av.container.InputContainer) -> tuple[dict[int, _Extent], bool]:
+    """The extent of each stream by its index, and whether the file ends inside a packet."""
+    extents = {stream.index: _Extent() for stream in container.streams}
+    torn = False
+    try:
+        for packet in container.demux():
+            if packet.size:
+                torn = packet.is_corrupt
+                if not packet.is_discard:  # an edit list hides it
+                    extents[packet.stream.index].add(packet)
+    except IndexError:  # of PyAV, after the last packet of a file that named a stream late
+        pass
+    except av.FFmpegError:
+        torn = True
+    return extents, torn
 
 
-def _stated_s(container: av.container.InputContainer, path: Path, fps: Fraction) -> float:
-    """Seconds that the header states, 0 if it states none.
+def _tracks(container: av.container.InputContainer, extents: dict[int, _Extent]) -> Tracks:
+    films = (_picture(one, extents[one.index]) for one in container.streams.video)
+    sounds = (_sound(one, extents[one.index]) for one in container.streams.audio)
+    return Tracks(next(filter(None, films), None), tuple(filter(None, sounds)))
 
-    For AVI and WAV libavformat corrects the length to what the file holds: there the count of
-    frames and the size of the data chunk say what it should hold.
+
+def _picture(stream: av.VideoStream, extent: _Extent) -> PictureTrack | None:
+    fps = float(stream.average_rate or stream.guessed_rate or Fraction(0))
+    if not fps or not extent.times_s or _is_cover(stream):
+        return None
+    held = extent.decodable()
+    # two fields of a frame may come in two packets, and some packets show nothing
+    filled_s = held.length_s - held.holes_s
+    frames = min(len(held.times_s), max(1, round(fps * filled_s)))
+    missing = round(frames * held.holes_s / filled_s) if filled_s else 0
+    return PictureTrack(stream.index, fps, frames + missing, held.length_s)
+
+
+def _sound(stream: av.AudioStream, extent: _Extent) -> SoundTrack | None:
+    context = stream.codec_context
+    if context is None or not extent.times_s:
+        return None
+    codec = PCM_CODECS.get(context.format.name.removesuffix("p"), "pcm_f32le")
+    # a file that begins inside a packet may have some that overlap
+    length_s = min(extent.length_s, sum(extent.lengths_s) + extent.holes_s)
+    return SoundTrack(stream.index, codec, length_s)
+
+
+def _is_cover(stream: av.VideoStream) -> bool:
+    """Whether a stream is the cover of a sound file."""
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _statements(
+    container: av.container.InputContainer, path: Path, extents: dict[int, _Extent]
+) -> Iterator[tuple[float, float]]:
+    """Each length that the header states, and what the file holds of it, in seconds.
+
+    A track's own length is without its start. For AVI and WAV libavformat corrects the length to
+    what the file holds: there the count of frames and the size of the data chunk say what it
+    should hold.
     """
     form = container.format.name
-    if form in GUESSED_LENGTHS:
-        return 0.0
-    if form == "avi" and fps:
-        return float(container.streams.video[0].frames / fps)
-    if form == "wav":
-        return _riff_length_s(path)
-    return (container.duration or 0) / av.time_base
+    if form.startswith("mov"):
+        films = (film for film in container.streams.video if not _is_cover(film))
+        for track in (*films, *container.streams.audio):
+            yield _seconds(track.duration, track.time_base), extents[track.index].length_s
+    elif form == "avi":
+        for film in container.streams.video[:1]:
+            stated = film.frames if film.frames < PLACEHOLDER_FRAMES else 0
+            yield _seconds(stated, film.time_base), extents[film.index].end_s
+    elif form == "wav":
+        yield _riff_length_s(path), extents[0].length_s
+    elif form in STATING:
+        end_s = max((one.end_s for one in extents.values()), default=0.0)
+        yield (container.duration or 0) / av.time_base, end_s
+
+
+def _seconds(ticks: int | None, time_base: Fraction | None) -> float:
+    """A time of a header, 0 where it states none."""
+    return float(ticks * time_base) if ticks and time_base else 0.0
+
+
+def _require_whole(path: Path, statements: Iterator[tuple[float, float]], torn: bool) -> None:
+    for stated_s, held_s in statements:
+        bound_s = TORN_S if torn else max(MISSING_S, MISSING_SHARE * stated_s)
+        if stated_s - held_s > bound_s:
+            raise MediaError(
+                f"{path}: cut short: its header states {stated_s:.2f} s, it holds {held_s:.2f} s; "
+                "copy it again from its source"
+            )
 
 
 def _riff_length_s(path: Path) -> float:
@@ -82,7 +251,7 @@ def _riff_length_s(path: Path) -> float:
             if head[:4] == b"fmt ":
                 bytes_per_s = int.from_bytes(stream.read(size)[8:12], "little")
             elif head[:4] == b"data":
-                stated = bytes_per_s > 0 and size < 2**32 - 1  # a streamed WAV states all ones
+                stated = bytes_per_s > 0 and size < PLACEHOLDER_BYTES
                 return size / bytes_per_s if stated else 0.0
             else:
                 stream.seek(size, 1)

@@ -76,8 +76,21 @@ def write_wav(path: Path, signal: Signal, rate_hz: int) -> None:
 
 
 def to_mono(signal: Signal) -> Signal:
-    """Mean over channels: [channels, T] to [T]."""
-    return signal.mean(axis=0, dtype=np.float32)
+    """The channels as one, at the level of those that are heard: [channels, T] to [T].
+
+    A mean by power, each channel turned to the phase of the strongest. Equal channels give
+    themselves; speech on one side, in the centre of six channels, or in opposite phase on both
+    sides keeps its level, where a plain mean would lower it by 6 dB, 15.6 dB, or to nothing.
+    """
+    if len(signal) == 1:
+        return signal[0]
+    covariance = np.cov(signal, bias=True) if signal.size else np.zeros((1, 1))
+    power = covariance.diagonal()
+    if not power.sum() > 0:
+        return signal.mean(axis=0, dtype=np.float32)
+    phases = np.where(covariance[power.argmax()] < 0, -1, 1)
+    weights = (phases * power / power.sum()).astype(np.float32)
+    return np.asarray(weights @ signal, np.float32)
 
 
 def resampled_length(samples: int, rate_hz: int) -> int:

@@ -193,10 +193,9 @@ def test_what_cannot_be_split_is_refused():
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"clip_id,fold\nDC_a01\n", r"fold of DC_a01: got None"),
-        (b"clip_id,fold\nDC_a01,\n", r"fold of DC_a01: got ''"),
+        (b"clip_id,fold\nDC_a01\n", r"line 2: fold of DC_a01: got ''"),
         (b"clip_id,fold\nDC_a01,x/y\n", r"got 'x/y', expected a name of letters"),
-        (b"clip_id,fold\nDC_a01,\xff\n", "not UTF-8"),
+        (b"clip_id,fold\nDC_a01,\x81\n", "neither UTF-8, UTF-16 with a mark nor cp1252"),
         (b"clip_id,fold\nDC_a01,1\nDC_a01,2\n", "clip_id DC_a01 occurs twice"),
         (b"speaker,fold\nDC,1\nJE,2\n", r"2 speakers without a fold \['JK', 'KL'\]"),
         (

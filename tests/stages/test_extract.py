@@ -1,5 +1,6 @@
 import csv
 import logging
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -68,6 +69,7 @@ def test_bad_recordings_are_quarantined_and_the_others_survive(corpus, tmp_path,
     (wav / "a01.wav").touch()
     cut(make_video(avi / "a02.avi"), 0.6)
     make_video(avi / "a03.avi", sound=None)
+    make_video(avi / "a09.mp4", sound="anullsrc")
     make_sound(wav / "a04.wav")
     make_sound(wav / "a05.wav", level=0)
     make_sound(wav / "a06.wav", 0.05)
@@ -75,20 +77,23 @@ def test_bad_recordings_are_quarantined_and_the_others_survive(corpus, tmp_path,
     make_sound(wav / "a07.wav")
     make_sound(wav / "a7.wav")
     (wav / "a08.txt").write_text("x")
+    (wav / os.fsdecode(b"Zo\xeb.wav")).write_text("x")  # no UTF-8
     write_params(corpus)
     with caplog.at_level(logging.WARNING):
         out = extract(tmp_path)
     expected = {
         "KL_a01": "got 0 bytes",
         "KL_a02": "cut short",
-        "KL_a03": "no sound (no track, or digital silence), but the other clips have it",
-        "KL_a04": "no video, but the other clips have it; add the video or set "
+        "KL_a03": "no track of sound, but other clips have it",
+        "KL_a09": "its sound is digital silence, but other clips have it",
+        "KL_a04": "no video, but other clips have it; add the video or set "
         "corpus.modalities: audio",
         "KL_a05": "digital silence",
         "KL_a06": "lasts 0.050 s",
         "KL_a07": "two files for clip id KL_a07",
         "KL_a08": "got the extension .txt",
         "s01": "unknown file name",
+        "Zo-db0525": r"AudioData/KL/Zo\udceb.wav: unknown file name",
     }
     found = quarantine(out)
     assert found.keys() == expected.keys()
@@ -101,8 +106,10 @@ def test_bad_recordings_are_quarantined_and_the_others_survive(corpus, tmp_path,
     }
     assert {p.name for p in (out / "audio").iterdir()} == {f"{i}.wav" for i in GOOD}
     assert [p.name for p in (out / "truth").iterdir()] == ["DC_a01.csv"]
-    assert "and 4 more, see quarantine.csv" in caplog.text
-    assert capsys.readouterr().out.startswith("extract: 3 clips, 15 frames, 0.0 min, 9 quarantined")
+    assert "and 6 more quarantined, see quarantine.csv" in caplog.text
+    assert capsys.readouterr().out.startswith(
+        "extract: 3 clips, 15 frames, 0.0 min, 11 quarantined"
+    )
 
 
 def test_one_clip_more_costs_one_clip_and_equals_a_clean_run(corpus, tmp_path, monkeypatch, capsys):
@@ -118,7 +125,7 @@ def test_one_clip_more_costs_one_clip_and_equals_a_clean_run(corpus, tmp_path, m
 def test_too_many_bad_clips_fail_and_leave_the_quarantine(corpus, tmp_path):
     (corpus / "AudioData/DC/a02.wav").touch()
     write_params(corpus, bad=0.2)
-    with pytest.raises(CorpusError, match=r"1 of 4 clips are quarantined, expected at most .* 0.2"):
+    with pytest.raises(CorpusError, match=r"1 of 4 clips quarantined, expected at most .* 0.2"):
         extract(tmp_path)
     assert quarantine(tmp_path / "data").keys() == {"DC_a02"}
     write_params(corpus, bad=0.25)
@@ -128,7 +135,7 @@ def test_too_many_bad_clips_fail_and_leave_the_quarantine(corpus, tmp_path):
 def test_no_clip_left_is_an_error_whatever_the_share(tmp_path):
     make_sound(tmp_path / "corpus/DC_a01.wav", level=0)
     write_params(tmp_path / "corpus", bad=1)
-    with pytest.raises(CorpusError, match="1 of 1 clips are quarantined"):
+    with pytest.raises(CorpusError, match="1 of 1 clip quarantined"):
         extract(tmp_path)
 
 

@@ -49,6 +49,15 @@ def test_table_gives_everything(tmp_path):
     assert "3.wav and 4.wav" in reasons["twice"]
 
 
+def test_a_table_of_excel_finds_files_in_other_spellings(tmp_path):
+    touch(tmp_path, "x/Zoe\u0308.mp4", "y/1.wav")  # as macOS spells it
+    rows = ["Video;Audio; Emotion;Speaker", "x\\Zo\u00eb.mp4;y\\1.wav;Happy;Zo\u00eb", ";;;", ""]
+    (tmp_path / "clips.csv").write_bytes("\r\n".join(rows).encode("cp1252"))
+    (clip,) = index_own(tmp_path).clips
+    assert (clip.clip_id, clip.speaker, clip.emotion) == ("Zoe_Zoe", "Zoe", "happiness")
+    assert (clip.video, clip.audio) == (tmp_path / "x/Zoe\u0308.mp4", tmp_path / "y/1.wav")
+
+
 def test_table_without_its_columns_is_an_error(tmp_path):
     (tmp_path / "clips.csv").write_text("file,label\n1.wav,fear\n")
     with pytest.raises(CorpusError, match="got columns file, label, expected emotion"):

@@ -1,9 +1,11 @@
+import av
 import pytest
 
 from pipeline.corpora.corpus import index_corpus
-from pipeline.corpora.index import clean_id
+from pipeline.corpora.index import SOUND_SUFFIXES, VIDEO_SUFFIXES, clean_id
 from pipeline.corpora.params import CorpusParams
-from pipeline.errors import CorpusError
+from pipeline.errors import CorpusError, ParamsError
+from pipeline.params import validate
 
 
 def touch(root, *names):
@@ -66,6 +68,24 @@ def test_wrong_extension_is_rejected_unless_it_lies_beside_the_recording(tmp_pat
     assert [clip.clip_id for clip in found.clips] == ["DC_a02"]
     (reject,) = found.rejects
     assert reject.clip_id == "DC_a01" and "got the extension .txt" in reject.reason
+
+
+def test_suffixes_are_ones_that_ffmpeg_decodes():
+    known = {".weba", ".snd", ".divx", ".qt", ".vob", ".rmvb"}  # other names of those it lists
+    for name in av.formats_available:
+        for mode in ("r", "w"):
+            try:
+                known |= {f".{end}" for end in av.format.ContainerFormat(name, mode).extensions}
+            except ValueError:  # it reads or writes this format only
+                continue
+    assert not (SOUND_SUFFIXES | VIDEO_SUFFIXES) - known
+    assert not SOUND_SUFFIXES & VIDEO_SUFFIXES
+
+
+def test_a_tilde_is_refused_before_dvc_looks_for_a_folder_of_that_name(tmp_path):
+    content = {"name": "savee", "root": "~/SAVEE", "modalities": "auto"}
+    with pytest.raises(ParamsError, match=r"corpus\.root: got '~/SAVEE'.* write the whole path"):
+        validate("corpus", content, CorpusParams, tmp_path / "params.yaml")
 
 
 def test_missing_or_empty_root_is_an_error(tmp_path):

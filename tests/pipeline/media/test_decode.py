@@ -1,3 +1,5 @@
+import os
+import re
 import signal
 import subprocess
 
@@ -5,13 +7,14 @@ import ffmpeg
 import numpy as np
 import pytest
 import soundfile
-from tiny_media import cut, make_sound, make_video
+from tiny_media import cut, encode, make_sound, make_video, picture, stream, tone
 
 from pipeline.clips import Clip
 from pipeline.errors import MediaError
-from pipeline.media.decode import ExtractJob, extract_clip, read_record
+from pipeline.media.decode import ExtractJob, extract_clip, read_decoded, read_record
 from pipeline.media.ffmpeg import find_ffmpeg, run_ffmpeg
 from pipeline.media.params import ExtractParams
+from pipeline.media.probe import probe
 
 PARAMS = ExtractParams(
     frame_step=1, jpeg_quality=2, min_duration_s=0.1, silence_dbfs=-70, max_bad_fraction=0.1
@@ -111,11 +114,14 @@ def test_each_bad_file_has_its_message(tmp_path):
     text.write_text("not a recording\n" * 100)
     sound = make_sound(tmp_path / "sound.wav")
     mute = make_video(tmp_path / "mute.mp4", sound=None)
+    odd = tmp_path / os.fsdecode(b"\xfc.wav")
+    odd.write_bytes(sound.read_bytes())
     cases = [
         ((None, zero), "zero.wav: got 0 bytes"),
         ((text, None), "text.avi: not a recording"),
         ((sound, None), "sound.wav: no picture in a video file"),
         ((None, mute), "mute.mp4: no sound in a sound file"),
+        ((None, odd), "\\udcfc.wav: got a name that is not UTF-8"),
         ((None, make_sound(tmp_path / "still.wav", level=0)), "still.wav: digital silence"),
         ((None, make_sound(tmp_path / "brief.wav", 0.05)), "brief.wav: lasts 0.050 s, expected"),
         ((make_video(tmp_path / "b.avi", 0.04), sound), "b.avi: lasts 0.040 s, expected"),
@@ -140,6 +146,123 @@ def test_a_clip_trimmed_without_recoding_is_whole(tmp_path):
     command = [find_ffmpeg().executable, "-nostdin", "-v", "error", "-ss", "1.4", "-i", str(long)]
     subprocess.run([*command, "-c", "copy", str(trimmed)], check=True)
     assert extract(tmp_path / "out", trimmed).duration_s == pytest.approx(0.6, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("late.mp4", [*picture(), "-itsoffset", "0.7", *tone()]),
+        ("late.avi", [*picture(), "-itsoffset", "0.7", *tone()]),
+        ("late.flv", ["-itsoffset", "0.7", *picture(), *tone()]),
+        ("late.mkv", [*picture(), "-itsoffset", "0.7", *tone()]),
+        ("both.mkv", [*picture(), *tone(), "-output_ts_offset", "3.3"]),
+        ("both.mpg", [*picture(), *tone()]),
+        ("both.ts", [*picture(), *tone()]),
+        ("long.flv", [*picture(), *tone(5)]),
+        ("long.mkv", [*picture(), *tone(5)]),
+        ("long.mp4", [*picture(), *tone(5)]),
+    ],
+)
+def test_tracks_that_begin_late_or_end_apart_are_whole(tmp_path, name, arguments):
+    video = encode(tmp_path / name, *arguments)
+    other = make_sound(tmp_path / "other.wav", 2)
+    alone = extract(tmp_path / "alone", video)
+    assert (alone.frames, alone.fps) == (50, 25)
+    assert alone.samples / alone.rate_hz == pytest.approx(5 if "long" in name else 2, abs=0.06)
+    assert extract(tmp_path / "with", video, other).samples == 88_200
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x7FFFFFFF, 2**32 - 1])
+@pytest.mark.parametrize("odd", [0, 1])
+def test_a_wav_from_a_pipe_is_read_to_its_end(tmp_path, size, odd):
+    sound = stream(tmp_path / "a.wav", *tone(1), "-f", "wav")
+    content = bytearray(sound.read_bytes())
+    place = content.index(b"data") + 4
+    content[place : place + 4] = size.to_bytes(4, "little")
+    sound.write_bytes(content[: len(content) - odd])
+    assert extract(tmp_path / "out", audio=sound).samples == 44_100 - odd
+
+
+@pytest.mark.parametrize("form", ["avi", "matroska", "flv", "mpegts"])
+def test_a_video_from_a_pipe_is_read_to_its_end(tmp_path, form):
+    video = stream(tmp_path / "a", *picture(), *tone(), "-f", form)
+    record = extract(tmp_path / "out", video)
+    assert (record.frames, record.fps) == (50, 25)
+    assert record.samples == pytest.approx(88_200, abs=3_000)
+
+
+@pytest.mark.parametrize("suffix", ["mpg", "ts"])
+def test_a_recording_that_begins_inside_a_group_of_pictures_begins_at_the_next(tmp_path, suffix):
+    video = encode(tmp_path / f"a.{suffix}", *picture(3), *tone(3))
+    content = video.read_bytes()
+    video.write_bytes(content[len(content) // 8 :])
+    record = extract(tmp_path / "out", video)
+    assert 30 < record.frames < 75 and record.fps == 25
+    assert record.samples > 88_200
+
+
+def test_what_is_lost_inside_is_counted_and_judged_by_its_share(tmp_path):
+    whole = encode(tmp_path / "a.mp4", *picture(4), *tone(4), "-movflags", "faststart").read_bytes()
+    refused = {}
+    for share in (0.03, 0.4):
+        start, length = len(whole) // 2, int(len(whole) * share)
+        video = tmp_path / f"{share}.mp4"
+        video.write_bytes(whole[:start] + bytes(length) + whole[start + length :])
+        try:
+            extract(tmp_path / str(share), video)
+        except MediaError as error:
+            refused[share] = str(error)
+    assert 0.01 < read_decoded(tmp_path / "0.03").lost_share < 0.1
+    assert re.search(r"0\.4\.mp4: damaged or cut short: \d+ of 100 frames do", refused.pop(0.4))
+    assert not refused
+
+
+def test_a_hole_between_packets_is_a_loss(tmp_path):
+    video = encode(tmp_path / "a.ts", *picture(4), *tone(4))
+    content = video.read_bytes()
+    video.write_bytes(content[: len(content) // 3] + content[2 * len(content) // 3 :])
+    with pytest.raises(MediaError, match=r"a\.ts: damaged or cut short: \d\d of 100 frames"):
+        extract(tmp_path / "out", video)
+
+
+def test_opposite_phases_are_no_silence(tmp_path):
+    path = tmp_path / "a.wav"
+    left = np.sin(np.arange(8_000) / 9)
+    soundfile.write(path, np.stack([left, -left], 1), 8_000)
+    assert extract(tmp_path / "out", audio=path).samples == 8_000
+
+
+def test_a_silent_track_does_not_hide_the_one_after_it(tmp_path):
+    silence = ["-f", "lavfi", "-i", "anullsrc=sample_rate=44100"]
+    tracks = ["-map", "0:v", "-map", "1:a", "-map", "2:a", "-t", "2"]
+    video = encode(tmp_path / "a.mkv", *picture(), *silence, *tone(), *tracks)
+    assert extract(tmp_path / "out", video).samples == pytest.approx(88_200, abs=2_000)
+    assert [path.name for path in (tmp_path / "out/audio").iterdir()] == ["DC_a01.wav"]
+    assert not read_decoded(tmp_path / "out").silent
+
+
+def test_the_cover_of_a_sound_file_is_no_picture(tmp_path):
+    cover = ["-map", "0:v", "-map", "1:a", "-c:v", "mjpeg", "-disposition:v", "attached_pic"]
+    sound = encode(tmp_path / "a.mp3", *picture(0.04), *tone(), *cover)
+    assert probe(sound).picture is None
+    assert extract(tmp_path / "out", audio=sound).samples == pytest.approx(88_200, abs=2_000)
+
+
+def test_a_pointer_of_git_lfs_is_named(tmp_path):
+    path = tmp_path / "a.flv"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(MediaError, match=r"a\.flv: got a Git LFS pointer.* `git lfs pull`"):
+        extract(tmp_path / "out", path)
+
+
+@pytest.mark.parametrize("make", [encode, stream])
+def test_the_rate_of_a_variable_rate_is_its_mean(tmp_path, make):
+    # 5 of 8 frames at 30 per second: 18.75; in ticks of 1 ms, as browsers record
+    thinned = [*picture(4, 30), "-vf", "select='lt(mod(n,8),5)'", "-fps_mode", "vfr"]
+    record = extract(tmp_path / "out", make(tmp_path / "a.webm", *thinned, "-f", "webm"))
+    assert (record.frames, record.fps) == (75, pytest.approx(18.75, rel=0.03))
+    fourth = extract(tmp_path / "fourth", tmp_path / "a.webm", frame_step=4)
+    assert (fourth.frames, fourth.fps) == (19, record.fps)
 
 
 @pytest.mark.parametrize(

@@ -67,10 +67,26 @@ def test_a_signal_at_32khz_is_left_alone():
     np.testing.assert_array_equal(resample(signal, SAMPLE_RATE_HZ, "soxr", "high"), signal)
 
 
-def test_mono_is_the_mean_of_the_channels():
-    left = tone(8_000, 100)
-    np.testing.assert_array_equal(to_mono(left[None]), left)
-    np.testing.assert_allclose(to_mono(np.stack([left, np.zeros_like(left)])), left / 2)
+def test_mono_keeps_the_level_of_what_is_heard():
+    left, other = tone(8_000, 100), tone(8_000, 230) / 100
+    silent = np.zeros_like(left)
+    for channels in (
+        [left],
+        [left, left],
+        [left, silent],
+        [left, -left],
+        [silent, silent, left, silent, silent, silent],
+    ):
+        np.testing.assert_array_equal(to_mono(np.stack(channels)), left)
+    six = np.stack([other, other, left, silent, other, other])
+    assert 20 * np.log10(rms(to_mono(six)) / rms(left)) > -0.1
+    loudest = to_mono(np.stack([left / 4, -left]))
+    np.testing.assert_allclose(loudest, -left, atol=0.05)
+
+
+def test_mono_of_nothing_and_of_silence_is_that():
+    assert to_mono(np.zeros((2, 0), np.float32)).shape == (0,)
+    np.testing.assert_array_equal(to_mono(np.full((2, 9), 0.5, np.float32)), np.full(9, 0.5))
 
 
 def test_wav_round_trip_and_same_bytes(tmp_path):
