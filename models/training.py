@@ -8,11 +8,16 @@ hand and shares the batches out where `torchrun` starts several processes.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
+from scipy.optimize import minimize as minimize_smooth
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.utils.data import DataLoader
 
 from pipeline.errors import TrainingError
@@ -119,34 +124,43 @@ def minimize(
     Raises:
         TrainingError: keys that differ, a loss that is not finite, or no minimum found.
 
-    Source: Nocedal and Wright, *Numerical Optimization*, 2006, algorithm 7.5.
+    Source: Byrd, Lu, Nocedal and Zhu (1995), L-BFGS-B, as SciPy has it.
     """
     model.train().double()
     exact = {name: v.double() if v.is_floating_point() else v for name, v in batch.items()}
     trained = [p for p in model.parameters() if p.requires_grad]
-    search = torch.optim.LBFGS(
-        trained, max_iter=1, tolerance_grad=0, tolerance_change=0, line_search_fn="strong_wolfe"
-    )
-    losses: dict[str, Tensor] = {}
 
-    def total() -> Tensor:
-        search.zero_grad()
-        losses.update(step(model, exact))
-        loss = weighted_sum(losses, weights)
-        loss.backward()
-        return loss
+    def losses_at(point: NDArray[np.float64]) -> tuple[dict[str, Tensor], Tensor]:
+        with torch.no_grad():
+            vector_to_parameters(torch.from_numpy(point.copy()), trained)
+        losses = step(model, exact)
+        return losses, weighted_sum(losses, weights)
 
-    for iteration in range(1, settings.iterations + 1):
-        search.step(total)  # type: ignore[no-untyped-call]
-        means = {"total": float(total().detach())}
-        on_epoch(iteration, {name: float(v.detach()) for name, v in losses.items()} | means)
-        slopes = [float(p.grad.abs().max()) for p in trained if p.grad is not None]
-        if max(slopes) <= settings.tolerance:
-            model.float().eval()
-            return
-    raise TrainingError(
-        f"no minimum within {settings.iterations} iterations; raise the weight of the penalty"
+    def total(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        loss = losses_at(point)[1]
+        slopes = torch.autograd.grad(loss, trained)
+        return float(loss.detach()), parameters_to_vector(slopes).numpy()
+
+    iteration = count(1)
+
+    def log(point: NDArray[np.float64]) -> None:
+        losses, loss = losses_at(point)
+        on_epoch(
+            next(iteration), {n: float(v.detach()) for n, v in {**losses, "total": loss}.items()}
+        )
+
+    start = parameters_to_vector(trained).detach().numpy()
+    options = {"maxiter": settings.iterations, "gtol": settings.tolerance, "ftol": 0.0}
+    found = minimize_smooth(
+        total, start, jac=True, method="L-BFGS-B", options=options, callback=log
     )
+    # where 64 bits see no further descent, the slope tells whether that is the minimum
+    if np.abs(found.jac).max() > 10 * settings.tolerance:
+        raise TrainingError(
+            f"no minimum within {settings.iterations} iterations; raise the weight of the penalty"
+        )
+    losses_at(found.x)
+    model.float().eval()
 
 
 def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
