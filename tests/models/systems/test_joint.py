@@ -45,7 +45,11 @@ def settings(joint=True, frames=FRAMES):
     return Settings(
         TrainingParams(seed=0, batch_size=2, threads=1),
         AudioParams(
-            embeddings=("Wavegram_Logmel_Cnn14",), handcrafted=False, hidden=(4, 4), **SHARED
+            embeddings=("Wavegram_Logmel_Cnn14",),
+            handcrafted=False,
+            hidden=(4, 4),
+            l2=1e-4,
+            **SHARED,
         ),
         VisualParams(speech_weighting=True, speech_floor=0.2, hidden=4, **SHARED),
         fusion,
