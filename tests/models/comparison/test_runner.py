@@ -40,7 +40,8 @@ SHARED = {"dropout": 0.1, "epochs": 1, "lr": 0.01, "weight_decay": 0.0}
 SETTINGS = Settings(
     TrainingParams(seed=0, batch_size=4, threads=1),
     AudioParams(
-            embeddings=("Wavegram_Logmel_Cnn14",), handcrafted=False, hidden=(4, 4), l2=1e-4, **SHARED),
+            embeddings=("Wavegram_Logmel_Cnn14",), handcrafted=False, hidden=(4, 4),
+            l2=1e-4, **SHARED),
     VisualParams(speech_weighting=False, speech_floor=0.0, hidden=4, **SHARED),
     FusionParams(
         head="residual", pool=False, joint=False, hidden=4, warmup_epochs=1, joint_epochs=1,
