@@ -37,7 +37,7 @@ SMALL = {
     "visual": {"epochs": 3},
     "fusion": {"warmup_epochs": 1, "epochs": 1, "joint_epochs": 1, "joint_frames": 3},
     "inner_folds": {"count": 0},
-    "baselines": {"steps": 1, "frames": 2, "frame_px": 32, "face_px": 32},
+    "baselines": {"pictures": 1, "frames": 2, "frame_px": 32, "face_px": 32},
 }  # fmt: skip
 RUNS = {
     "av_faster_rcnn": {},
