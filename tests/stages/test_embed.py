@@ -6,7 +6,10 @@ from models.checkpoint import load_safetensors
 from pipeline.clips import ClipRecord, write_clips
 from stages.embed import main
 
-PARAMS = "embed: {networks: [], weights: untrained, handcrafted: [mfcc, log_mfcc], seed: 0}\n"
+PARAMS = (
+    "embed: {networks: [], weights: untrained, layers: [1], statistics: [mean],"
+    " handcrafted: [mfcc, log_mfcc], seed: 0}\n"
+)
 
 
 @pytest.fixture
