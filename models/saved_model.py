@@ -137,8 +137,8 @@ def write_model(
         for name in SYSTEMS[system].audio_networks(settings.audio.embeddings):
             weights = resolve(name, inputs.embed)
             identities[name] = weights.identity
-            brought = weights.path is not None and inputs.embed.weights != PUBLISHED
-            if brought and name not in SPEECH_FILES:
+            public = name in SPEECH_FILES or inputs.embed.weights == PUBLISHED
+            if weights.path is not None and not public:
                 save_safetensors(part / f"{name}.safetensors", read_state(weights.path))
         card = ModelCard(
             schema_version=SCHEMA,

@@ -70,7 +70,8 @@ class SpeechEncoder(nn.Module):
                 max_source_positions=_WINDOW,
             )
         )
-        self.encoder.layer_norm = nn.Identity()  # it would follow the last of all layers
+        # it would follow the last of all layers
+        self.encoder.layer_norm = nn.Identity()  # type: ignore[assignment]
         load_strictly(self.encoder, read_state(path), path)
         self.positions = self.encoder.embed_positions.weight.detach()
         self.eval()
