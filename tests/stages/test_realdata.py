@@ -39,7 +39,8 @@ def run(tmp_path, monkeypatch):
             "split: {protocol: paper, test_per_emotion: 1, speaker_groups: 0, "
             "text_groups: 2, folds_csv: folds.csv, "
             "seed: 0}\n"
-            "embed: {networks: [Wavegram_Logmel_Cnn14], weights: untrained, handcrafted: [mfcc], "
+            "embed: {networks: [Wavegram_Logmel_Cnn14], weights: untrained, layers: [1], "
+            "statistics: [mean], handcrafted: [mfcc], "
             "seed: 0}\n"
         )
         out = tmp_path / "data"
@@ -105,7 +106,7 @@ def test_ravdess_picture_and_sound(run):
         reasons = [row["reason"] for row in csv.DictReader(stream)]
     assert len(reasons) == len(silent)
     for name, reason in zip(silent, sorted(reasons), strict=True):
-        assert f"{name}.mp4: no sound" in reason
+        assert f"{name}.mp4: its sound is digital silence" in reason
     _, records = run("ravdess", root, modalities="video", system="visual_cnn")
     assert [record.has_audio for record in records] == [False] * len(files)
 
