@@ -339,7 +339,7 @@ def _inner(
     by_id = {record.clip_id: record for record in records}
     train = [by_id[i] for i in fold.train]
     unseen = {by_id[i].speaker for i in fold.test}.isdisjoint({r.speaker for r in train})
-    parts = _by_other_folds(train, folds, fold, unseen)
+    parts = _by_other_folds(train, folds, fold, unseen, max(2, params.count))
     if len(parts) < 2:
         parts = _by_speaker(train, params) if unseen else _by_emotion(train, params)
     if len(parts) < 2:
@@ -352,7 +352,7 @@ def _inner(
 
 
 def _by_other_folds(
-    train: Sequence[ClipRecord], folds: Sequence[Fold], fold: Fold, unseen: bool
+    train: Sequence[ClipRecord], folds: Sequence[Fold], fold: Fold, unseen: bool, count: int
 ) -> list[list[str]]:
     """What each other fold leaves out of this one's training clips, the nearest in a circle first.
 
@@ -361,21 +361,22 @@ def _by_other_folds(
         folds: of the protocol.
         fold: one of them.
         unseen: whether speakers must be left out whole.
+        count: of parts that are enough.
     """
-    parts: dict[int, list[str]] = {}
-    for number, other in enumerate(folds):
-        kept = set(other.train)
+    own = folds.index(fold)
+    steps = (sign * step for step in range(1, len(folds)) for sign in (1, -1))
+    others = dict.fromkeys((own + step) % len(folds) for step in steps)
+    parts: list[list[str]] = []
+    for number in others:
+        kept = set(folds[number].train)
         part = [r.clip_id for r in train if r.clip_id not in kept]
         out = {r.speaker for r in train if r.clip_id not in kept}
         rest = {r.speaker for r in train if r.clip_id in kept}
         if part and rest and not (unseen and out & rest):
-            parts[number] = part
-    own = folds.index(fold)
-    circle = sorted({*parts, own})
-    place = circle.index(own)
-    steps = [sign * step for step in range(1, len(circle)) for sign in (1, -1)]
-    order = dict.fromkeys(circle[(place + step) % len(circle)] for step in steps)
-    return [parts[number] for number in order if number != own]
+            parts.append(part)
+        if len(parts) == count:
+            break
+    return parts
 
 
 def _split(train: Sequence[ClipRecord], part: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
