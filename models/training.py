@@ -6,10 +6,11 @@ hand and shares the batches out where `torchrun` starts several processes.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize as minimize_smooth
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader
 
 from pipeline.errors import TrainingError
@@ -177,6 +179,30 @@ def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> 
         if not math.isfinite(float(value.detach())):
             raise TrainingError(f"loss {name} is {float(value.detach())}; lower the learning rate")
     return torch.stack([weights[name] * losses[name] for name in sorted(losses)]).sum()
+
+
+class Size(NamedTuple):
+    """Numbers of parameters: those that training changes, and all."""
+
+    trained: int
+    total: int
+
+
+def describe(network: nn.Module) -> Size:
+    """Count the parameters of a network."""
+    counts = [(p.numel(), p.requires_grad) for p in network.parameters()]
+    return Size(sum(n for n, trains in counts if trains), sum(n for n, _ in counts))
+
+
+@contextmanager
+def counted_steps() -> Iterator[list[None]]:
+    """A list that gains an item at each step of any optimiser of this process."""
+    steps: list[None] = []
+    counting = register_optimizer_step_post_hook(lambda *_: steps.append(None))
+    try:
+        yield steps
+    finally:
+        counting.remove()
 
 
 class History:

@@ -5,17 +5,14 @@ branches. `runner` runs many.
 """
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
 
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from models.faces.detector import Detector
 from models.faces.task import DetectorCost
@@ -30,6 +27,7 @@ from models.systems.evaluate import (
 from models.systems.inputs import ClipSet, Store
 from models.systems.makers import recipe
 from models.systems.params import Settings
+from models.training import Size, counted_steps, describe
 from pipeline.files import write_json
 from pipeline.report.comparison.seeds import FACTS, HISTORY, PREDICTIONS, SUM
 from pipeline.scores.metrics import summarise_plainly
@@ -37,23 +35,6 @@ from pipeline.scores.predictions import write_predictions
 from pipeline.scores.results import write_history
 from pipeline.splits import Fold, all_inner_folds, inner_folds
 from pipeline.systems import SYSTEMS
-
-
-class Size(NamedTuple):
-    """Numbers of parameters: those that training changes, and all."""
-
-    trained: int
-    total: int
-
-
-def describe(network: nn.Module) -> Size:
-    """Count the parameters of a system's network.
-
-    Features that an earlier stage cached (audio embeddings, face features) come from networks that
-    are not part of it.
-    """
-    counts = [(p.numel(), p.requires_grad) for p in network.parameters()]
-    return Size(sum(n for n, trains in counts if trains), sum(n for n, _ in counts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +114,6 @@ def run_trial(task: TrialTask, folder: Path) -> None:
         "weights": mean_weights(outcomes),
     }
     write_json(folder / FACTS, facts)
-
-
-@contextmanager
-def counted_steps() -> Iterator[list[None]]:
-    """A list that gains an item at each step of any optimiser of this process."""
-    steps: list[None] = []
-    counting = register_optimizer_step_post_hook(lambda *_: steps.append(None))
-    try:
-        yield steps
-    finally:
-        counting.remove()
 
 
 def _detectors(task: TrialTask) -> list[DetectorCost]:

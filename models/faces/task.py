@@ -20,10 +20,10 @@ from models.checkpoint import save_safetensors
 from models.faces.detector import Detections, Detector
 from models.faces.frames import Frame
 from models.faces.params import DetectorParams
-from models.faces.train import CROPS_PER_FRAME, LOSS_NAMES, detect_frames, train_detector
+from models.faces.train import LOSS_NAMES, detect_frames, train_detector
 from models.faces.weights import save_detector
 from models.threads import pinned_threads
-from models.training import History
+from models.training import History, counted_steps, describe
 from pipeline.files import write_json, write_table
 from pipeline.work.progress import timed
 
@@ -60,18 +60,8 @@ class DetectorTask:
     @property
     def passes(self) -> int:
         """Frames that pass through the detector, in training and after it."""
-        return (self.params.epochs + self._closer_epochs) * len(self.train) + len(self.inference)
-
-    @property
-    def _closer_epochs(self) -> int:
-        return self.params.closer_epochs if self.params.closer_px else 0
-
-    @property
-    def optimizer_steps(self) -> int:
-        """Of its training."""
-        frames, batch = len(self.train), self.params.batch
-        closer = self._closer_epochs * -(-frames // (CROPS_PER_FRAME * batch))
-        return closer + self.params.epochs * -(-frames // batch)
+        closer = self.params.closer_epochs if self.params.closer_px else 0
+        return (self.params.epochs + closer) * len(self.train) + len(self.inference)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +95,17 @@ def train_and_detect(task: DetectorTask, folder: Path) -> None:
     history = History()
     started = time.monotonic()
     with pinned_threads(task.params.threads):
-        with timed("training"):
+        with timed("training"), counted_steps() as steps:
             detector = train_detector(task.train, task.classes, task.params, history.record())
         trained = time.monotonic()
         with timed("inference"):
             found = list(detect_frames(detector, task.inference, task.params.batch))
         ended = time.monotonic()
-    counts = [(p.numel(), p.requires_grad) for p in detector.parameters()]
+    size = describe(detector)
     cost = DetectorCost(
-        parameters=sum(n for n, trains in counts if trains),
-        total=sum(n for n, _ in counts),
-        steps=task.optimizer_steps,
+        parameters=size.trained,
+        total=size.total,
+        steps=len(steps),
         train_s=round(trained - started, 3),
         infer_s=round(ended - trained, 3),
         frames=len(task.inference),

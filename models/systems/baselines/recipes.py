@@ -209,7 +209,7 @@ def _visual_phase(part: str, name: str, params: BaselineParams) -> Phase:
 
 
 def _end_to_end(step: Step, per_clip: int, params: BaselineParams) -> Phase:
-    """Args: `per_clip` is how many pictures, or snippets, the network reads of a clip."""
+    """Train all of a network that reads `per_clip` pictures, or snippets, of a clip at once."""
     settings, clips = _schedule(params, per_clip), params.batch_clips(per_clip)
     return Phase("end_to_end", entire, step, {"l_av": 1.0}, settings, batch_size=clips)
 

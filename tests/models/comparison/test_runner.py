@@ -17,7 +17,7 @@ from drawn_faces import TINY, write_voc
 from models.comparison import boxes as box_study
 from models.comparison.runner import Setup, detector_paths, folds_of, resolve, run_trials
 from models.comparison.tables import ablation_table, system_table
-from models.comparison.trials import Trial, counted_steps, describe
+from models.comparison.trials import Trial
 from models.faces.folds import Detected, detect
 from models.faces.task import DetectorCost, DetectorTask
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
@@ -25,6 +25,7 @@ from models.systems.baselines.params import BaselineParams
 from models.systems.evaluate import run_folds
 from models.systems.inputs import Store
 from models.systems.params import Settings, TrainingParams
+from models.training import counted_steps, describe
 from pipeline.errors import CorpusError, ParamsError
 from pipeline.report.comparison.rows import Missing, SystemRow, VariantRow
 from pipeline.report.comparison.scoring import box_rows, study_rows

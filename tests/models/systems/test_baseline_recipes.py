@@ -9,7 +9,6 @@ from torch import nn
 from torchvision.models import resnet18
 from torchvision.models.video import mc3_18
 
-from models.comparison.trials import describe
 from models.faces.params import DetectorParams
 from models.faces.train import CROPS_PER_FRAME
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
@@ -22,7 +21,7 @@ from models.systems.inputs import ClipSet
 from models.systems.makers import build_network, recipe
 from models.systems.params import Settings, TrainingParams
 from models.systems.recipe import Widths
-from models.training import History
+from models.training import History, describe
 from pipeline.presets import preset_values
 from pipeline.splits import Fold, InnerFoldParams
 

@@ -3,7 +3,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from models.comparison.trials import describe
 from models.faces.closer_look import JITTER
 from models.faces.frames import BRIGHTNESS, CONTRAST
 from models.fusion.network import SingleNet
@@ -28,7 +27,7 @@ from models.systems.baselines.vaanet import (
 )
 from models.systems.baselines.visual_cnn import FrameNet
 from models.systems.inputs import ClipSet
-from models.training import TrainSettings, fit
+from models.training import TrainSettings, describe, fit
 from pipeline.errors import WeightsError
 
 K, CLIPS, PX = 4, 4, 32
