@@ -117,6 +117,7 @@ def _dnn(params: BaselineParams) -> Iterator[str]:
         yield f"{_image_net(params)} for ResNet-50 trained on ImageNet"
     if params.face_px != PUBLISHED_FACES_PX:
         yield f"face crops of {params.face_px} px for {PUBLISHED_FACES_PX} px"
+    yield "one face crop and a third of the sound's steps of a clip in each training step"
     yield from _augmentation(params)
 
 

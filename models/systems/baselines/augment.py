@@ -31,6 +31,19 @@ def augmented(pictures: Tensor) -> Tensor:
     return (stretched + mean + BRIGHTNESS * (2 * brightness - 1)).clamp(0, 1)
 
 
+def drawn(pictures: Tensor) -> Tensor:
+    """One picture of each clip, so that a step has as many labels as pictures.
+
+    Args:
+        pictures: [B, F, ...].
+
+    Returns:
+        [B, 1, ...].
+    """
+    places = torch.randint(pictures.shape[1], (len(pictures),))
+    return pictures[torch.arange(len(pictures)), places].unsqueeze(1)
+
+
 class Jitter(nn.Module):
     """Face crops, in training shifted and scaled at random; unchanged in eval mode."""
 

@@ -109,7 +109,7 @@ def dnn(store: Store, fold: Fold, settings: Settings) -> Recipe:
         "crops": _pictures("crops", store, params),
     }
     build = partial(dnn_net, widths, settings, params.weights == "published")
-    return Recipe(readers, widths, build, (_end_to_end(step, params.frames, params),))
+    return Recipe(readers, widths, build, (_end_to_end(step, 1, params),))
 
 
 def dnn_net(widths: Widths, settings: Settings, published: bool = False) -> nn.Module:

@@ -1,14 +1,14 @@
 """The paper's image baselines: a CNN on each frame, the mean over a clip's frames."""
 
-import torch
 from torch import Tensor, nn
+
+from models.systems.baselines.augment import drawn
 
 
 class FrameNet(nn.Module):
     """Pictures of a clip -> features and logits; a branch as `models.fusion.network` takes it.
 
-    In training it sees one picture of each clip, drawn at random from torch's global generator, so
-    that a step has as many labels as pictures.
+    In training it sees one picture of each clip, drawn at random.
 
     Args:
         name: of the input in a batch, `frames` or `crops`.
@@ -32,8 +32,7 @@ class FrameNet(nn.Module):
         """Features [B, H] and logits [B, K] of the pictures [B, F, ...]."""
         pictures = batch[self.name]
         if self.training:
-            drawn = torch.randint(pictures.shape[1], (len(pictures),))
-            pictures = pictures[torch.arange(len(pictures)), drawn].unsqueeze(1)
+            pictures = drawn(pictures)
         features = self.trunk(pictures.flatten(0, 1))  # [B F, C]
         features = self.layers(features.unflatten(0, pictures.shape[:2]).mean(dim=1))  # [B, H]
         return features, self.classify(features)

@@ -15,6 +15,7 @@ from models.fusion.params import AudioParams, FusionParams, LossParams, VisualPa
 from models.systems.baselines import trunks
 from models.systems.baselines.augment import Jitter
 from models.systems.baselines.params import BaselineParams
+from models.systems.baselines.tzirakis import TzirakisNet
 from models.systems.baselines.visual_cnn import FrameNet
 from models.systems.evaluate import predict, run_folds, train
 from models.systems.inputs import ClipSet
@@ -196,6 +197,23 @@ def test_a_preset_shows_picture_networks_as_much_as_the_detector(preset):
 def test_the_demo_shows_faces_of_one_size_to_all_rows():
     demo = preset_values("demo")
     assert demo["baselines"]["face_px"] == demo["detector"]["closer_px"]
+
+
+def test_a_training_step_of_the_dnn_sees_one_crop_and_a_third_of_the_sound():
+    torch.manual_seed(0)
+    heard, seen = [], []
+    sound, faces = nn.Module(), nn.Module()
+    sound.forward = lambda windows: heard.append(windows[:, 0].tolist()) or windows
+    faces.forward = lambda crops: seen.append(crops.flatten().tolist()) or crops.flatten(1)
+    network = TzirakisNet(sound, faces, 2, 3)
+    batch = {"windows": torch.arange(9.0).view(1, 9, 1), "crops": torch.arange(4.0).view(1, 4, 1)}
+    for _ in range(30):
+        network(batch)
+    assert all(found == [found[0] + step for step in range(3)] for found in heard)
+    assert {found[0] for found in heard} == set(range(7))
+    assert {tuple(found) for found in seen} == {(0,), (1,), (2,), (3,)}
+    network.eval()(batch)
+    assert heard[-1] == list(range(9)) and seen[-1] == list(range(4))
 
 
 def test_a_step_of_an_image_cnn_sees_one_picture_of_each_clip():
