@@ -59,7 +59,7 @@ class FaceObject:
         emotion: of the clip, "" if not stated.
         score: of the detector, None if a person drew the box.
         source: what made the box, e.g. `dlib_hog`, "" if not stated.
-        primary: whether this is the speaker's face.
+        primary: whether this is the speaker's face; None, which counts as yes, if not stated.
         flags: WIDER FACE's.
         truncated: 1 if the object leaves the image.
         difficult: 1 if evaluation should skip it.
@@ -71,7 +71,7 @@ class FaceObject:
     emotion: str = ""
     score: float | None = None
     source: str = ""
-    primary: bool = True
+    primary: bool | None = None
     flags: Flags = Flags()
     truncated: int = 0
     difficult: int = 0
@@ -86,7 +86,11 @@ class FaceObject:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """The content of one XML file: an image and the objects in it."""
+    """The content of one XML file: an image and the objects in it.
+
+    `source_frame` is the frame's number in the recording, None if not stated; `verified` is what
+    labelImg notes of an image that a person has looked at.
+    """
 
     filename: str
     width_px: int
@@ -95,18 +99,24 @@ class Annotation:
     depth: int = 3
     folder: str = "JPEGImages"
     segmented: int = 0
+    source_frame: int | None = None
+    verified: bool = False
 
     @property
     def speaker_face(self) -> FaceObject | None:
-        """The largest face that is flagged primary, None if there is none."""
-        faces = [item for item in self.objects if item.is_face and item.primary]
+        """The largest valid face that is flagged primary, None if there is none."""
+        faces = [
+            item
+            for item in self.objects
+            if item.is_face and item.primary is not False and not item.flags.invalid
+        ]
         return max(faces, key=lambda item: item.box.area, default=None)
 
     @property
     def is_clear(self) -> bool:
         """Whether it shows the speaker's face, or says, without any object, that there is none.
 
-        Others and what is not understood may be faces: such a frame is no background.
+        Others, invalid ones and what is not understood may be faces: such a frame is no background.
         """
         return not self.objects or self.speaker_face is not None
 
@@ -225,10 +235,13 @@ def read_frame(folder: Path, name: str) -> Annotation:
 
 
 def _annotation_element(annotation: Annotation) -> etree._Element:
-    root = etree.Element("annotation")
+    root = etree.Element("annotation", {"verified": "yes"} if annotation.verified else {})
     _put(root, "folder", annotation.folder)
     _put(root, "filename", annotation.filename)
-    _put(etree.SubElement(root, "source"), "database", DATABASE)
+    source = etree.SubElement(root, "source")
+    _put(source, "database", DATABASE)
+    if annotation.source_frame is not None:
+        _put(source, "frame", annotation.source_frame)
     size = etree.SubElement(root, "size")
     _put(size, "width", annotation.width_px)
     _put(size, "height", annotation.height_px)
@@ -265,10 +278,14 @@ def _object_element(item: FaceObject) -> etree._Element:
 
 def _typed_attributes(item: FaceObject) -> list[tuple[str, str]]:
     score = "" if item.score is None else repr(item.score)
-    stated = [("emotion", item.emotion), ("score", score), ("source", item.source)]
-    return [(name, value) for name, value in stated if value] + [
-        ("primary", str(int(item.primary)))
+    primary = "" if item.primary is None else str(int(item.primary))
+    stated = [
+        ("emotion", item.emotion),
+        ("score", score),
+        ("source", item.source),
+        ("primary", primary),
     ]
+    return [(name, value) for name, value in stated if value]
 
 
 def _check_writable(path: Path, box: Box, annotation: Annotation) -> None:
@@ -309,6 +326,7 @@ def _parse(content: bytes) -> tuple[Annotation, list[Box]]:
     elements = root.findall("object")
     if len(elements) > MAX_OBJECTS:
         raise ValueError(f"got {len(elements)} objects, expected at most {MAX_OBJECTS}")
+    source_frame = _find(root, "source/frame")
     outside: list[Box] = []
     annotation = Annotation(
         filename=_filename(_need(root, "filename")),
@@ -318,6 +336,8 @@ def _parse(content: bytes) -> tuple[Annotation, list[Box]]:
         depth=_whole_or(root, "size/depth", 3),
         folder=_text(_find(root, "folder")) or "JPEGImages",
         segmented=_whole_or(root, "segmented", 0),
+        source_frame=None if source_frame is None else _whole(source_frame),
+        verified=root.get("verified", "").strip().lower() in ("yes", "true", "1"),
     )
     return annotation, outside
 
@@ -358,7 +378,7 @@ def _read_object(
         emotion=_text(known.get("emotion")),
         score=None if score is None else _number(score),
         source=_text(known.get("source")),
-        primary=primary is None or bool(_whole(primary)),
+        primary=None if primary is None else bool(_whole(primary)),
         flags=Flags(**{name: _read_flag(element, known, name) for name in FLAGS}),
         truncated=_whole_or(element, "truncated", 0),
         difficult=_whole_or(element, "difficult", 0),

@@ -110,7 +110,7 @@ def _job(
 
 
 def _scored(frame: Frame, faces: Detections, task: BoxTask) -> ScoredFrame:
-    known = {"dlib": frame.box} if frame.clear else {}
+    known = {"dlib": frame.box} if frame.is_reference else {}
     true = read_truth(task.truth / f"{frame.clip_id}.csv", task.frame_step[frame.clip_id])
     if frame.index in true:
         known["truth"] = true[frame.index]

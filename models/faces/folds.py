@@ -176,7 +176,8 @@ def _frame(folder: Path, clip_id: str, index: int, label: int) -> Frame:
     annotation = voc.read_frame(folder, name)
     face = annotation.speaker_face
     image = folder / "JPEGImages" / f"{name}.jpg"
-    return Frame(clip_id, index, image, face.box if face else None, label, annotation.is_clear)
+    box, difficult = (face.box, bool(face.difficult)) if face else (None, False)
+    return Frame(clip_id, index, image, box, label, annotation.is_clear, difficult)
 
 
 def _run(tasks: Mapping[str, DetectorTask], params: DetectorParams) -> dict[str, Path]:
@@ -211,7 +212,7 @@ def _publish_results(
         task, found = tasks[fold.name], load_file(folders[fold.name] / FOUND)
         tested = set(fold.test)
         for position, frame in enumerate(task.inference):
-            known = {"dlib": frame.box} if frame.clear else {}
+            known = {"dlib": frame.box} if frame.is_reference else {}
             if frame.index in truth[frame.clip_id]:
                 known["truth"] = truth[frame.clip_id][frame.index]
             faces = {name: part[found["frame"] == position] for name, part in found.items()}

@@ -28,7 +28,7 @@ class Frame:
 
     `label` is 1 + the index of the clip's emotion, or 1 where the detector knows `face` only.
     `clear` is False where the annotation leaves open whether there is a face: the frame then
-    neither trains the detector nor scores it.
+    neither trains the detector nor scores it. A `difficult` face trains it and does not score it.
     """
 
     clip_id: str
@@ -37,6 +37,12 @@ class Frame:
     box: Box | None
     label: int
     clear: bool = True
+    difficult: bool = False
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether detections are scored against its annotation."""
+        return self.clear and not self.difficult
 
 
 def sampled_frames(length: int, count: int) -> list[int]:
