@@ -2,13 +2,15 @@
 
 import csv
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from annotations import voc
 from annotations.box import Box
+from annotations.corrections import applied, find_corrections
 from annotations.faces import SOURCE, Detection, detect_faces
 from annotations.params import AnnotateParams
 from annotations.speech import MIN_RATE_HZ, MOTION_FLOOR, Activity, speech_activity
@@ -18,51 +20,83 @@ from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import AnnotationError, CorpusError
 from pipeline.files import write_table
 from pipeline.media.images import Picture, read_gray
-from pipeline.work.cache import ClipCache, Job
+from pipeline.work.cache import ClipCache, Job, Products
 
 XML_FOLDER = "Annotations"
 FRAMES_CSV = "frames.csv"
-COLUMNS = ("frame", "faces", "x1", "y1", "x2", "y2", "mouth_motion", "speech")
+CORNERS = ("x1", "y1", "x2", "y2")
+COLUMNS = ("frame", "faces", *CORNERS, "mouth_motion", "speech", "corrected")
 
 
 @dataclass(frozen=True, slots=True)
 class ClipFrames:
-    """What `annotate_clip` needs: the stored frames of a clip in time order, `rate_hz` a second."""
+    """What `annotate_clip` needs.
+
+    Attributes:
+        clip_id: of the clip.
+        emotion: its label.
+        frames: its stored frames in time order, `rate_hz` a second, every `frame_step`-th of the
+            recording.
+        rate_hz: stored frames per second.
+        frame_step: from one stored frame to the next, in frames of the recording.
+        params: section `annotate`.
+        corrections: annotations that a person has put right, by stored frame.
+    """
 
     clip_id: str
     emotion: str
     frames: tuple[Path, ...]
     rate_hz: float
+    frame_step: int
     params: AnnotateParams
+    corrections: Mapping[int, Path]
 
 
 @dataclass(frozen=True, slots=True)
 class FrameSummary:
-    """A row of a clip's `frames.csv`: how many faces, the speaker's box, motion and speech."""
+    """A row of a clip's `frames.csv`: how many faces, the speaker's box, motion and speech.
+
+    `corrected` says that a person has put the frame right.
+    """
 
     frame: int
     faces: int
     box: Box | None
     mouth_motion: float
     speech: float
+    corrected: bool
 
 
 def annotate_clip(clip: ClipFrames, folder: Path) -> None:
     """Write `Annotations/<frame>.xml` for every frame and `frames.csv` into `folder`.
 
     A frame without a face is an annotation without objects. All faces of a frame are written; the
-    speaker's is flagged primary.
+    speaker's is flagged primary. What a person has put right takes the place of what was found, in
+    the frames that it is of.
 
     Raises:
         MediaError: a frame cannot be read.
+        AnnotationError: a correction cannot be read.
     """
     grays = [read_gray(path) for path in clip.frames]
-    found, chosen, boxes, activity = annotate_frames(grays, clip.rate_hz, clip.params)
-    for path, gray, detections, index in zip(clip.frames, grays, found, chosen, strict=True):
-        objects = _objects(detections, index, clip.emotion)
-        annotation = Annotation(path.name, gray.shape[1], gray.shape[0], objects)
+    corrections = {index: voc.read(path) for index, path in clip.corrections.items()}
+    given = {index: _speaker_box(correction) for index, correction in corrections.items()}
+    found = annotate_frames(grays, clip.rate_hz, clip.params, given)
+    faces = []
+    for index, (path, gray) in enumerate(zip(clip.frames, grays, strict=True)):
+        objects = _objects(found.found[index], found.chosen[index], clip.emotion)
+        annotation = Annotation(
+            path.name,
+            gray.shape[1],
+            gray.shape[0],
+            objects,
+            source_frame=index * clip.frame_step,
+        )
+        if index in corrections:
+            annotation = applied(corrections[index], annotation, clip.emotion)
         voc.write(folder / XML_FOLDER / f"{path.stem}.xml", annotation)
-    _write_summary(folder / FRAMES_CSV, [len(detections) for detections in found], boxes, activity)
+        faces.append(sum(item.is_face for item in annotation.objects))
+    _write_summary(folder / FRAMES_CSV, faces, found.boxes, found.activity, corrections.keys())
 
 
 class FrameAnnotations(NamedTuple):
@@ -75,7 +109,10 @@ class FrameAnnotations(NamedTuple):
 
 
 def annotate_frames(
-    grays: Sequence[Picture], rate_hz: float, params: AnnotateParams
+    grays: Sequence[Picture],
+    rate_hz: float,
+    params: AnnotateParams,
+    given: Mapping[int, Box | None] = MappingProxyType({}),
 ) -> FrameAnnotations:
     """Faces, speaker and speech activity of the frames of one clip.
 
@@ -83,6 +120,8 @@ def annotate_frames(
         grays: F frames in gray levels [H, W], in time order.
         rate_hz: frames per second.
         params: section `annotate`.
+        given: the speaker's box in frames where it is known, None where it is known that there is
+            none; it stands in place of the one that is chosen.
     """
 
     def activity_of(boxes: Sequence[Box | None]) -> Activity:
@@ -98,6 +137,8 @@ def annotate_frames(
         None if index is None else detections[index].box
         for detections, index in zip(found, chosen, strict=True)
     ]
+    for frame, box in given.items():
+        boxes[frame] = box
     return FrameAnnotations(found, chosen, boxes, activity_of(boxes))
 
 
@@ -108,12 +149,18 @@ def read_summary(folder: Path) -> list[FrameSummary]:
             FrameSummary(
                 frame=int(row["frame"]),
                 faces=int(row["faces"]),
-                box=Box(*(float(row[side]) for side in COLUMNS[2:6])) if row["x1"] else None,
+                box=Box(*(float(row[side]) for side in CORNERS)) if row["x1"] else None,
                 mouth_motion=float(row["mouth_motion"]),
                 speech=float(row["speech"]),
+                corrected=row["corrected"] == "1",
             )
             for row in csv.DictReader(stream)
         ]
+
+
+def _speaker_box(annotation: Annotation) -> Box | None:
+    face = annotation.speaker_face
+    return face.box if face else None
 
 
 def _objects(
@@ -127,16 +174,19 @@ def _objects(
 
 
 def _write_summary(
-    path: Path, faces: list[int], boxes: list[Box | None], activity: Activity
+    path: Path,
+    faces: list[int],
+    boxes: list[Box | None],
+    activity: Activity,
+    corrected: Collection[int],
 ) -> None:
     corners = [("", "", "", "") if b is None else (b.x1, b.y1, b.x2, b.y2) for b in boxes]
-    rows = [
-        dict(zip(COLUMNS, (frame, faces[frame], *corners[frame], motion, speech), strict=True))
-        for frame, (motion, speech) in enumerate(
-            zip(activity.motion.round(6).tolist(), activity.speech.round(4).tolist(), strict=True)
-        )
-    ]
-    write_table(path, COLUMNS, rows)
+    motion, speech = activity.motion.round(6).tolist(), activity.speech.round(4).tolist()
+    rows = (
+        (i, count, *corners[i], motion[i], speech[i], int(i in corrected))
+        for i, count in enumerate(faces)
+    )
+    write_table(path, COLUMNS, (dict(zip(COLUMNS, row, strict=True)) for row in rows))
 
 
 log = logging.getLogger(__name__)
@@ -146,13 +196,18 @@ Summaries = Mapping[str, Sequence[FrameSummary]]
 
 
 def annotate_corpus(
-    records: Sequence[ClipRecord], images: Path, annotations: Path, params: AnnotateParams
+    records: Sequence[ClipRecord],
+    images: Path,
+    corrections: Path,
+    annotations: Path,
+    params: AnnotateParams,
 ) -> tuple[dict[str, list[FrameSummary]], int]:
     """Annotate all clips that have frames and rebuild the folder of XML files.
 
     Args:
         records: all clips; those without frames are left out.
         images: folder of `<frame name>.jpg`.
+        corrections: folder of annotations that a person has put right.
         annotations: folder to rebuild.
         params: section `annotate`.
 
@@ -161,14 +216,30 @@ def annotate_corpus(
 
     Raises:
         CorpusError: a stored frame is missing.
-        AnnotationError: a clip failed; the others are kept in the cache.
+        AnnotationError: a correction is not usable, or a clip failed; the others are kept in the
+            cache.
     """
-    jobs = [_job(record, images, params) for record in records if record.has_video]
     _warn_of_low_rates(records)
-    products = ClipCache("annotate", annotate_clip).run(jobs, "annotate").complete(AnnotationError)
+    corrected = find_corrections(corrections, records, images)
+    products = annotate_clips(records, images, corrected, params)
     products.publish(annotations, XML_FOLDER)
     summaries = {clip_id: read_summary(folder) for clip_id, folder in products.folders.items()}
     return summaries, products.cached
+
+
+def annotate_clips(
+    records: Sequence[ClipRecord],
+    images: Path,
+    corrections: Mapping[str, Mapping[int, Path]],
+    params: AnnotateParams,
+) -> Products:
+    """What `annotate_clip` writes of each clip that has frames; see `annotate_corpus`."""
+    jobs = [
+        _job(record, images, corrections.get(record.clip_id, {}), params)
+        for record in records
+        if record.has_video
+    ]
+    return ClipCache("annotate", annotate_clip).run(jobs, "annotate").complete(AnnotationError)
 
 
 def write_speech(path: Path, summaries: Summaries) -> None:
@@ -190,7 +261,7 @@ def count_faces(summaries: Summaries) -> dict[str, float]:
     """Count what was found, and log clips without a face or with several.
 
     Returns:
-        `clips`, `frames`, `frames_without_face`, `frames_with_several_faces`,
+        `clips`, `frames`, `frames_without_face`, `frames_with_several_faces`, `frames_corrected`,
         `clips_without_face`, and `found_rate`, the share of frames with a face (0 without frames).
     """
     frames = [row for rows in summaries.values() for row in rows]
@@ -218,6 +289,7 @@ def count_faces(summaries: Summaries) -> dict[str, float]:
         "frames": len(frames),
         "frames_without_face": missing,
         "frames_with_several_faces": sum(row.faces > 1 for row in frames),
+        "frames_corrected": sum(row.corrected for row in frames),
         "clips_without_face": empty_clips,
         "found_rate": round(1 - missing / len(frames), 4) if frames else 0.0,
     }
@@ -235,12 +307,22 @@ def _warn_of_low_rates(records: Sequence[ClipRecord]) -> None:
         )
 
 
-def _job(record: ClipRecord, images: Path, params: AnnotateParams) -> Job:
+def _job(
+    record: ClipRecord, images: Path, corrections: Mapping[int, Path], params: AnnotateParams
+) -> Job:
     frames = tuple(
         images / f"{frame_name(record.clip_id, index)}.jpg" for index in range(record.frames)
     )
     missing = next((path for path in frames if not path.is_file()), None)
     if missing is not None:
         raise CorpusError(f"{missing}: no such frame of {record.clip_id}; run `dvc repro extract`")
-    rate_hz = record.fps / record.frame_step
-    return Job(record.clip_id, ClipFrames(record.clip_id, record.emotion, frames, rate_hz, params))
+    clip = ClipFrames(
+        record.clip_id,
+        record.emotion,
+        frames,
+        record.fps / record.frame_step,
+        record.frame_step,
+        params,
+        corrections,
+    )
+    return Job(record.clip_id, clip)

@@ -1,6 +1,7 @@
 """Axis-aligned boxes in pixels, and the one statement of our box convention."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -112,3 +113,18 @@ class Box:
             return 0.0
         intersection = width * height
         return intersection / (self.area + other.area - intersection)
+
+
+def matched(first: Sequence[Box], second: Sequence[Box], min_iou: float) -> dict[int, int]:
+    """Pair boxes that overlap by `min_iou`, best pairs first; index in `second` by that in `first`.
+
+    Each box is in one pair at most.
+    """
+    pairs = sorted(
+        (-one.iou(other), a, b) for a, one in enumerate(first) for b, other in enumerate(second)
+    )
+    found: dict[int, int] = {}
+    for negative_iou, a, b in pairs:
+        if -negative_iou >= min_iou and a not in found and b not in found.values():
+            found[a] = b
+    return found

@@ -1,15 +1,11 @@
-"""Lists beside the annotations: VOC's `ImageSets/Main` and datumaro's `labelmap.txt`."""
+"""Lists of frames beside the annotations: VOC's `ImageSets/Main`."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from annotations.voc import FACE
 from pipeline.clips import ClipRecord, frame_name
-from pipeline.files import atomic_write, replace_folder
+from pipeline.files import replace_folder
 from pipeline.splits import Fold
-
-LABELMAP = f"# label:color_rgb:parts:actions\nbackground:0,0,0::\n{FACE}:255,96,0::\n"
-"""Without it datumaro, and so CVAT's importer, refuses the class `face`."""
 
 
 def write_image_sets(folder: Path, records: Sequence[ClipRecord], folds: Sequence[Fold]) -> None:
@@ -42,9 +38,3 @@ def write_image_sets(folder: Path, records: Sequence[ClipRecord], folds: Sequenc
         for name, clip_ids in lists.items():
             lines = [f"{frame}\n" for clip_id in clip_ids for frame in frames[clip_id]]
             (part / "Main" / f"{name}.txt").write_text("".join(lines), encoding="utf-8")
-
-
-def write_labelmap(path: Path) -> None:
-    """Write the label map that datumaro and CVAT ask for."""
-    with atomic_write(path) as part:
-        part.write_text(LABELMAP, encoding="utf-8")

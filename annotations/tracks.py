@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from annotations.box import Box
+from annotations.box import Box, matched
 from annotations.faces import Detection
 
 SAME_FACE_IOU = 0.3
@@ -99,18 +99,10 @@ def _link(frames: Sequence[Sequence[Detection]]) -> list[Track]:
     """Tracks of all faces: each frame's best-overlapping pairs are joined first."""
     tracks: list[Track] = []
     for frame, detections in enumerate(frames):
-        pairs = sorted(
-            (-track.last.iou(detection.box), t, d)
-            for t, track in enumerate(tracks)
-            for d, detection in enumerate(detections)
-        )
-        free_tracks, free = set(range(len(tracks))), set(range(len(detections)))
-        for negative_iou, t, d in pairs:
-            if -negative_iou >= SAME_FACE_IOU and t in free_tracks and d in free:
-                tracks[t].add(frame, d, detections[d].box)
-                free_tracks.remove(t)
-                free.remove(d)
-        for d in sorted(free):
-            box = detections[d].box
-            tracks.append(Track([(frame, d)], box, box.area))
+        boxes = [detection.box for detection in detections]
+        known = matched([track.last for track in tracks], boxes, SAME_FACE_IOU)
+        for t, d in known.items():
+            tracks[t].add(frame, d, boxes[d])
+        for d in sorted(set(range(len(boxes))) - set(known.values())):
+            tracks.append(Track([(frame, d)], boxes[d], boxes[d].area))
     return tracks

@@ -4,18 +4,23 @@ DVC cannot depend on a file that only some values of a key name, and it removes 
 stage before the stage can refuse a misspelt key. So this stage runs first, at every `dvc repro`,
 and the others depend on what it writes: `embed.json` and `detector.json` in `data/inputs`, which
 hold the SHA-256 of each file of weights that the user named, and `corpus.json`, which only puts the
-other stages behind this one. None changes with any other value of `params.yaml`.
+other stages behind this one. None changes with any other value of `params.yaml`. For the same
+reason it refuses annotations that were edited where `annotate` would overwrite them.
 """
 
 import time
 from pathlib import Path
 
+from annotations.corrections import require_unedited
 from pipeline.errors import ParamsError
 from pipeline.files import file_digest, write_json
 from pipeline.work.progress import counted, print_summary
 from stages.cli.boundary import run
 from stages.cli.check import read_named, require_valid, settings_findings
 from stages.cli.weight_files import WeightFile, detector_weights, embedding_weights, unavailable
+
+VOC = Path("data/voc")
+"""As in `dvc.yaml`."""
 
 
 def main(corpus: Path, embed: Path, detector: Path) -> None:
@@ -25,6 +30,7 @@ def main(corpus: Path, embed: Path, detector: Path) -> None:
     """
     started = time.monotonic()
     require_valid()
+    require_unedited(VOC / "Annotations", VOC / "SHA256SUMS")
     named = read_named()
     embed_files = [file for file in embedding_weights(named.embed) if not file.url]
     detector_files = []

@@ -15,7 +15,8 @@ FLOORS = {
         "work", "media", "corpora", "scores", "report",
     ),
     "annotations": (
-        "box", "voc", "params", "image_sets", "faces", "tracks", "speech", "annotate", "agreement",
+        "box", "voc", "params", "labels", "image_sets", "corrections", "faces", "tracks", "speech",
+        "annotate", "agreement",
     ),
     "models": (
         "checkpoint", "losses", "threads", "training", "audio", "faces", "fusion", "systems",

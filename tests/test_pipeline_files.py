@@ -25,7 +25,8 @@ def test_the_stages_are_the_ones_of_the_command_line():
 
 @pytest.mark.parametrize("stage", [s for s in STAGES if not STAGES[s].get("always_changed")])
 def test_deps_of_a_stage_hold_its_import_closure_and_none_is_unused(stage):
-    code = [dep for dep in STAGES[stage]["deps"] if dep.split("/")[0] in PACKAGES]
+    deps = set(STAGES[stage]["deps"]) - {"annotations/corrections"}  # written by people: no code
+    code = [dep for dep in deps if dep.split("/")[0] in PACKAGES]
     needed = closure(f"stages.{stage}")
     assert [p for p in needed if not any(p == d or p.startswith(f"{d}/") for d in code)] == []
     assert [d for d in code if not any(p == d or p.startswith(f"{d}/") for p in needed)] == []

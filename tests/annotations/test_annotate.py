@@ -22,7 +22,7 @@ def annotated(folder, images):
     for path, image in zip(paths, images, strict=True):
         path.write_bytes(cv2.imencode(".jpg", image)[1].tobytes())
     out = folder / "out"
-    annotate_clip(ClipFrames("DC_h01", "happiness", paths, 25.0, PARAMS), out)
+    annotate_clip(ClipFrames("DC_h01", "happiness", paths, 25.0, 2, PARAMS, {}), out)
     return [voc.read(out / "Annotations" / f"{p.stem}.xml") for p in paths], read_summary(out)
 
 
@@ -88,7 +88,8 @@ def test_unreadable_frame_is_named(tmp_path):
     for content in (b"", b"no image"):
         (tmp_path / "a.jpg").write_bytes(content)
         with pytest.raises(MediaError, match=r"a\.jpg: not a readable image"):
-            annotate_clip(ClipFrames("a", "", (tmp_path / "a.jpg",), 25.0, PARAMS), tmp_path)
+            clip = ClipFrames("a", "", (tmp_path / "a.jpg",), 25.0, 1, PARAMS, {})
+            annotate_clip(clip, tmp_path)
 
 
 def record(clip_id="DC_h01", frame_step=1):

@@ -9,7 +9,8 @@ import pytest
 
 from annotations import voc
 from annotations.annotate import annotate_corpus
-from annotations.image_sets import write_image_sets, write_labelmap
+from annotations.image_sets import write_image_sets
+from annotations.labels import write_labelmap
 from annotations.params import AnnotateParams
 from annotations.voc import Box
 from pipeline.clips import ClipRecord, frame_name
@@ -33,7 +34,7 @@ def folder(tmp_path_factory, take):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AVEMO_CACHE", str(root.parent / "cache"))
         patch.setenv("AVEMO_WORKERS", "1")
-        annotate_corpus(records, root / "JPEGImages", root / "Annotations", PARAMS)
+        annotate_corpus(records, root / "JPEGImages", root / "none", root / "Annotations", PARAMS)
     write_image_sets(root / "ImageSets", records, [Fold("paper", clips[:1], clips[1:])])
     write_labelmap(root / "labelmap.txt")
     return root

@@ -66,7 +66,7 @@ def project(tmp_path_factory):
         )
         resample.main(data / "audio", clips, data / "audio32k")
         annotate.main(
-            voc / "JPEGImages", clips, data / "truth", voc / "Annotations", voc / "ImageSets",
+            voc / "JPEGImages", clips, data / "truth", data / "corrections", voc / "Annotations",
             voc / "labelmap.txt", voc / "SHA256SUMS", data / "speech.csv",
             data / "annotation_metrics.json",
         )  # fmt: skip

@@ -1,30 +1,29 @@
 import csv
 import hashlib
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
 from annotations import voc
+from annotations.box import Box
 from pipeline.clips import ClipRecord, frame_name, write_clips
 from pipeline.corpora.demo.cast import SPEAKERS
 from pipeline.corpora.demo.film import film, pose, truth_rows
 from pipeline.corpora.demo.plan import Variation, perform
 from pipeline.corpora.demo.score import compose
-from pipeline.errors import CorpusError
+from pipeline.errors import AnnotationError, CorpusError
 from stages.annotate import main
 
 SIZE_PX = (320, 256)
 FRAMES = 6
 PARAMS = """
 annotate: {upsample: 0, min_score: 0.0, speech_smoothing_s: 0.1}
-split: {protocol: loso, test_per_emotion: 1, speaker_groups: 0, text_groups: 2,
-  folds_csv: folds.csv, seed: 0}
 """
 OUTPUTS = (
     "voc/Annotations",
-    "voc/ImageSets",
     "voc/labelmap.txt",
     "voc/SHA256SUMS",
     "speech.csv",
@@ -73,6 +72,7 @@ def annotate(drawn, tmp_path, monkeypatch):
             drawn / "voc/JPEGImages",
             clips,
             truth,
+            tmp_path / "corrections",
             *(tmp_path / name for name in OUTPUTS),
         )
         return tmp_path
@@ -85,14 +85,6 @@ def test_stage_writes_what_vocs_readers_want_twice_alike(annotate, drawn, capsys
     names = {path.stem for path in (drawn / "voc/JPEGImages").iterdir()}
     assert {path.stem for path in (out / "voc/Annotations").iterdir()} == names
     assert all(voc.read(path).speaker_face for path in (out / "voc/Annotations").iterdir())
-    main_lists = {
-        path.stem: path.read_text().split() for path in (out / "voc/ImageSets/Main").iterdir()
-    }
-    assert main_lists.keys() == {
-        "train", "test", "JE_train", "JE_test", "DC_train", "DC_test"
-    }  # fmt: skip
-    plain = [frame for name, frames in main_lists.items() if "_" not in name for frame in frames]
-    assert sorted(plain) == sorted(names)  # datumaro imports each frame once
     checksums = dict(
         reversed(line.split()) for line in (out / "voc/SHA256SUMS").read_text().splitlines()
     )
@@ -152,3 +144,59 @@ def test_blank_frames_do_not_stop_the_stage(annotate, drawn, tmp_path, caplog):
     out = annotate(tmp_path / "blank.csv")
     assert not voc.read(out / "voc/Annotations/KL_a01_00000.xml").objects
     assert "KL_a01: no face in any of 2 frames" in caplog.text
+
+
+def test_a_corrected_frame_costs_one_clip_and_stays_corrected(annotate, capsys):
+    out = annotate()
+    before, speech = contents(out), (out / "speech.csv").read_text()
+    name = frame_name("JE_a01", 2)
+    found = voc.read(out / f"voc/Annotations/{name}.xml")
+    [face] = found.objects
+    moved = Box(face.box.x1 + 30, face.box.y1 + 10, face.box.x2 + 30, face.box.y2 + 10)
+    right = replace(found, objects=(replace(face, box=moved, source="", emotion=""),))
+    voc.write(out / f"corrections/{name}.xml", right)
+    capsys.readouterr()
+    after = contents(annotate())
+    assert "1 from cache" in capsys.readouterr().out
+    assert {str(path) for path in after if after[path] != before[path]} == {
+        str(out / f"voc/Annotations/{name}.xml"), str(out / "voc/SHA256SUMS"),
+        "voc/SHA256SUMS", "speech.csv", "annotation_metrics.json",
+    }  # fmt: skip
+    [kept] = voc.read(out / f"voc/Annotations/{name}.xml").objects
+    assert (kept.box, kept.source, kept.emotion) == (moved, "person", "anger")
+    changed = zip(speech.splitlines(), (out / "speech.csv").read_text().splitlines(), strict=True)
+    assert {old.split(",")[0] for old, new in changed if old != new} == {"JE_a01"}
+    figures = json.loads((out / "annotation_metrics.json").read_text())
+    assert figures["frames_corrected"] == 1
+    assert contents(annotate()) == after
+    (out / f"corrections/{name}.xml").unlink()
+    assert contents(annotate()) == before
+
+
+def test_a_frame_without_the_speaker_is_said_to_be_silent(annotate):
+    out = annotate()
+    name = frame_name("DC_a01", 1)
+    found = voc.read(out / f"voc/Annotations/{name}.xml")
+    voc.write(out / f"corrections/{name}.xml", replace(found, objects=()))
+    annotate()
+    rows = list(csv.DictReader((out / "speech.csv").read_text().splitlines()))
+    assert [float(row["speech"]) == 0 for row in rows[:3]] == [False, True, False]
+    assert json.loads((out / "annotation_metrics.json").read_text())["frames_without_face"] == 1
+
+
+def test_an_edit_in_the_product_itself_is_refused_and_not_overwritten(annotate):
+    out = annotate()
+    path = out / "voc/Annotations/JE_a01_00002.xml"
+    content = path.read_text().replace("<difficult>0<", "<difficult>1<")
+    path.write_text(content)
+    with pytest.raises(
+        AnnotationError, match=r"1 file edited by hand, .*JE_a01_00002\.xml.*import"
+    ):
+        annotate()
+    assert path.read_text() == content
+    path.unlink()
+    with pytest.raises(AnnotationError, match="edited by hand"):
+        annotate()
+    (out / "voc/SHA256SUMS").unlink()
+    annotate()
+    assert path.is_file()

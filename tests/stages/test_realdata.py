@@ -64,8 +64,8 @@ def check_sound(out, records):
 def annotate_and_embed(out):
     voc = out / "voc"
     annotate.main(
-        voc / "JPEGImages", out / "clips.csv", out / "truth", voc / "Annotations",
-        voc / "ImageSets", voc / "labelmap.txt", voc / "SHA256SUMS", out / "speech.csv",
+        voc / "JPEGImages", out / "clips.csv", out / "truth", out / "corrections",
+        voc / "Annotations", voc / "labelmap.txt", voc / "SHA256SUMS", out / "speech.csv",
         out / "annotation_metrics.json",
     )  # fmt: skip
     embed.main(out / "audio32k", out / "clips.csv", out / "embeddings")
