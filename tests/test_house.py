@@ -16,7 +16,7 @@ FLOORS = {
     ),
     "annotations": (
         "box", "voc", "params", "labels", "image_sets", "corrections", "faces", "tracks", "speech",
-        "annotate", "agreement",
+        "annotate", "agreement", "exchange",
     ),
     "models": (
         "checkpoint", "losses", "threads", "training", "audio", "faces", "fusion", "systems",

@@ -14,7 +14,7 @@ import typer
 from pipeline.errors import ParamsError
 from pipeline.params import parse_yaml
 from pipeline.work.progress import counted
-from stages.cli import cache
+from stages.cli import cache, corrections
 from stages.cli.boundary import configure_logging, new_app, with_boundary
 
 STAGES = {
@@ -91,6 +91,7 @@ for _name, _summary in STAGES.items():
 
 
 app.add_typer(cache.app, name="cache")
+app.add_typer(corrections.app, name="corrections")
 
 
 @app.command()

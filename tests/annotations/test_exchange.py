@@ -1,0 +1,203 @@
+"""Out to a tool and back; `pip install avemo[readers]` brings datumaro, by which CVAT writes."""
+
+import json
+import re
+import shutil
+import zipfile
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from annotations import voc
+from annotations.annotate import annotate_corpus
+from annotations.exchange import export_frames, import_corrections, merged
+from annotations.image_sets import write_image_sets
+from annotations.params import AnnotateParams
+from annotations.voc import Annotation, Box, FaceObject, Flags
+from pipeline.clips import ClipRecord, frame_name
+from pipeline.errors import AnnotationError
+
+PARAMS = AnnotateParams(upsample=0, min_score=0.0, speech_smoothing_s=0.1)
+RECORDS = [ClipRecord("DC_a01", "DC", "anger", "1", 3, 25.0, 2, 320, 256, 0, 0)]
+NAMES = [frame_name("DC_a01", index) for index in range(3)]
+
+FACE = FaceObject(Box(100, 80, 200, 180), "anger", 1.25, "dlib_hog", True, extra=(("seen", "2"),))
+OTHER = FaceObject(Box(10, 10, 60, 60), "anger", 0.5, "dlib_hog", False, Flags(blur=1))
+OURS = Annotation("DC_a01_00001.jpg", 320, 256, (FACE, OTHER), source_frame=2)
+
+
+def bare(item, *, dx=0.0, **changes):
+    """A box as labelImg leaves it: without attributes, and shifted by `dx` px."""
+    box = Box(item.box.x1 + dx, item.box.y1, item.box.x2 + dx, item.box.y2)
+    return FaceObject(box, **changes)
+
+
+def back(*objects, **changes):
+    """An annotation as a tool leaves it."""
+    return Annotation("DC_a01_00001.jpg", 320, 256, objects, **changes)
+
+
+@pytest.mark.parametrize("dx", [0, 1, -1])
+def test_what_a_tool_drops_or_rounds_is_no_change(dx):
+    assert merged(back(bare(OTHER, dx=dx), bare(FACE, dx=dx)), OURS, "anger") == OURS
+
+
+def test_a_moved_box_is_a_persons_and_keeps_whose_face_it_is():
+    right = merged(back(bare(FACE, dx=20), bare(OTHER)), OURS, "anger")
+    moved = replace(FACE, box=bare(FACE, dx=20).box, score=None, source="person")
+    assert right == replace(OURS, objects=(moved, OTHER))
+
+
+def test_flags_and_the_seal_of_labelimg_are_meant():
+    right = merged(back(bare(FACE, difficult=1), bare(OTHER), verified=True), OURS, "anger")
+    assert right == replace(OURS, objects=(replace(FACE, difficult=1), OTHER), verified=True)
+    stated = replace(FACE, flags=Flags(invalid=1))
+    assert merged(back(stated, OTHER), OURS, "anger").objects == (stated, OTHER)
+
+
+def test_the_speaker_drawn_anew_is_the_speaker():
+    drawn = Box(210, 80, 300, 170)
+    right = merged(back(FaceObject(drawn), bare(OTHER)), OURS, "anger")
+    new = FaceObject(drawn, "anger", None, "person", primary=True)
+    assert right.objects == (OTHER, new)
+    beside = merged(back(bare(FACE), bare(OTHER), FaceObject(drawn)), OURS, "anger")
+    assert beside.objects == (FACE, OTHER, replace(new, primary=False))
+
+
+def test_an_annotation_of_a_resized_picture_is_refused():
+    with pytest.raises(AnnotationError, match="came back at 640x256 px, went out at 320x256"):
+        merged(replace(back(), width_px=640), OURS, "anger")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, take):
+    """`data/voc` of a drawn clip, the second frame of which shows no face."""
+    root = tmp_path_factory.mktemp("exchange")
+    store = root / "voc"
+    (store / "JPEGImages").mkdir(parents=True)
+    pictures = [take.frames[0], np.full_like(take.frames[0], 127), take.frames[9]]
+    for name, picture in zip(NAMES, pictures, strict=True):
+        cv2.imwrite(str(store / f"JPEGImages/{name}.jpg"), picture)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AVEMO_CACHE", str(root / "cache"))
+        patch.setenv("AVEMO_WORKERS", "1")
+        images, annotations = store / "JPEGImages", store / "Annotations"
+        annotate_corpus(RECORDS, images, root / "none", annotations, PARAMS)
+    write_image_sets(store / "ImageSets", RECORDS, [])
+    return root
+
+
+@pytest.fixture
+def store(made, tmp_path, monkeypatch):
+    monkeypatch.setenv("AVEMO_CACHE", str(made / "cache"))
+    monkeypatch.setenv("AVEMO_WORKERS", "1")
+    return shutil.copytree(made / "voc", tmp_path / "data" / "voc")
+
+
+def take_back(store, source):
+    return import_corrections(source, store, store.parent / "corrections", RECORDS, PARAMS)
+
+
+def corrected(store):
+    folder = store.parent / "corrections"
+    return {path.stem: voc.read(path) for path in sorted(folder.glob("*.xml"))}
+
+
+def edit(path, **changes):
+    annotation = voc.read(path)
+    [face] = annotation.objects
+    voc.write(path, replace(annotation, objects=(replace(face, **changes),)))
+    return annotation
+
+
+def test_out_and_back_is_no_correction(store):
+    export_frames(NAMES, store, store.parent / "out.zip")
+    found = take_back(store, store.parent / "out.zip")
+    assert (found.changes, found.same, found.strays, corrected(store)) == ({}, 3, [], {})
+
+
+def test_an_export_holds_what_labelimg_and_cvat_ask_for(store):
+    export_frames(NAMES[:1], store, store.parent / "out")
+    files = {str(p.relative_to(store.parent / "out")) for p in (store.parent / "out").rglob("*.*")}
+    assert files == {
+        "JPEGImages/DC_a01_00000.jpg", "Annotations/DC_a01_00000.xml", "classes.txt",
+        "ImageSets/Main/default.txt", "labelmap.txt", "cvat_labels.json",
+    }  # fmt: skip
+    [label] = json.loads((store.parent / "out/cvat_labels.json").read_text())
+    named = {attribute["name"] for attribute in label["attributes"]}
+    assert label["name"] == "face" and named >= {"primary", "emotion", "source", "invalid"}
+    with pytest.raises(AnnotationError, match="is there already"):
+        export_frames(NAMES[:1], store, store.parent / "out")
+    with pytest.raises(AnnotationError, match="1 of no stored frame, the first is x"):
+        export_frames(["x"], store, store.parent / "other")
+
+
+def test_edits_in_place_are_kept_and_the_product_may_be_made_again(store):
+    (store / "SHA256SUMS").write_text("")
+    before = edit(store / f"Annotations/{NAMES[2]}.xml", flags=Flags(invalid=1))
+    (store / f"Annotations/{NAMES[0]}.xml").unlink()
+    found = take_back(store, store)
+    assert found.changes == {NAMES[0]: "no face", NAMES[2]: "1 with other attributes"}
+    kept = corrected(store)
+    assert kept[NAMES[0]].objects == () and kept[NAMES[0]].source_frame == 0
+    assert kept[NAMES[2]].objects == (replace(before.objects[0], flags=Flags(invalid=1)),)
+    assert not (store / "SHA256SUMS").exists()
+    assert take_back(store, store).changes == {}, "what is corrected already is no change"
+
+
+def test_names_of_label_studio_are_understood_and_strangers_are_told_of(store):
+    out = store.parent / "out" / "Annotations"
+    out.mkdir(parents=True)
+    annotation = voc.read(store / f"Annotations/{NAMES[0]}.xml")
+    for name in (f"1a2b3c4d-{NAMES[0]}", "holiday"):
+        voc.write(out / f"{name}.xml", replace(annotation, filename=f"{name}.jpg", objects=()))
+    found = take_back(store, out.parent)
+    assert found.changes == {NAMES[0]: "no face"}
+    assert found.strays == [f"{out.parent}/Annotations/holiday.xml"]
+
+
+def test_one_bad_file_and_nothing_is_imported(store):
+    out = shutil.copytree(store, store.parent / "out")
+    edit(out / f"Annotations/{NAMES[0]}.xml", difficult=1)
+    (out / f"Annotations/{NAMES[2]}.xml").write_text("<annotation>")
+    shutil.make_archive(str(out), "zip", out)
+    for source in (out, out.with_suffix(".zip")):
+        shown = re.escape(f"{source}/Annotations/{NAMES[2]}.xml: line 1: not XML")
+        with pytest.raises(AnnotationError, match=shown):
+            take_back(store, source)
+    assert corrected(store) == {}
+
+
+def test_what_holds_no_annotation_is_refused(store):
+    (store.parent / "empty").mkdir()
+    (store.parent / "bad.zip").write_bytes(b"PK")
+    with zipfile.ZipFile(store.parent / "large.zip", "w") as archive:
+        archive.writestr("Annotations/a.xml", " " * (voc.MAX_BYTES + 1))
+    for name, reason in {
+        "none": "neither a folder nor a readable .zip",
+        "bad.zip": "neither a folder nor a readable .zip",
+        "empty": "no annotation of a stored frame",
+        "large.zip": "Annotations/a.xml: too large",
+    }.items():
+        with pytest.raises(AnnotationError, match=reason):
+            take_back(store, store.parent / name)
+
+
+def test_a_round_through_datumaro_keeps_what_it_drops(store):
+    """It writes no XML for a frame without a box, but names it in a list."""
+    components = pytest.importorskip(
+        "datumaro.components.dataset", reason="not installed; pip install avemo[readers]"
+    )
+    export_frames(NAMES, store, store.parent / "out")
+    mode = {"coordinate_mode": "voc-one-based"}
+    dataset = components.Dataset.import_from(str(store.parent / "out"), "voc_detection", **mode)
+    dataset.export(str(store.parent / "same"), "voc_detection", save_media=False, **mode)
+    assert not (store.parent / "same/Annotations" / f"{NAMES[1]}.xml").exists()
+    assert take_back(store, store.parent / "same").changes == {}
+    for item in list(dataset):
+        dataset.put(item.wrap(annotations=[]) if item.id == NAMES[2] else item)
+    dataset.export(str(store.parent / "changed"), "voc_detection", save_media=False, **mode)
+    assert take_back(store, store.parent / "changed").changes == {NAMES[2]: "no face"}
+    assert corrected(store)[NAMES[2]].objects == ()
