@@ -16,6 +16,10 @@ FOUND_IOU = 0.5
 """Overlap with the true box from which a face counts as found."""
 
 
+SPEAKS = 0.5
+"""Speech probability from which a frame counts as speech."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrueFrame:
     """Ground truth of a source frame."""
@@ -59,6 +63,7 @@ def measure(
         `frames`: frames with a true face. `recall`: share of them whose speaker box overlaps it by
         `FOUND_IOU`. `mean_iou`: over frames with a speaker box. `speech_auc`: area under the ROC
         curve of the speech probability, mean over speakers; `speech_auc_by_speaker` has each.
+        `speech_f1`: F1 of the frames whose probability is at least `SPEAKS`.
         Figures without data are left out.
     """
     overlaps: list[float] = []
@@ -82,6 +87,9 @@ def measure(
     if by_speaker:
         found["speech_auc"] = round(sum(by_speaker.values()) / len(by_speaker), 4)
         found["speech_auc_by_speaker"] = by_speaker
+    pairs = [pair for pairs in speech.values() for pair in pairs]
+    if any(speaking for speaking, _ in pairs):
+        found["speech_f1"] = round(f1([(true, p >= SPEAKS) for true, p in pairs]), 4)
     return found
 
 
@@ -94,6 +102,13 @@ def describe(figures: Mapping[str, object]) -> str:
         text += "; against truth: recall {recall:.3f}, mean IoU {mean_iou:.3f}".format(**truth)
         text += ", speech AUC {speech_auc:.3f}".format(**truth)
     return text
+
+
+def f1(pairs: Sequence[tuple[bool, bool]]) -> float:
+    """Harmonic mean of precision and recall of (is positive, is said to be) pairs, 0 to 1."""
+    both = sum(true and said for true, said in pairs)
+    either = sum(true + said for true, said in pairs)
+    return 2 * both / either
 
 
 def area_under_roc(pairs: Sequence[tuple[bool, float]]) -> float | None:

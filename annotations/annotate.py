@@ -2,7 +2,7 @@
 
 import csv
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from annotations.corrections import applied, find_corrections
 from annotations.faces import SOURCE, Detection, detect_faces
 from annotations.params import AnnotateParams
 from annotations.speech import MIN_RATE_HZ, MOTION_FLOOR, Activity, speech_activity
-from annotations.tracks import choose_speaker
+from annotations.tracks import FILLED, choose_speaker, fill_gaps
 from annotations.voc import Annotation, FaceObject
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import AnnotationError, CorpusError
@@ -25,7 +25,9 @@ from pipeline.work.cache import ClipCache, Job, Products
 XML_FOLDER = "Annotations"
 FRAMES_CSV = "frames.csv"
 CORNERS = ("x1", "y1", "x2", "y2")
-COLUMNS = ("frame", "faces", *CORNERS, "mouth_motion", "speech", "corrected")
+COLUMNS = ("frame", "faces", *CORNERS, "mouth_motion", "speech", "origin")
+FOUND, CORRECTED = "found", "corrected"
+"""Origins of a frame's annotation, beside `FILLED`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class ClipFrames:
 class FrameSummary:
     """A row of a clip's `frames.csv`: how many faces, the speaker's box, motion and speech.
 
-    `corrected` says that a person has put the frame right.
+    `origin` says whether the speaker's face was looked for, filled in, or put right by a person.
     """
 
     frame: int
@@ -64,7 +66,7 @@ class FrameSummary:
     box: Box | None
     mouth_motion: float
     speech: float
-    corrected: bool
+    origin: str
 
 
 def annotate_clip(clip: ClipFrames, folder: Path) -> None:
@@ -82,25 +84,27 @@ def annotate_clip(clip: ClipFrames, folder: Path) -> None:
     corrections = {index: voc.read(path) for index, path in clip.corrections.items()}
     given = {index: _speaker_box(correction) for index, correction in corrections.items()}
     found = annotate_frames(grays, clip.rate_hz, clip.params, given)
-    faces = []
+    faces, origins = [], []
     for index, (path, gray) in enumerate(zip(clip.frames, grays, strict=True)):
-        objects = _objects(found.found[index], found.chosen[index], clip.emotion)
-        annotation = Annotation(
-            path.name,
-            gray.shape[1],
-            gray.shape[0],
-            objects,
-            source_frame=index * clip.frame_step,
-        )
+        height, width = gray.shape
+        objects = _objects(found, index, clip.emotion)
+        frame = index * clip.frame_step
+        annotation = Annotation(path.name, width, height, objects, source_frame=frame)
+        origin = FILLED if any(item.source == FILLED for item in objects) else FOUND
         if index in corrections:
             annotation = applied(corrections[index], annotation, clip.emotion)
+            origin = CORRECTED
         voc.write(folder / XML_FOLDER / f"{path.stem}.xml", annotation)
         faces.append(sum(item.is_face for item in annotation.objects))
-    _write_summary(folder / FRAMES_CSV, faces, found.boxes, found.activity, corrections.keys())
+        origins.append(origin)
+    _write_summary(folder / FRAMES_CSV, faces, found, origins)
 
 
 class FrameAnnotations(NamedTuple):
-    """Faces of each frame, which of them is the speaker's, its box, and the speech activity."""
+    """Faces of each frame, which of them is the speaker's, its box, and the speech activity.
+
+    A frame of which a box but no face is chosen is filled in, or known beforehand.
+    """
 
     found: list[list[Detection]]
     chosen: list[int | None]
@@ -139,6 +143,8 @@ def annotate_frames(
     ]
     for frame, box in given.items():
         boxes[frame] = box
+    for frame, box in fill_gaps(boxes, params.fill_gaps).items():
+        boxes[frame] = given.get(frame, box)
     return FrameAnnotations(found, chosen, boxes, activity_of(boxes))
 
 
@@ -152,7 +158,7 @@ def read_summary(folder: Path) -> list[FrameSummary]:
                 box=Box(*(float(row[side]) for side in CORNERS)) if row["x1"] else None,
                 mouth_motion=float(row["mouth_motion"]),
                 speech=float(row["speech"]),
-                corrected=row["corrected"] == "1",
+                origin=row["origin"],
             )
             for row in csv.DictReader(stream)
         ]
@@ -163,28 +169,28 @@ def _speaker_box(annotation: Annotation) -> Box | None:
     return face.box if face else None
 
 
-def _objects(
-    detections: list[Detection], chosen: int | None, emotion: str
-) -> tuple[FaceObject, ...]:
-    return tuple(
+def _objects(found: FrameAnnotations, frame: int, emotion: str) -> tuple[FaceObject, ...]:
+    chosen, box = found.chosen[frame], found.boxes[frame]
+    objects = [
         FaceObject(detection.box, emotion, detection.score, SOURCE, primary=index == chosen)
-        for index, detection in enumerate(detections)
+        for index, detection in enumerate(found.found[frame])
         if min(detection.box.width, detection.box.height) >= voc.MIN_SIDE_PX
-    )
+    ]
+    if chosen is None and box is not None:
+        objects.append(FaceObject(box, emotion, source=FILLED, primary=True))
+    return tuple(objects)
 
 
 def _write_summary(
-    path: Path,
-    faces: list[int],
-    boxes: list[Box | None],
-    activity: Activity,
-    corrected: Collection[int],
+    path: Path, faces: list[int], found: FrameAnnotations, origins: list[str]
 ) -> None:
-    corners = [("", "", "", "") if b is None else (b.x1, b.y1, b.x2, b.y2) for b in boxes]
-    motion, speech = activity.motion.round(6).tolist(), activity.speech.round(4).tolist()
+    corners = [("", "", "", "") if b is None else (b.x1, b.y1, b.x2, b.y2) for b in found.boxes]
+    motion, speech = found.activity.motion.round(6), found.activity.speech.round(4)
     rows = (
-        (i, count, *corners[i], motion[i], speech[i], int(i in corrected))
-        for i, count in enumerate(faces)
+        (frame, count, *corners[frame], *measured, origins[frame])
+        for frame, (count, *measured) in enumerate(
+            zip(faces, motion.tolist(), speech.tolist(), strict=True)
+        )
     )
     write_table(path, COLUMNS, (dict(zip(COLUMNS, row, strict=True)) for row in rows))
 
@@ -261,8 +267,9 @@ def count_faces(summaries: Summaries) -> dict[str, float]:
     """Count what was found, and log clips without a face or with several.
 
     Returns:
-        `clips`, `frames`, `frames_without_face`, `frames_with_several_faces`, `frames_corrected`,
-        `clips_without_face`, and `found_rate`, the share of frames with a face (0 without frames).
+        `clips`, `frames`, `frames_without_face`, `frames_with_several_faces`, `frames_filled`,
+        `frames_corrected`, `clips_without_face`, and `found_rate`, the share of frames with a face
+        (0 without frames).
     """
     frames = [row for rows in summaries.values() for row in rows]
     empty_clips = 0
@@ -289,7 +296,8 @@ def count_faces(summaries: Summaries) -> dict[str, float]:
         "frames": len(frames),
         "frames_without_face": missing,
         "frames_with_several_faces": sum(row.faces > 1 for row in frames),
-        "frames_corrected": sum(row.corrected for row in frames),
+        "frames_filled": sum(row.origin == FILLED for row in frames),
+        "frames_corrected": sum(row.origin == CORRECTED for row in frames),
         "clips_without_face": empty_clips,
         "found_rate": round(1 - missing / len(frames), 4) if frames else 0.0,
     }

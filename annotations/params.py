@@ -10,4 +10,5 @@ class AnnotateParams(Section):
 
     upsample: int = Field(ge=0, le=2)
     min_score: float = Field(ge=-1, le=3)
+    fill_gaps: int = Field(ge=0, le=100)
     speech_smoothing_s: float = Field(gt=0, le=2)

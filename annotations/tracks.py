@@ -1,7 +1,8 @@
 """Faces linked over time, and which of them is the speaker's."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from itertools import pairwise
 
 from annotations.box import Box, matched
 from annotations.faces import Detection
@@ -12,6 +13,9 @@ about a twelfth of their width, and a talking head moves by less than half a fac
 
 SAME_SIZE = 0.5
 """Smallest side ratio at which a face seen after a cut, or beside, may be the speaker's."""
+
+FILLED = "filled"
+"""Source of a box that stands where the face was missed between two frames that show it."""
 
 TALKS_MORE = 2.0
 """Ratio of mouth motions from which a smaller face talks and the larger one beside it listens."""
@@ -93,6 +97,29 @@ def choose_speaker(
         for frame, index in track.members:
             path[frame] = index
     return path
+
+
+def fill_gaps(boxes: Sequence[Box | None], longest: int) -> dict[int, Box]:
+    """Boxes for frames in which a face was missed, on straight lines between its neighbours.
+
+    Args:
+        boxes: of one face in each frame, None where it was not found.
+        longest: most frames of a gap that is filled, between boxes that overlap as one face's do.
+
+    Returns:
+        Whole-pixel boxes by frame, of the filled frames alone.
+    """
+    filled: dict[int, Box] = {}
+    seen = [frame for frame, box in enumerate(boxes) if box is not None]
+    for first, last in pairwise(seen):
+        before, after = boxes[first], boxes[last]
+        if before is None or after is None or before.iou(after) < SAME_FACE_IOU:
+            continue
+        for frame in range(first + 1, last) if last - first - 1 <= longest else ():
+            share = (frame - first) / (last - first)
+            corners = zip(astuple(before), astuple(after), strict=True)
+            filled[frame] = Box(*(float(round(a + share * (b - a))) for a, b in corners))
+    return filled
 
 
 def _link(frames: Sequence[Sequence[Detection]]) -> list[Track]:

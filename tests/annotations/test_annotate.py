@@ -5,24 +5,24 @@ import numpy as np
 import pytest
 
 from annotations import voc
-from annotations.agreement import TrueFrame, area_under_roc, describe, measure, read_truth
+from annotations.agreement import TrueFrame, area_under_roc, describe, f1, measure, read_truth
 from annotations.annotate import ClipFrames, annotate_clip, count_faces, read_summary
 from annotations.box import Box
 from annotations.params import AnnotateParams
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import CorpusError, MediaError
 
-PARAMS = AnnotateParams(upsample=0, min_score=0.0, speech_smoothing_s=0.1)
+PARAMS = AnnotateParams(upsample=0, min_score=0.0, fill_gaps=0, speech_smoothing_s=0.1)
 
 
-def annotated(folder, images):
+def annotated(folder, images, params=PARAMS):
     """Annotate gray images as the clip DC_h01; XML files by frame, and the summary."""
     (folder / "jpg").mkdir()
     paths = tuple(folder / "jpg" / f"{frame_name('DC_h01', i)}.jpg" for i in range(len(images)))
     for path, image in zip(paths, images, strict=True):
         path.write_bytes(cv2.imencode(".jpg", image)[1].tobytes())
     out = folder / "out"
-    annotate_clip(ClipFrames("DC_h01", "happiness", paths, 25.0, 2, PARAMS, {}), out)
+    annotate_clip(ClipFrames("DC_h01", "happiness", paths, 25.0, 2, params, {}), out)
     return [voc.read(out / "Annotations" / f"{p.stem}.xml") for p in paths], read_summary(out)
 
 
@@ -51,6 +51,18 @@ def test_no_face_is_an_annotation_without_objects(tmp_path, take, caplog):
     assert [len(annotation.objects) for annotation in xml] == [1, 0, 1]
     assert count_faces({"DC_h01": summary})["frames_without_face"] == 1
     assert not caplog.records
+
+
+def test_a_face_that_is_missed_for_a_moment_is_filled_in_and_marked(tmp_path, take):
+    blank = np.full((256, 320), 127, np.uint8)
+    images = [take.frames[0], blank, blank, take.frames[1], blank, blank, blank, take.frames[2]]
+    xml, summary = annotated(tmp_path, images, PARAMS.model_copy(update={"fill_gaps": 2}))
+    assert [len(annotation.objects) for annotation in xml] == [1, 1, 1, 1, 0, 0, 0, 1]
+    [face] = xml[1].objects
+    assert (face.source, face.score, face.primary) == ("filled", None, True)
+    assert face.box == summary[1].box and face.box.iou(summary[0].box) > 0.8
+    figures = count_faces({"DC_h01": summary})
+    assert (figures["frames_filled"], figures["frames_without_face"]) == (2, 3)
 
 
 def test_clip_without_any_face_is_counted_logged_and_weighs_alike(tmp_path, caplog):
@@ -113,6 +125,12 @@ def test_area_under_roc_by_hand():
     assert area_under_roc([(True, 0.5), (False, 0.5)]) == 0.5
     assert area_under_roc([(True, 0.3), (False, 0.4), (True, 0.8), (False, 0.1)]) == 0.75
     assert area_under_roc([(True, 0.3)]) is None
+
+
+def test_f1_by_hand():
+    assert f1([(True, True), (True, False), (False, True), (False, False)]) == 0.5
+    assert f1([(True, True), (False, False)]) == 1.0
+    assert f1([(True, False)]) == 0.0
 
 
 def test_damaged_truth_is_named(tmp_path):

@@ -19,7 +19,7 @@ from annotations.voc import Annotation, Box, FaceObject, Flags
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import AnnotationError
 
-PARAMS = AnnotateParams(upsample=0, min_score=0.0, speech_smoothing_s=0.1)
+PARAMS = AnnotateParams(upsample=0, min_score=0.0, fill_gaps=0, speech_smoothing_s=0.1)
 RECORDS = [ClipRecord("DC_a01", "DC", "anger", "1", 3, 25.0, 2, 320, 256, 0, 0)]
 NAMES = [frame_name("DC_a01", index) for index in range(3)]
 

@@ -35,7 +35,7 @@ def run(tmp_path, monkeypatch):
             f"system: {system}\ncorpus: {{name: {name}, root: {root}, modalities: {modalities}}}\n"
             "extract: {frame_step: 5, jpeg_quality: 2, min_duration_s: 0.1, silence_dbfs: -70, "
             f"max_bad_fraction: 0.4}}\nresample: {{method: {method}, quality: high}}\n"
-            "annotate: {upsample: 0, min_score: 0.0, speech_smoothing_s: 0.1}\n"
+            "annotate: {upsample: 0, min_score: 0.0, fill_gaps: 0, speech_smoothing_s: 0.1}\n"
             "split: {protocol: paper, test_per_emotion: 1, speaker_groups: 0, "
             "text_groups: 2, folds_csv: folds.csv, "
             "seed: 0}\n"
