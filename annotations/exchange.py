@@ -122,22 +122,28 @@ def import_corrections(
     images = store / "JPEGImages"
     known = find_corrections(corrections, records, images)
     ours = annotate_clips([stored[i] for i in sorted(clip_ids)], images, known, params).folders
-    changed: dict[str, Annotation] = {}
+    changed: dict[Path, Annotation] = {}
     changes: dict[str, str] = {}
     for name, theirs in returned.items():
         clip_id, index = split_frame_name(name)
         frame = voc.read(ours[clip_id] / XML_FOLDER / f"{name}.xml")
         right = merged(theirs or replace(frame, objects=()), frame, stored[clip_id].emotion)
         if right != frame:
-            # under the name that the frame had when it was first corrected
-            path = known.get(clip_id, {}).get(index, corrections / f"{name}.xml")
-            changed[str(path)] = replace(right, filename=f"{path.stem}.jpg")
+            path = known.get(clip_id, {}).get(index)
+            path = path or _new_file(corrections, name, stored[clip_id].frame_step)
+            changed[path] = replace(right, filename=f"{path.stem}.jpg")
             changes[name] = _difference(right, frame)
     for path, annotation in changed.items():
-        voc.write(Path(path), annotation)
+        voc.write(path, annotation)
     if in_place:
         (store / "SHA256SUMS").unlink(missing_ok=True)
     return Import(changes, len(returned) - len(changes), strays)
+
+
+def _new_file(corrections: Path, name: str, frame_step: int) -> Path:
+    """Where a first correction goes; the name may be taken, of a frame at another `frame_step`."""
+    path = corrections / f"{name}.xml"
+    return corrections / f"frame_step_{frame_step}" / path.name if path.exists() else path
 
 
 def merged(theirs: Annotation, ours: Annotation, emotion: str) -> Annotation:
@@ -182,7 +188,8 @@ def _known(theirs: FaceObject, ours: FaceObject) -> FaceObject:
         source=ours.source if stayed else PERSON,
         primary=ours.primary if theirs.primary is None else theirs.primary,
         flags=ours.flags if dropped else theirs.flags,
-        truncated=theirs.truncated,
+        # labelImg works it out from the borders of the picture
+        truncated=ours.truncated if dropped and stayed else theirs.truncated,
         difficult=theirs.difficult,
         name=ours.name if theirs.is_face else theirs.name,
         extra=ours.extra if dropped else _without_tools(theirs.extra),

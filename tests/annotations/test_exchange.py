@@ -1,4 +1,7 @@
-"""Out to a tool and back; `pip install avemo[readers]` brings datumaro, by which CVAT writes."""
+"""Out to a tool and back, by labelImg's own module and by datumaro, by which CVAT writes.
+
+`pip install avemo[readers]` brings both.
+"""
 
 import json
 import re
@@ -37,6 +40,9 @@ def bare(item, *, dx=0.0, **changes):
 def back(*objects, **changes):
     """An annotation as a tool leaves it."""
     return Annotation("DC_a01_00001.jpg", 320, 256, objects, **changes)
+
+
+NOT_INSTALLED = "not installed; pip install avemo[readers]"
 
 
 @pytest.mark.parametrize("dx", [0, 1, -1])
@@ -147,6 +153,21 @@ def test_edits_in_place_are_kept_and_the_product_may_be_made_again(store):
     assert take_back(store, store).changes == {}, "what is corrected already is no change"
 
 
+def test_a_correction_made_at_another_frame_step_is_not_overwritten(store):
+    """Stored frame 2 of every second one was frame 1 of every fourth."""
+    older = store.parent / "corrections" / f"{NAMES[1]}.xml"
+    voc.write(older, replace(OURS, filename=f"{NAMES[1]}.jpg", source_frame=4))
+    content = older.read_bytes()
+    out = shutil.copytree(store, store.parent / "out")
+    annotation = voc.read(out / f"Annotations/{NAMES[1]}.xml")
+    voc.write(out / f"Annotations/{NAMES[1]}.xml", replace(annotation, verified=True))
+    (out / f"Annotations/{NAMES[2]}.xml").unlink()
+    assert take_back(store, out).changes == {NAMES[1]: "verified", NAMES[2]: "no face"}
+    new = store.parent / "corrections" / "frame_step_2" / f"{NAMES[1]}.xml"
+    assert voc.read(new).source_frame == 2 and voc.read(older).source_frame == 4
+    assert older.read_bytes() != content, "stored frame 2 is its frame"
+
+
 def test_names_of_label_studio_are_understood_and_strangers_are_told_of(store):
     out = store.parent / "out" / "Annotations"
     out.mkdir(parents=True)
@@ -185,11 +206,29 @@ def test_what_holds_no_annotation_is_refused(store):
             take_back(store, store.parent / name)
 
 
+def test_a_round_through_labelimg_keeps_what_it_drops(store):
+    """It drops attributes, says of itself what is truncated, and seals what a person has seen."""
+    labelimg = pytest.importorskip("libs.pascal_voc_io", reason=NOT_INSTALLED)
+    path = store / f"Annotations/{NAMES[2]}.xml"
+    edit(path, box=Box(0, 0, 320, 256), score=None)
+    take_back(store, store)
+    out = store.parent / "out"
+    export_frames(NAMES[1:], store, out)
+    for name in NAMES[1:]:
+        path = out / f"Annotations/{name}.xml"
+        writer = labelimg.PascalVocWriter("JPEGImages", f"{name}.jpg", (256, 320, 3))
+        for label, points, _, _, difficult in labelimg.PascalVocReader(str(path)).get_shapes():
+            writer.add_bnd_box(*points[0], *points[2], label, difficult)
+        writer.verified = name == NAMES[1]
+        writer.save(str(path))
+    assert "<truncated>1<" in path.read_text()
+    found = take_back(store, out)
+    assert (found.changes, found.same) == ({NAMES[1]: "verified"}, 1)
+
+
 def test_a_round_through_datumaro_keeps_what_it_drops(store):
     """It writes no XML for a frame without a box, but names it in a list."""
-    components = pytest.importorskip(
-        "datumaro.components.dataset", reason="not installed; pip install avemo[readers]"
-    )
+    components = pytest.importorskip("datumaro.components.dataset", reason=NOT_INSTALLED)
     export_frames(NAMES, store, store.parent / "out")
     mode = {"coordinate_mode": "voc-one-based"}
     dataset = components.Dataset.import_from(str(store.parent / "out"), "voc_detection", **mode)
