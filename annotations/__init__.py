@@ -1,1 +1,1 @@
-"""Boxes and XML: VOC annotations, faces, visual speech activity."""
+"""Boxes and XML: VOC annotations, faces, visual speech activity, corrections by hand, a gallery."""

@@ -16,7 +16,7 @@ FLOORS = {
     ),
     "annotations": (
         "box", "voc", "params", "labels", "image_sets", "corrections", "faces", "tracks", "speech",
-        "annotate", "agreement", "exchange",
+        "annotate", "agreement", "exchange", "gallery",
     ),
     "models": (
         "checkpoint", "losses", "threads", "training", "audio", "faces", "fusion", "systems",

@@ -128,6 +128,16 @@ def summary(
 
 
 @app.command()
+def gallery(
+    out: Annotated[Path, typer.Argument(help="Folder to write.")] = Path("results/gallery"),
+) -> None:
+    """Show all annotated frames, those to look at first in front."""
+    from stages.cli.gallery import gallery as write
+
+    print(write(out))
+
+
+@app.command()
 def compare(
     first: Annotated[str, typer.Argument(help="Run to compare with.")] = "HEAD",
     second: Annotated[str, typer.Argument(help="Run that is compared.")] = "workspace",
