@@ -1,17 +1,32 @@
 """From recordings to metrics through DVC, as a user runs it, on a tiny demo corpus."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from project_copy import change_digit, copy_project, dvc, git, set_params, stages_run, tree
+from project_copy import (
+    change_digit,
+    copy_project,
+    dvc,
+    environment,
+    git,
+    set_params,
+    stages_run,
+    tree,
+)
 
 from pipeline.params import differing, read_params
 from pipeline.scores.predictions import read_predictions
 from pipeline.scores.results import digest_of_test_set
 
-ALL = ["demo", "extract", "resample", "annotate", "embed", "detect", "fuse", "pack", "report"]
+ALL = [
+    "demo", "extract", "resample", "annotate", "image_sets", "embed", "detect", "fuse", "pack",
+    "report",
+]  # fmt: skip
 
 
 PER_CLIP = (
@@ -119,10 +134,10 @@ def test_one_added_clip_costs_one_clip_and_equals_a_clean_run(finished, tmp_path
         path.rename(tmp_path / path.name)
     corpus = {"corpus": {"name": "savee", "root": str(recordings)}}
     work = copy_project(tmp_path / "work", corpus)
-    dvc(work, "repro", "embed", "annotate")
+    dvc(work, "repro", "embed", "annotate", "image_sets")
     (tmp_path / late.name).rename(late)
     (tmp_path / later.name).rename(later)
-    output = dvc(work, "repro", "embed", "annotate")
+    output = dvc(work, "repro", "embed", "annotate", "image_sets")
     assert "extract: 28 clips" in output
     for stage in ("extract", "resample", "annotate"):
         (line,) = [text for text in output.splitlines() if text.startswith(f"{stage}: 28 clips")]
@@ -146,10 +161,25 @@ def test_a_corpus_of_one_modality_runs_its_systems(project, modalities, system, 
 def test_joint_training_and_leave_one_speaker_out_run(project):
     changes = ["-S", "fusion.joint=true", "-S", "split.protocol=loso"]
     ran = stages_run(dvc(project, "exp", "run", *changes))
-    assert ran == ["annotate", "detect", "fuse", "pack", "report"]
+    assert ran == ["image_sets", "detect", "fuse", "pack", "report"]
     scores = scores_of(project)
     assert scores["clips"] == 28
     assert set(scores["speakers"]) == {"DC", "JE"}
+
+
+def test_an_edit_in_the_product_stops_the_run_and_is_kept_as_a_correction(project):
+    """The right box stays, and one clip is annotated again."""
+    path = min((project / "data/voc/Annotations").iterdir())
+    path.write_text(re.sub("<xmin>.*</xmin>", "<xmin>30</xmin>", path.read_text()))
+    output = dvc(project, "repro", "annotate", code=255)
+    assert f"1 file edited by hand, the first is {path.name}" in output
+    command = [sys.executable, "-m", "stages.cli.app", "corrections", "import", "data/voc"]
+    told = subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True)
+    assert told.stdout.startswith(f"{path.stem}: 1 moved\n1 frame corrected, "), told.stderr
+    output = dvc(project, "repro", "annotate")
+    assert stages_run(output) == ["annotate"] and "27 from cache" in output
+    assert "<xmin>30</xmin>" in path.read_text() and "<value>person</value>" in path.read_text()
+    assert f"?? annotations/corrections/{path.name}\n" in git(project, "status", "--porcelain")
 
 
 def per_clip(folder):

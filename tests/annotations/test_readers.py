@@ -3,6 +3,8 @@
 `pip install avemo[readers]` brings the readers that the project itself does not need.
 """
 
+import xml.etree.ElementTree as ElementTree
+
 import cv2
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from pipeline.clips import ClipRecord, frame_name
 from pipeline.splits import Fold
 
 PARAMS = AnnotateParams(upsample=0, min_score=0.0, fill_gaps=0, speech_smoothing_s=0.1)
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
 REASON = "not installed; pip install avemo[readers]"
 
 
@@ -70,7 +73,7 @@ def test_torchvision_reads_it(folder, boxes, tmp_path):
 
 def one_based(bndbox):
     """A box of corners as they stand in the file."""
-    return Box.from_voc(*(float(bndbox[corner]) for corner in ("xmin", "ymin", "xmax", "ymax")))
+    return Box.from_voc(*(float(bndbox[corner]) for corner in CORNERS))
 
 
 def test_supervision_reads_it(folder, boxes):
@@ -98,14 +101,14 @@ def test_pylabel_reads_it(folder, boxes):
     table = importer.ImportVOC(str(folder / "Annotations"), str(folder / "JPEGImages")).df
     read = {name: [] for name, faces in boxes.items() if not faces}
     for _, row in table.iterrows():
-        corners = {side: row[f"ann_bbox_{side}"] for side in ("xmin", "ymin", "xmax", "ymax")}
+        corners = {side: row[f"ann_bbox_{side}"] for side in CORNERS}
         name = row["img_filename"].removesuffix(".jpg")
         read.setdefault(name, []).append((row["cat_name"], one_based(corners)))
     assert read == boxes
 
 
 def test_datumaro_reads_it(folder, boxes):
-    """CVAT imports by it; each frame once, from the two lists of the first fold."""
+    """CVAT imports by it: attributes, and each frame once, from the lists of the first fold."""
     components = pytest.importorskip("datumaro.components.dataset", reason=REASON)
     dataset = components.Dataset.import_from(
         str(folder), "voc_detection", coordinate_mode="voc-one-based"
@@ -114,7 +117,34 @@ def test_datumaro_reads_it(folder, boxes):
     read = {}
     for item in dataset:
         assert item.id not in read
+        assert item.subset == ("train" if item.id.startswith("DC") else "test")
+        for found in item.annotations:
+            stated = {"emotion": "anger", "primary": "1", "source": "dlib_hog", "invalid": "0"}
+            assert found.attributes == {**found.attributes, **stated}
         read[item.id] = [
             (names[found.label].name, Box(*found.points)) for found in item.annotations
         ]
     assert read == boxes
+
+
+def test_labelimg_reads_it(folder, boxes):
+    reader = pytest.importorskip("libs.pascal_voc_io", reason=REASON).PascalVocReader
+    for name, faces in boxes.items():
+        shapes = reader(str(folder / f"Annotations/{name}.xml")).get_shapes()
+        read = [(shape[0], Box.from_voc(*shape[1][0], *shape[1][2])) for shape in shapes]
+        assert read == faces
+
+
+def test_mmdetection_reads_it_by_its_rules(folder, boxes):
+    """`XMLDataset` takes 1 from all corners, so that its last column is inside the box."""
+    for name, faces in boxes.items():
+        root = ElementTree.parse(folder / f"Annotations/{name}.xml").getroot()
+        size = root.find("size")
+        assert (int(size.find("width").text), int(size.find("height").text)) == (320, 256)
+        read = []
+        for item in root.findall("object"):
+            corners = [int(float(item.find("bndbox").find(c).text)) - 1 for c in CORNERS]
+            difficult = item.find("difficult")
+            assert difficult is not None and int(difficult.text) == 0
+            read.append((item.find("name").text, corners))
+        assert read == [(face, [box.x1, box.y1, box.x2 - 1, box.y2 - 1]) for face, box in faces]
