@@ -23,7 +23,7 @@ STAGES = {
     "extract": "Index the corpus; take frames and sound from the recordings.",
     "resample": "Resample the sound to 32 kHz mono.",
     "annotate": "Find faces and visual speech activity; write VOC annotations.",
-    "image_sets": "List the frames that train and test, for others who read data/voc.",
+    "image_sets": "List the frames that train and test, for other readers.",
     "embed": "Embed the sound with frozen PANNs and hand-crafted features.",
     "detect": "Train the face detector on each fold and take face features.",
     "fuse": "Train and score the system on each fold.",
@@ -131,7 +131,7 @@ def summary(
 def gallery(
     out: Annotated[Path, typer.Argument(help="Folder to write.")] = Path("results/gallery"),
 ) -> None:
-    """Show all annotated frames, those to look at first in front."""
+    """Show all frames with their boxes, doubtful ones first."""
     from stages.cli.gallery import gallery as write
 
     print(write(out))
