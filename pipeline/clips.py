@@ -2,14 +2,14 @@
 
 import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from pipeline.errors import CorpusError
 from pipeline.files import write_table
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "calm")
-"""Canonical names and order; each corpus maps its own codes to them."""
+"""Canonical names and order, to which corpora map their codes; one's own folder may have others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,8 @@ class Clip:
     """A recording as the corpus index knows it, before any file is opened.
 
     `audio` is a separate sound file; where it is None the sound comes from `video`.
-    `sentence` is equal for equal spoken text across speakers and emotions, "" if unknown.
+    `sentence` is equal for equal spoken text across speakers and emotions, "" if unknown. `rank` is
+    the place of its emotion in the order that the corpus has, or that `corpus.emotions` gives.
     """
 
     clip_id: str
@@ -27,6 +28,7 @@ class Clip:
     video: Path | None
     audio: Path | None
     truth: Path | None = None
+    rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class ClipRecord:
 
     `frames` counts the stored frames (every `frame_step`-th of the source; 0 without video),
     `fps` is the source's frame rate in 1/s, `samples` counts samples per channel at the native
-    `rate_hz` (0 without sound).
+    `rate_hz` (0 without sound). Wherever emotions are in an order, it is that of `rank`.
     """
 
     clip_id: str
@@ -49,6 +51,7 @@ class ClipRecord:
     height_px: int
     samples: int
     rate_hz: int
+    rank: int = 0
 
     @property
     def has_video(self) -> bool:
@@ -96,9 +99,20 @@ def evenly_spaced(length: int, count: int) -> list[int]:
 
 
 def emotions_of(records: Iterable[ClipRecord]) -> tuple[str, ...]:
-    """The emotions that occur, in canonical order."""
-    present = {record.emotion for record in records}
-    return tuple(emotion for emotion in EMOTIONS if emotion in present)
+    """The emotions that occur, in the order of the corpus."""
+    present = {(record.rank, record.emotion) for record in records}
+    return tuple(emotion for _, emotion in sorted(present))
+
+
+def labelled(record: ClipRecord, clip: Clip) -> ClipRecord:
+    """`record` with what the corpus says of the clip."""
+    return replace(
+        record,
+        speaker=clip.speaker,
+        emotion=clip.emotion,
+        sentence=clip.sentence,
+        rank=clip.rank,
+    )
 
 
 def require_unique(clip_ids: Sequence[str], where: str) -> None:

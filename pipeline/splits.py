@@ -25,7 +25,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from pipeline.clips import EMOTIONS, ClipRecord, emotions_of
+from pipeline.clips import ClipRecord, emotions_of
 from pipeline.errors import CorpusError
 from pipeline.foreign import read_table
 from pipeline.params import Count, CountOrNone, Section, Seed
@@ -197,12 +197,13 @@ def _text_groups(records: Sequence[ClipRecord], params: SplitParams) -> dict[str
     new sentence moves `text_groups` - 1 others of its kind at most; one that brings an emotion to
     a known sentence moves that sentence to another kind, and as many in each of the two.
     """
-    emotions: dict[str, set[str]] = {}
+    place = {emotion: number for number, emotion in enumerate(emotions_of(records))}
+    spoken_in: dict[str, set[int]] = {}
     for record in records:
-        emotions.setdefault(record.sentence, set()).add(record.emotion)
+        spoken_in.setdefault(record.sentence, set()).add(place[record.emotion])
     kinds: dict[tuple[int, ...], list[str]] = {}
-    for sentence, found in emotions.items():
-        kinds.setdefault(tuple(sorted(map(EMOTIONS.index, found))), []).append(sentence)
+    for sentence, found in spoken_in.items():
+        kinds.setdefault(tuple(sorted(found)), []).append(sentence)
     groups: dict[str, int] = {}
     for kind, sentences in kinds.items():
         groups |= _dealt(sentences, params.text_groups, params.seed, first=kind[0])
@@ -407,7 +408,7 @@ def _by_emotion(train: Sequence[ClipRecord], params: InnerFoldParams) -> list[li
     """
     count = max(2, params.count)
     part: dict[str, int] = {}
-    for emotion in emotions_of(train):
+    for number, emotion in enumerate(emotions_of(train)):
         ids = [record.clip_id for record in train if record.emotion == emotion]
-        part |= _dealt(ids, count, params.seed, first=EMOTIONS.index(emotion))
+        part |= _dealt(ids, count, params.seed, first=number)
     return [[r.clip_id for r in train if part[r.clip_id] == number] for number in range(count)]

@@ -88,7 +88,7 @@ class Store:
 
     @property
     def emotions(self) -> tuple[str, ...]:
-        """The K emotions of the corpus, in canonical order."""
+        """The K emotions of the corpus, in its order."""
         return emotions_of(self.records)
 
     def labels(self) -> dict[str, int]:

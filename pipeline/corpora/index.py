@@ -53,17 +53,19 @@ class Naming:
 
 
 def index_folder(root: Path, naming: Naming) -> Index:
-    """Index a corpus by its file names."""
+    """Index a corpus by its file names; what is refused has a name of its whole path."""
     labelled: list[tuple[Label, Path]] = []
     others: list[tuple[Label, Path]] = []
     rejects: list[Reject] = []
     for path in recordings(root):
         media = path.suffix.lower() in SOUND_SUFFIXES | VIDEO_SUFFIXES
+        name = path.relative_to(root)
         try:
-            label = naming.read(path.relative_to(root))
+            label = naming.read(name)
         except CorpusError as error:
             if media:  # a README or a licence is no recording, and nothing is wrong with it
-                rejects.append(Reject(clean_id(path.stem), str(path), f"{path}: {error}"))
+                refused = clean_id("_".join(name.with_suffix("").parts))
+                rejects.append(Reject(refused, str(path), f"{path}: {error}"))
             continue
         (labelled if media else others).append((label, path))
     index = assemble(labelled, naming)

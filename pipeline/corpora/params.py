@@ -1,10 +1,11 @@
 """Section `corpus` of `params.yaml`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import field_validator
 
+from pipeline.foreign import folded
 from pipeline.params import Section
 
 
@@ -14,6 +15,7 @@ class CorpusParams(Section):
     name: Literal["savee", "ravdess", "cremad", "folder", "demo"]
     root: Path
     modalities: Literal["auto", "av", "audio", "video"]
+    emotions: Literal["auto"] | tuple[str, ...]
 
     @field_validator("root")
     @classmethod
@@ -21,3 +23,14 @@ class CorpusParams(Section):
         if str(root).startswith("~"):
             raise ValueError("DVC takes ~ for a folder of that name; write the whole path")
         return root
+
+    @field_validator("emotions", mode="before")
+    @classmethod
+    def _one_word_or_names(cls, value: Any) -> Any:
+        if value == "auto":
+            return value
+        names = value if isinstance(value, list | tuple) else ()
+        spelt = [name for name in names if isinstance(name, str) and name.strip().isprintable()]
+        if len({folded(name) for name in spelt} - {""}) < max(2, len(names)):
+            raise ValueError("expected auto, or a list of two names or more, each once")
+        return tuple(name.strip() for name in spelt)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.clips import Clip, ClipRecord, Index, Reject
+from pipeline.clips import Clip, ClipRecord, Index, Reject, labelled
 from pipeline.errors import CorpusError
 from pipeline.foreign import printable
 from pipeline.media.decode import Decoded, ExtractJob, extract_clip, read_decoded
@@ -44,7 +44,11 @@ def extract_corpus(index: Index, modalities: str, params: ExtractParams) -> Extr
         ignore=("max_bad_fraction",),
     )
     products = cache.run([_job(clip, modalities, params) for clip in index.clips], "extract")
-    decoded = [read_decoded(folder) for folder in products.folders.values()]
+    by_id = {clip.clip_id: clip for clip in index.clips}
+    decoded = [
+        replace(one, record=labelled(one.record, by_id[one.record.clip_id]))
+        for one in map(read_decoded, products.folders.values())
+    ]
     lacking = list(_lacking(decoded, index.clips, modalities))
     out = {reject.clip_id for reject in lacking}
     kept = [one for one in decoded if one.record.clip_id not in out]
@@ -78,13 +82,16 @@ def check_quarantine(extraction: Extraction, max_bad_fraction: float) -> None:
 
 
 def _job(clip: Clip, modalities: str, params: ExtractParams) -> Job:
+    """Work on the files of a clip alone: what it is labelled as decodes nothing again."""
     picture = modalities != "audio"
     sound = modalities != "video"
-    read = replace(
-        clip,
+    read = Clip(
+        clip.clip_id,
+        speaker="",
+        emotion="",
+        sentence="",
         video=clip.video if picture or clip.audio is None else None,
         audio=clip.audio if sound else None,
-        truth=None,
     )
     return Job(clip.clip_id, ExtractJob(read, picture, sound, params))
 

@@ -36,7 +36,8 @@ def corpus(tmp_path):
 
 def write_params(root, modalities="auto", bad=0.9, system="av_faster_rcnn"):
     Path("params.yaml").write_text(
-        f"system: {system}\ncorpus: {{name: savee, root: {root}, modalities: {modalities}}}\n"
+        f"system: {system}\ncorpus: {{name: savee, root: {root}, modalities: {modalities}, "
+        "emotions: auto}\n"
         "extract: {frame_step: 2, jpeg_quality: 2, min_duration_s: 0.1, silence_dbfs: -70, "
         f"max_bad_fraction: {bad}}}\n",
         encoding="utf-8",
@@ -92,8 +93,8 @@ def test_bad_recordings_are_quarantined_and_the_others_survive(corpus, tmp_path,
         "KL_a06": "lasts 0.050 s",
         "KL_a07": "two files for clip id KL_a07",
         "KL_a08": "got the extension .txt",
-        "s01": "unknown file name",
-        "Zo-db0525": r"AudioData/KL/Zo\udceb.wav: unknown file name",
+        "AudioData_KL_s01": "unknown file name",
+        "AudioData_KL_Zo-bfec8f": r"AudioData/KL/Zo\udceb.wav: unknown file name",
     }
     found = quarantine(out)
     assert found.keys() == expected.keys()
