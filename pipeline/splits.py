@@ -85,6 +85,25 @@ def make_folds(records: Sequence[ClipRecord], params: SplitParams) -> list[Fold]
     return folds
 
 
+def only(folds: Iterable[Fold], records: Iterable[ClipRecord]) -> list[Fold]:
+    """The folds with these clips alone.
+
+    Folds are made of all clips and cut down to those that a system can read: what it reads moves
+    no clip to the other side, where the fold's detector may have seen it. Clips to test whose
+    emotion is left without a training clip are left out, and folds that have none to train on or to
+    test.
+    """
+    emotion = {record.clip_id: record.emotion for record in records}
+    cut = []
+    for fold in folds:
+        train = tuple(i for i in fold.train if i in emotion)
+        known = {emotion[i] for i in train}
+        test = tuple(i for i in fold.test if emotion.get(i) in known)
+        if train and test:
+            cut.append(Fold(fold.name, train, test))
+    return cut
+
+
 def left_out(records: Sequence[ClipRecord], params: SplitParams) -> dict[str, set[str]]:
     """Speakers that `loso` and `loso_text` leave out together, by the name of their fold.
 

@@ -53,14 +53,15 @@ def main(data: Path, results: Path) -> None:
             "weights": mean_weights(outcomes),
             "collapsed": collapsed_pools(outcomes),
         }
-    record = record_run(system, sections, store, folds, branches, scores, results)
+    scored = [outcome.fold for outcome in outcomes]
+    record = record_run(system, sections, store, scored, branches, scores, results)
     write_run(results / "run.json", record)
     for warning in record.scores.warnings:
         log.warning(warning)
     main = branches[headline(branches)]
     write_json(results / "metrics.json", headline_metrics(scores, record.detector, main))
     text = ", ".join(f"{name} {one.correct.mean():.3f}" for name, one in branches.items())
-    counts = f"{counted(len(folds), 'fold')}, {counted(len(main), 'test clip')}"
+    counts = f"{counted(len(scored), 'fold')}, {counted(len(main), 'test clip')}"
     print_summary("fuse", f"{system}, {counts}, {text}", started)
 
 

@@ -26,8 +26,9 @@ from pipeline.errors import CorpusError
 from pipeline.files import replace_folder
 from pipeline.scores.metrics import DECIMALS
 from pipeline.scores.predictions import BRANCHES, Floats, Predictions
-from pipeline.splits import Fold, inner_folds
-from pipeline.work.progress import track
+from pipeline.splits import Fold, inner_folds, only
+from pipeline.systems import readable
+from pipeline.work.progress import counted, track
 
 log = logging.getLogger(__name__)
 
@@ -66,15 +67,27 @@ class Outcome:
 def run_folds(
     system: str, store: Store, folds: Sequence[Fold], settings: Settings
 ) -> list[Outcome]:
-    """Train and score `system` on each fold.
+    """Train and score `system` on each fold, on the clips that it can read.
 
     Raises:
         CorpusError: the corpus cannot serve the system, or ids do not join.
     """
     inner = inner_folds(store.records, folds, settings.inner_folds)
+    records = readable(system, store.records)
+    if len(records) < len(store.records):
+        log.warning(
+            "%s trains and is tested on %d of %d clips; the others lack sound or video",
+            system, len(records), len(store.records),
+        )  # fmt: skip
+    scored = only(folds, records)
+    if not scored:
+        raise CorpusError(
+            f"system {system} can read {counted(len(records), 'clip')}, and no fold has some to "
+            "train on and some to test; choose another split.protocol"
+        )
     return [
-        evaluate_fold(system, store, fold, inner[fold.name], settings)
-        for fold in track(folds, desc=system, unit="fold")
+        evaluate_fold(system, store, fold, only(inner[fold.name], records), settings)
+        for fold in track(scored, desc=system, unit="fold")
     ]
 
 

@@ -164,7 +164,7 @@ def audio_reader(
         handcrafted: whether MFCC and log-MFCC statistics join them.
 
     Raises:
-        CorpusError: a clip has no embedding file, or it lacks a key.
+        CorpusError: a clip with sound has no embedding file, or it lacks a key.
     """
     keys = audio_keys(networks, handcrafted)
     return store.once(("audio", *keys), lambda: _read_embeddings(store, keys))
@@ -173,7 +173,7 @@ def audio_reader(
 def _read_embeddings(store: Store, keys: Sequence[str]) -> tuple[Reader, tuple[int, ...]]:
     table: dict[str, Tensor] = {}
     widths: tuple[int, ...] = ()
-    for record in store.records:
+    for record in (record for record in store.records if record.has_audio):
         path = store.embeddings / f"{record.clip_id}.safetensors"
         if not path.is_file():
             raise CorpusError(f"{path}: no embedding of this clip; run `dvc repro embed`")

@@ -15,6 +15,7 @@ class CorpusParams(Section):
     name: Literal["savee", "ravdess", "cremad", "folder", "demo"]
     root: Path
     modalities: Literal["auto", "av", "audio", "video"]
+    require: Literal["any", "both"]
     emotions: Literal["auto"] | tuple[str, ...]
 
     @field_validator("root")

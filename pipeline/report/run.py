@@ -160,10 +160,11 @@ class Quarantined(Part):
 
 
 class Corpus(Part):
-    """The clips of the run; counts by name."""
+    """The clips of the run; counts by name. `used`: that have what the system reads."""
 
     name: str
     clips: int
+    used: int
     minutes: float
     with_video: int
     with_sound: int
@@ -172,13 +173,16 @@ class Corpus(Part):
     quarantined: tuple[Quarantined, ...]
 
     @classmethod
-    def of(cls, name: str, records: Sequence[ClipRecord], rejects: Iterable[Reject]) -> "Corpus":
+    def of(
+        cls, name: str, records: Sequence[ClipRecord], used: int, rejects: Iterable[Reject]
+    ) -> "Corpus":
         """From the tables that `extract` writes."""
         speakers = [record.speaker for record in records]
         emotions = [record.emotion for record in records]
         return cls(
             name=name,
             clips=len(records),
+            used=used,
             minutes=round(sum(record.duration_s for record in records) / 60, 2),
             with_video=sum(record.has_video for record in records),
             with_sound=sum(record.has_audio for record in records),

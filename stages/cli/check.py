@@ -204,10 +204,10 @@ def corpus_findings(named: Named) -> list[str]:
             f"recording of {corpus.name}, the first: {index.rejects[0].reason}"
         ]
     silent = [clip for clip in clips if clip.video is None]
-    if "video" in system.modalities and silent:
+    if "video" in system.modalities and len(silent) == len(clips):
         return [
-            f"system: {system.name} needs video, and {len(silent)} of {len(clips)} clips below "
-            f"{corpus.root} have none, the first is {silent[0].clip_id}; set another system"
+            f"system: {system.name} needs video, and none of {counted(len(clips), 'clip')} below "
+            f"{corpus.root} has any; set another system"
         ]
     return _refusal(lambda: make_folds(_records(clips), named.split))
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from pipeline.clips import ClipRecord
 from pipeline.errors import CorpusError
-from pipeline.splits import SplitParams, make_folds
+from pipeline.splits import Fold, SplitParams, make_folds, only
 
 EMOTIONS = ("anger", "fear", "neutral")
 
@@ -43,6 +43,15 @@ def test_paper_takes_so_many_clips_of_each_emotion():
     assert counts == [3, 3, 3]
     assert make_folds(records, params(seed=1)) != [fold]
     assert make_folds(records[::-1], params()) == [fold]
+
+
+def test_folds_are_cut_down_to_the_clips_that_can_be_read():
+    records = {r.clip_id: r for r in corpus(("DC", "JE"), takes=1)}
+    fold = Fold("DC", ("DC_a00", "DC_f00"), ("JE_a00", "JE_f00", "JE_n00"))
+    able = [records[i] for i in ("DC_a00", "JE_a00", "JE_f00")]
+    assert only([fold], able) == [Fold("DC", ("DC_a00",), ("JE_a00",))]  # nothing shows fear
+    assert only([fold], able[1:]) == []
+    assert only([fold], records.values()) == [replace(fold, test=("JE_a00", "JE_f00"))]
 
 
 @settings(max_examples=50, deadline=None)

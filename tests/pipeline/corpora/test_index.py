@@ -15,7 +15,8 @@ def touch(root, *names):
 
 
 def index(name, root, emotions="auto"):
-    return index_corpus(CorpusParams(name=name, root=root, modalities="auto", emotions=emotions))
+    params = CorpusParams(name=name, root=root, modalities="auto", require="any", emotions=emotions)
+    return index_corpus(params)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,8 @@ def test_emotions_of_a_known_corpus_may_be_fewer_and_in_another_order(tmp_path):
 
 @pytest.mark.parametrize("emotions", ["joy", ["joy"], ["joy", " Joy"], ["joy", ""], ["joy", 1]])
 def test_emotions_are_a_word_or_names(tmp_path, emotions):
-    content = {"name": "folder", "root": "x", "modalities": "auto", "emotions": emotions}
+    content = {"name": "folder", "root": "x", "modalities": "auto", "require": "any"}
+    content["emotions"] = emotions
     with pytest.raises(ParamsError, match="expected auto, or a list of two names or more"):
         validate("corpus", content, CorpusParams, tmp_path / "params.yaml")
     content["emotions"] = [" joy ", "bored"]
@@ -119,7 +121,13 @@ def test_suffixes_are_ones_that_ffmpeg_decodes():
 
 
 def test_a_tilde_is_refused_before_dvc_looks_for_a_folder_of_that_name(tmp_path):
-    content = {"name": "savee", "root": "~/SAVEE", "modalities": "auto", "emotions": "auto"}
+    content = {
+        "name": "savee",
+        "root": "~/SAVEE",
+        "modalities": "auto",
+        "require": "any",
+        "emotions": "auto",
+    }
     with pytest.raises(ParamsError, match=r"corpus\.root: got '~/SAVEE'.* write the whole path"):
         validate("corpus", content, CorpusParams, tmp_path / "params.yaml")
 
