@@ -19,6 +19,7 @@ class Clip:
     `audio` is a separate sound file; where it is None the sound comes from `video`.
     `sentence` is equal for equal spoken text across speakers and emotions, "" if unknown. `rank` is
     the place of its emotion in the order that the corpus has, or that `corpus.emotions` gives.
+    `twin` is equal for clips that hold the same recording, "" for one that is alone.
     """
 
     clip_id: str
@@ -29,6 +30,7 @@ class Clip:
     audio: Path | None
     truth: Path | None = None
     rank: int = 0
+    twin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class ClipRecord:
     samples: int
     rate_hz: int
     rank: int = 0
+    twin: str = ""
 
     @property
     def has_video(self) -> bool:
@@ -112,6 +115,7 @@ def labelled(record: ClipRecord, clip: Clip) -> ClipRecord:
         emotion=clip.emotion,
         sentence=clip.sentence,
         rank=clip.rank,
+        twin=clip.twin,
     )
 
 

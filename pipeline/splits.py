@@ -12,6 +12,9 @@
 Where `speaker_groups` is set, `loso` and `loso_text` leave out one group of speakers at a time in
 place of one speaker: 91 folds would train 91 detectors and their inner ones.
 
+Under every protocol, what trains holds none of the recordings that are tested: a twin of a test
+clip (`pipeline.corpora.twins`) is left out of training.
+
 What is random is drawn by the hash of (seed, id), never by a generator that runs over all clips: a
 clip that is added or quarantined leaves the others where they were, as far as equal parts allow.
 """
@@ -80,6 +83,9 @@ def make_folds(records: Sequence[ClipRecord], params: SplitParams) -> list[Fold]
         folds = _loso_text(records, params)
     else:
         folds = _from_csv(records, params.folds_csv)
+    folds = [
+        Fold(one.name, _without_twins(one.train, one.test, records), one.test) for one in folds
+    ]
     for fold in folds:
         _check(fold, records)
     return folds
@@ -293,6 +299,15 @@ def _fold(name: str, records: Sequence[ClipRecord], test: set[str]) -> Fold:
     return Fold(name, tuple(train), tuple(sorted(test)))
 
 
+def _without_twins(
+    train: Sequence[str], test: Iterable[str], records: Sequence[ClipRecord]
+) -> tuple[str, ...]:
+    """Ids to train on but for those of clips that hold the same recording as one to test."""
+    twin = {record.clip_id: record.twin for record in records if record.twin}
+    tested = {twin[clip_id] for clip_id in test if clip_id in twin}
+    return tuple(clip_id for clip_id in train if twin.get(clip_id) not in tested)
+
+
 def _check(fold: Fold, records: Sequence[ClipRecord]) -> None:
     emotion = {record.clip_id: record.emotion for record in records}
     if not fold.train or not fold.test:
@@ -401,7 +416,8 @@ def _by_other_folds(
 
 def _split(train: Sequence[ClipRecord], part: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Ids to train on and to hold out, sorted."""
-    rest = [r for r in train if r.clip_id not in part]
+    kept = set(_without_twins([r.clip_id for r in train if r.clip_id not in part], part, train))
+    rest = [r for r in train if r.clip_id in kept]
     known = {r.emotion for r in rest}
     test = [r.clip_id for r in train if r.clip_id in part and r.emotion in known]
     return tuple(sorted(r.clip_id for r in rest)), tuple(sorted(test))

@@ -11,6 +11,7 @@ from pipeline.corpora.folder import index_own
 from pipeline.corpora.params import CorpusParams
 from pipeline.corpora.ravdess import index_ravdess
 from pipeline.corpora.savee import index_savee
+from pipeline.corpora.twins import mark_twins
 from pipeline.errors import CorpusError
 from pipeline.work.progress import counted
 
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 def index_corpus(params: CorpusParams) -> Index:
-    """List the clips of a corpus by file names alone; no recording is opened.
+    """List the clips of a corpus by file names; only what may be a copy of another is opened.
 
     Raises:
         CorpusError: the root is missing or holds nothing that looks like a recording, its emotions
@@ -38,7 +39,7 @@ def index_corpus(params: CorpusParams) -> Index:
             f"corpus.root: {params.root}: no recording found; expected the layout described in "
             f"pipeline/corpora for {params.name}; check corpus.root and corpus.name"
         )
-    return _in_order(index, params)
+    return mark_twins(_in_order(index, params))
 
 
 def own_names(params: CorpusParams) -> Sequence[str]:

@@ -2,10 +2,11 @@
 
 A corpus says what one file name means (`Naming.read`) and which kinds of file give picture and
 sound (`Naming.video`, `Naming.audio`, best first). Walking the folder, pairing the files of a clip
-and refusing what is ambiguous happens here. No file is opened.
+and refusing what is ambiguous happens here. Only what may be a copy of another file is opened.
 """
 
 import hashlib
+import logging
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.clips import Clip, Index, Reject
+from pipeline.corpora.twins import same_bytes
 from pipeline.errors import CorpusError
+from pipeline.work.progress import counted
 
 SOUND_SUFFIXES = frozenset(
     ".aac .ac3 .aif .aifc .aiff .amr .ape .au .caf .eac3 .flac .m4a .m4b .mka .mp2 .mp3 .mpa .oga "
@@ -25,6 +28,8 @@ VIDEO_SUFFIXES = frozenset(
 )
 SKIPPED_FOLDERS = frozenset({"truth", "__MACOSX"})
 """Never recordings: ground truth beside a corpus, and what macOS leaves in archives."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +80,19 @@ def index_folder(root: Path, naming: Naming) -> Index:
 
 
 def assemble(labelled: Iterable[tuple[Label, Path]], naming: Naming) -> Index:
-    """Join the files of each clip; an ambiguous clip is refused whole, naming its files."""
+    """Join the files of each clip; an ambiguous clip is refused whole, naming its files.
+
+    Copies of one file, as in mirrors that hold a corpus and its archive unpacked, are used once.
+    """
     groups: dict[str, list[tuple[Label, Path]]] = {}
     for label, path in labelled:
         groups.setdefault(label.clip_id, []).append((label, path))
-    clips, rejects = [], []
-    for clip_id, files in sorted(groups.items()):
+    clips: list[Clip] = []
+    rejects: list[Reject] = []
+    copies: list[tuple[Path, Path]] = []
+    for clip_id, found in sorted(groups.items()):
+        files, twice = _without_copies(found)
+        copies += twice
         clash = _clash(files)
         if clash is None:
             clips.append(_clip(files, naming))
@@ -91,6 +103,11 @@ def assemble(labelled: Iterable[tuple[Label, Path]], naming: Naming) -> Index:
                 "rename one or move it out of corpus.root"
             )
             rejects.append(Reject(clip_id, str(first), reason))
+    if copies:
+        logger.warning(
+            "left out %s with the same bytes as another of the same clip, the first is %s, a copy of "
+            "%s", counted(len(copies), "file"), *copies[0],
+        )  # fmt: skip
     return Index(clips, rejects)
 
 
@@ -131,6 +148,22 @@ def clean_id(name: str) -> str:
         return clean
     digest = hashlib.sha256(composed.encode("utf-8", "surrogateescape")).hexdigest()[:6]
     return f"{clean.strip('-')}-{digest}".lstrip("-")
+
+
+def _without_copies(
+    files: list[tuple[Label, Path]],
+) -> tuple[list[tuple[Label, Path]], list[tuple[Path, Path]]]:
+    """Files of a clip, the first of each label and content; each other beside what it copies."""
+    kept: list[tuple[Label, Path]] = []
+    copies: list[tuple[Path, Path]] = []
+    for label, path in files:
+        alike = (other for own, other in kept if own == label and same_bytes(path, other))
+        original = next(alike, None)
+        if original is None:
+            kept.append((label, path))
+        else:
+            copies.append((path, original))
+    return kept, copies
 
 
 def _clash(files: list[tuple[Label, Path]]) -> tuple[Path, Path] | None:
