@@ -39,7 +39,8 @@ class ClipRecord:
 
     `frames` counts the stored frames (every `frame_step`-th of the source; 0 without video),
     `fps` is the source's frame rate in 1/s, `samples` counts samples per channel at the native
-    `rate_hz` (0 without sound). Wherever emotions are in an order, it is that of `rank`.
+    `rate_hz` (0 without sound). Wherever emotions are in an order, it is that of `rank`. A clip
+    whose `emotion` is "" trains and tests nothing, and is predicted.
     """
 
     clip_id: str
@@ -103,7 +104,7 @@ def evenly_spaced(length: int, count: int) -> list[int]:
 
 def emotions_of(records: Iterable[ClipRecord]) -> tuple[str, ...]:
     """The emotions that occur, in the order of the corpus."""
-    present = {(record.rank, record.emotion) for record in records}
+    present = {(record.rank, record.emotion) for record in records if record.emotion}
     return tuple(emotion for _, emotion in sorted(present))
 
 

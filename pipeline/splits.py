@@ -12,8 +12,9 @@
 Where `speaker_groups` is set, `loso` and `loso_text` leave out one group of speakers at a time in
 place of one speaker: 91 folds would train 91 detectors and their inner ones.
 
-Under every protocol, what trains holds none of the recordings that are tested: a twin of a test
-clip (`pipeline.corpora.twins`) is left out of training.
+Under every protocol, a clip without an emotion is only asked about: every fold predicts it. What
+trains holds none of the recordings that are tested: a twin of a test clip
+(`pipeline.corpora.twins`) is left out of training.
 
 What is random is drawn by the hash of (seed, id), never by a generator that runs over all clips: a
 clip that is added or quarantined leaves the others where they were, as far as equal parts allow.
@@ -60,11 +61,12 @@ class SplitParams(Section):
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Clip ids that train and clip ids that test, disjoint, each sorted."""
+    """Clip ids that train, that test, and that are only predicted; disjoint, each sorted."""
 
     name: str
     train: tuple[str, ...]
     test: tuple[str, ...]
+    asked: tuple[str, ...] = ()
 
 
 def make_folds(records: Sequence[ClipRecord], params: SplitParams) -> list[Fold]:
@@ -75,6 +77,8 @@ def make_folds(records: Sequence[ClipRecord], params: SplitParams) -> list[Fold]
             one speaker only, unknown sentences, a folds file that does not fit), or a fold
             would train without one of the emotions that it tests.
     """
+    asked = tuple(sorted(record.clip_id for record in records if not record.emotion))
+    records = [record for record in records if record.emotion]
     if params.protocol == "paper":
         folds = [_paper(records, params)]
     elif params.protocol == "loso":
@@ -84,7 +88,8 @@ def make_folds(records: Sequence[ClipRecord], params: SplitParams) -> list[Fold]
     else:
         folds = _from_csv(records, params.folds_csv)
     folds = [
-        Fold(one.name, _without_twins(one.train, one.test, records), one.test) for one in folds
+        Fold(one.name, _without_twins(one.train, one.test, records), one.test, asked)
+        for one in folds
     ]
     for fold in folds:
         _check(fold, records)
@@ -106,7 +111,8 @@ def only(folds: Iterable[Fold], records: Iterable[ClipRecord]) -> list[Fold]:
         known = {emotion[i] for i in train}
         test = tuple(i for i in fold.test if emotion.get(i) in known)
         if train and test:
-            cut.append(Fold(fold.name, train, test))
+            asked = tuple(i for i in fold.asked if i in emotion)
+            cut.append(Fold(fold.name, train, test, asked))
     return cut
 
 
@@ -254,7 +260,7 @@ def _from_csv(records: Sequence[ClipRecord], path: Path) -> list[Fold]:
         raise CorpusError(
             f"{path}: {len(unknown)} unknown clip ids {unknown[:3]}, {len(missing)} clips without "
             f"a fold {missing[:3]}; every id of data/clips.csv must stand there once, and no other "
-            "(quarantined recordings are no clips)"
+            "(none are those quarantined, and those without an emotion)"
         )
     fold_of_clip = {
         r.clip_id: fold_of[r.clip_id if column == "clip_id" else r.speaker] for r in records

@@ -171,18 +171,19 @@ def load_system(path: Path = PARAMS_FILE) -> str:
 
 
 def readable(system: str, records: Sequence[ClipRecord]) -> list[ClipRecord]:
-    """The clips that have all that a system needs.
+    """The clips that have all that a system needs, those without an emotion too.
 
     Args:
         system: a key of `SYSTEMS`.
         records: all usable clips.
 
     Raises:
-        CorpusError: no clip has the sound, the video or both that the system needs.
+        CorpusError: no clip with an emotion has the sound, the video or both that it needs.
     """
     spec = SYSTEMS[system]
     found = [record for record in records if spec.can_read(record)]
-    if not found:
+    if not any(record.emotion for record in found):
+        records = [record for record in records if record.emotion]
         there = {
             "audio": any(r.has_audio for r in records),
             "video": any(r.has_video for r in records),
@@ -191,7 +192,7 @@ def readable(system: str, records: Sequence[ClipRecord]) -> list[ClipRecord]:
         needs = " and ".join({"audio": "sound", "video": "video"}[one] for one in absent)
         others = [one.name for one in _TABLE if any(map(one.can_read, records))]
         raise CorpusError(
-            f"system {system} needs {needs}, which none of {len(records)} clips has; use one of "
-            f"{', '.join(others) or '(none)'}, or set corpus.modalities"
+            f"system {system} needs {needs}, which none of {len(records)} labelled clips has; use one "
+            f"of {', '.join(others) or '(none)'}, or set corpus.modalities"
         )
     return found

@@ -179,7 +179,8 @@ def _prepare(
     for trial in able:
         sharing.setdefault(_paths(setup, trial), {})[trial] = setups[trial]
     systems = [SYSTEMS[name] for name in dict.fromkeys(trial.system for trial in able)]
-    clips = [r for r in setup.store.records if all(one.can_read(r) for one in systems)]
+    labelled = [record for record in setup.store.records if record.emotion]
+    clips = [record for record in labelled if all(one.can_read(record) for one in systems)]
     if not clips:
         raise CorpusError("tables: no clip can be read by all of the systems; name fewer of them")
     tasks: dict[Trial, TrialTask] = {}

@@ -92,9 +92,9 @@ class Store:
         return emotions_of(self.records)
 
     def labels(self) -> dict[str, int]:
-        """Index of each clip's emotion."""
-        emotions = self.emotions
-        return {r.clip_id: emotions.index(r.emotion) for r in self.records}
+        """Index of each clip's emotion, -1 for a clip without one."""
+        index = {"": -1, **{emotion: number for number, emotion in enumerate(self.emotions)}}
+        return {r.clip_id: index[r.emotion] for r in self.records}
 
 
 class ClipSet(Dataset[dict[str, Tensor]]):
@@ -201,7 +201,7 @@ def face_readers(store: Store, fold: Fold, speech_floor: float) -> tuple[dict[st
         CorpusError: a clip has no face features, or a frame no speech activity.
     """
     tensors = load_file(store.faces / f"{fold.name}.safetensors")
-    clips = (*fold.train, *fold.test)
+    clips = (*fold.train, *fold.test, *fold.asked)
     for clip in clips:
         if f"{clip}/features" not in tensors:
             raise CorpusError(

@@ -103,7 +103,7 @@ def record_run(
     """
     main = branches[headline(branches)]
     speaker = {record.clip_id: record.speaker for record in store.records}
-    used = len(readable(system, store.records))
+    used = sum(bool(record.emotion) for record in readable(system, store.records))
     detections = results / "detector" / "detections.csv"
     frames = publish_frames(
         results / "frames",

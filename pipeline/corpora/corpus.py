@@ -50,7 +50,7 @@ def own_names(params: CorpusParams) -> Sequence[str]:
 def _in_order(index: Index, params: CorpusParams) -> Index:
     """The clips of the emotions that are asked for, each with the place of its emotion."""
     order = own_names(params)
-    found = Counter(clip.emotion for clip in index.clips)
+    found = Counter(clip.emotion for clip in index.clips if clip.emotion)
     others = {name: number for name, number in sorted(found.items()) if name not in order}
     if params.emotions == "auto":
         if others:
@@ -67,7 +67,7 @@ def _in_order(index: Index, params: CorpusParams) -> Index:
         )
     elif others:
         logger.warning("corpus.emotions leaves out %s", _counted(others))
-    rank = {name: place for place, name in enumerate(order)}
+    rank = {"": 0, **{name: place for place, name in enumerate(order)}}
     clips = [replace(c, rank=rank[c.emotion]) for c in index.clips if c.emotion in rank]
     return Index(clips, index.rejects)
 

@@ -11,7 +11,8 @@ The table `clips.csv`, which may name any file below the root, one clip a row:
     video,audio,emotion,speaker,sentence,clip_id
     a/take1.mp4,,happiness,anna,hello,
 
-`emotion` and one of `video` and `audio` are needed; the other columns may be left out. A
+`emotion` and one of `video` and `audio` are needed; the other columns may be left out. A clip
+without an emotion, or in a folder `unlabelled`, trains and tests nothing and is predicted. A
 spreadsheet may have written the table (`pipeline.foreign`). An empty `audio` means that the video's
 own sound is used. `sentence` is an id of the spoken text, which `split.protocol: loso_text` needs.
 `clip_id` defaults to speaker, the file's folder, which may be what tells the emotion, and its stem.
@@ -44,6 +45,10 @@ ALIASES = {
 """Other words for canonical emotions, in lower case."""
 
 
+UNLABELLED = ("unlabelled", "unlabeled")
+"""Folders of recordings whose emotion is not known."""
+
+
 def index_own(root: Path, emotions: Sequence[str]) -> Index:
     """Index one's own recordings by `clips.csv`, or by folders.
 
@@ -55,7 +60,8 @@ def index_own(root: Path, emotions: Sequence[str]) -> Index:
         CorpusError: `root` is not a folder, or the table lacks a column.
     """
     spelt = {alias: name for alias, name in ALIASES.items() if name in emotions}
-    known = {**spelt, **{folded(name): name for name in emotions}}
+    unknown = dict.fromkeys(UNLABELLED, "")
+    known = {**unknown, **spelt, **{folded(name): name for name in emotions}}
     if (root / TABLE).is_file():
         return _index_table(root, known)
     read = partial(read_name, known)
@@ -74,12 +80,12 @@ def read_name(known: Mapping[str, str], path: Path) -> Label:
     """
     if len(path.parts) == 1:
         raise CorpusError(
-            f"lies in no folder, expected one named after its emotion; move it there, or write "
-            f"{TABLE}"
+            f"lies in no folder, expected one named after its emotion, or {UNLABELLED[0]}; move it "
+            f"there, or write {TABLE}"
         )
     speaker = clean_id(path.parts[-3]) if len(path.parts) >= 3 else UNKNOWN_SPEAKER
     emotion = _emotion(path.parent.name, known)
-    clip_id = clean_id(f"{speaker}_{emotion}_{path.stem}")
+    clip_id = clean_id(f"{speaker}_{emotion or UNLABELLED[0]}_{path.stem}")
     return Label(clip_id, speaker, emotion, "", kind_of(path))
 
 
@@ -144,8 +150,6 @@ def _problem(root: Path, entry: Mapping[str, str], files: Mapping[str, Path]) ->
     missing = [name for name in named if name not in files]
     if missing:
         return f"{root / missing[0]}: no such file; paths are relative to {root}"
-    if not entry["emotion"]:
-        return "no emotion is given; name the one that the clip shows"
     return ""
 
 

@@ -105,8 +105,8 @@ def assemble(labelled: Iterable[tuple[Label, Path]], naming: Naming) -> Index:
             rejects.append(Reject(clip_id, str(first), reason))
     if copies:
         logger.warning(
-            "left out %s with the same bytes as another of the same clip, the first is %s, a copy of "
-            "%s", counted(len(copies), "file"), *copies[0],
+            "left out %s with the same bytes as another of its clip, the first is %s, a copy of %s",
+            counted(len(copies), "file"), *copies[0],
         )  # fmt: skip
     return Index(clips, rejects)
 

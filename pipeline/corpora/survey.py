@@ -12,6 +12,7 @@ from statistics import median
 from pipeline.clips import EMOTIONS, Clip, Index
 from pipeline.corpora.cremad import index_cremad
 from pipeline.corpora.folder import TABLE, index_own
+from pipeline.corpora.index import VIDEO_SUFFIXES
 from pipeline.corpora.ravdess import index_ravdess
 from pipeline.corpora.savee import index_savee
 from pipeline.corpora.twins import mark_twins
@@ -124,6 +125,9 @@ def write_draft(found: Survey) -> Path | None:
         }
         for clip in found.index.clips
     ]
+    for file in dict.fromkeys(Path(reject.file) for reject in found.index.rejects):
+        kind = "video" if file.suffix.lower() in VIDEO_SUFFIXES else "audio"
+        rows.append({kind: file.relative_to(found.root).as_posix()})
     write_table(path, DRAFT_COLUMNS, rows)
     return path
 

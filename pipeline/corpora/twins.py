@@ -30,7 +30,7 @@ def mark_twins(index: Index) -> Index:
     rejects.
     """
     groups = [group for group in _groups(index.clips) if len(group) > 1]
-    unlike = [group for group in groups if len({clip.emotion for clip in group}) > 1]
+    unlike = [group for group in groups if len({clip.emotion for clip in group} - {""}) > 1]
     twin_of = {clip.clip_id: group[0].clip_id for group in groups for clip in group}
     refused = {clip.clip_id for group in unlike for clip in group}
     kept = [

@@ -160,11 +160,17 @@ class Quarantined(Part):
 
 
 class Corpus(Part):
-    """The clips of the run; counts by name. `used`: that have what the system reads."""
+    """The clips of the run; counts by name.
+
+    Attributes:
+        used: that have an emotion and what the system reads.
+        unlabelled: that have no emotion, and are predicted only.
+    """
 
     name: str
     clips: int
     used: int
+    unlabelled: int
     minutes: float
     with_video: int
     with_sound: int
@@ -183,6 +189,7 @@ class Corpus(Part):
             name=name,
             clips=len(records),
             used=used,
+            unlabelled=sum(not record.emotion for record in records),
             minutes=round(sum(record.duration_s for record in records) / 60, 2),
             with_video=sum(record.has_video for record in records),
             with_sound=sum(record.has_audio for record in records),

@@ -38,7 +38,7 @@ class Predictions:
 
     `fold`, `clip_id`, `speaker`, `sentence` are N strings each; `emotion` and `predicted` are
     indices into `emotions`, shape [N]; `confidence` in [0, 1], shape [N]; `probabilities` [N, K].
-    A clip may recur in another fold, never in the same one.
+    A clip may recur in another fold, never in the same one. `emotion` is -1 for a clip without one.
     """
 
     emotions: tuple[str, ...]
@@ -201,7 +201,7 @@ def _rows(branch: str, predictions: Predictions) -> list[dict[str, object]]:
             "clip_id": predictions.clip_id[i],
             "speaker": predictions.speaker[i],
             "sentence": predictions.sentence[i],
-            "emotion": names[predictions.emotion[i]],
+            "emotion": names[predictions.emotion[i]] if predictions.emotion[i] >= 0 else "",
             "predicted": names[predictions.predicted[i]],
             "confidence": f"{predictions.confidence[i]:.5f}",
             **{

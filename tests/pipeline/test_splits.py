@@ -55,6 +55,16 @@ def test_folds_are_cut_down_to_the_clips_that_can_be_read():
 
 
 @pytest.mark.parametrize("protocol", ["paper", "loso", "loso_text"])
+def test_a_clip_without_an_emotion_is_only_asked_about(protocol):
+    more = [replace(record("XX", "none", 0), emotion=""), *corpus()]
+    split = params(protocol=protocol)
+    plain, folds = make_folds(corpus(), split), make_folds(more, split)
+    assert [replace(fold, asked=()) for fold in folds] == plain
+    assert {fold.asked for fold in folds} == {("XX_n00",)}
+    assert only(folds[:1], corpus()) == plain[:1]
+
+
+@pytest.mark.parametrize("protocol", ["paper", "loso", "loso_text"])
 @pytest.mark.parametrize("seed", range(3))
 def test_no_twin_of_a_test_clip_is_trained_on(protocol, seed):
     records = corpus()

@@ -36,7 +36,9 @@ def test_a_system_reads_the_clips_that_have_what_it_needs():
     assert readable("av_cnn", records) == [both]
     assert readable("visual_cnn", records) == [both, seen]
     assert readable("audio_cnn", records) == [both, heard]
-    with pytest.raises(CorpusError, match="needs sound and video, which none of 2 clips has; use"):
+    with pytest.raises(
+        CorpusError, match="needs sound and video, which none of 2 labelled clips has; use"
+    ):
         readable("av_cnn", [seen, heard])
     with pytest.raises(CorpusError, match=r"system av_cnn needs video, .* use one of audio_cnn, "):
         readable("av_cnn", [heard])
