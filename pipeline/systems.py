@@ -192,7 +192,7 @@ def readable(system: str, records: Sequence[ClipRecord]) -> list[ClipRecord]:
         needs = " and ".join({"audio": "sound", "video": "video"}[one] for one in absent)
         others = [one.name for one in _TABLE if any(map(one.can_read, records))]
         raise CorpusError(
-            f"system {system} needs {needs}, which none of {len(records)} labelled clips has; use one "
-            f"of {', '.join(others) or '(none)'}, or set corpus.modalities"
+            f"system {system} needs {needs}, which none of {len(records)} labelled clips has; "
+            f"use one of {', '.join(others) or '(none)'}, or set corpus.modalities"
         )
     return found

@@ -19,7 +19,7 @@ _INDEXERS: dict[str, Callable[[CorpusParams], Index]] = {
     "savee": lambda params: index_savee(params.root),
     "demo": lambda params: index_savee(params.root),  # it is written in SAVEE's layout
     "ravdess": lambda params: index_ravdess(params.root),
-    "cremad": lambda params: index_cremad(params.root),
+    "cremad": lambda params: index_cremad(params.root, params.label_source == "crowd"),
     "folder": lambda params: index_own(params.root, own_names(params)),
 }
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from pipeline.foreign import folded
 from pipeline.params import Section
@@ -17,6 +17,7 @@ class CorpusParams(Section):
     modalities: Literal["auto", "av", "audio", "video"]
     require: Literal["any", "both"]
     emotions: Literal["auto"] | tuple[str, ...]
+    label_source: Literal["acted", "crowd"]
 
     @field_validator("root")
     @classmethod
@@ -35,3 +36,9 @@ class CorpusParams(Section):
         if len({folded(name) for name in spelt} - {""}) < max(2, len(names)):
             raise ValueError("expected auto, or a list of two names or more, each once")
         return tuple(name.strip() for name in spelt)
+
+    @model_validator(mode="after")
+    def _only_one_corpus_has_raters(self) -> "CorpusParams":
+        if self.label_source == "crowd" and self.name != "cremad":
+            raise ValueError(f"label_source: got crowd, but {self.name} has no raters; set acted")
+        return self

@@ -37,7 +37,7 @@ def corpus(tmp_path):
 def write_params(root, modalities="auto", bad=0.9, system="av_faster_rcnn", require="both"):
     Path("params.yaml").write_text(
         f"system: {system}\ncorpus: {{name: savee, root: {root}, modalities: {modalities}, "
-        f"require: {require}, emotions: auto}}\n"
+        f"require: {require}, emotions: auto, label_source: acted}}\n"
         "extract: {frame_step: 2, jpeg_quality: 2, min_duration_s: 0.1, silence_dbfs: -70, "
         f"max_bad_fraction: {bad}}}\n",
         encoding="utf-8",

@@ -15,8 +15,8 @@ def touch(root, *names):
 
 
 def index(name, root, emotions="auto"):
-    params = CorpusParams(name=name, root=root, modalities="auto", require="any", emotions=emotions)
-    return index_corpus(params)
+    fixed = {"modalities": "auto", "require": "any", "label_source": "acted"}
+    return index_corpus(CorpusParams(name=name, root=root, emotions=emotions, **fixed))
 
 
 @pytest.mark.parametrize(
@@ -94,12 +94,19 @@ def test_emotions_of_a_known_corpus_may_be_fewer_and_in_another_order(tmp_path):
 @pytest.mark.parametrize("emotions", ["joy", ["joy"], ["joy", " Joy"], ["joy", ""], ["joy", 1]])
 def test_emotions_are_a_word_or_names(tmp_path, emotions):
     content = {"name": "folder", "root": "x", "modalities": "auto", "require": "any"}
-    content["emotions"] = emotions
+    content |= {"emotions": emotions, "label_source": "acted"}
     with pytest.raises(ParamsError, match="expected auto, or a list of two names or more"):
         validate("corpus", content, CorpusParams, tmp_path / "params.yaml")
     content["emotions"] = [" joy ", "bored"]
     section = validate("corpus", content, CorpusParams, tmp_path / "params.yaml")
     assert section.emotions == ("joy", "bored")
+
+
+def test_only_cremad_has_raters(tmp_path):
+    content = {"name": "savee", "root": "x", "modalities": "auto", "require": "any"}
+    content |= {"emotions": "auto", "label_source": "crowd"}
+    with pytest.raises(ParamsError, match=r"corpus: .*got crowd, but savee has no raters"):
+        validate("corpus", content, CorpusParams, tmp_path / "params.yaml")
 
 
 def test_each_refused_recording_has_a_name_of_its_own(tmp_path):

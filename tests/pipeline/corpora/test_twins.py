@@ -12,8 +12,8 @@ def write(root, **files):
 
 
 def index(root, name="folder", emotions="auto"):
-    params = CorpusParams(name=name, root=root, modalities="auto", require="any", emotions=emotions)
-    return index_corpus(params)
+    fixed = {"modalities": "auto", "require": "any", "label_source": "acted"}
+    return index_corpus(CorpusParams(name=name, root=root, emotions=emotions, **fixed))
 
 
 def test_a_nested_copy_of_a_corpus_is_used_once(tmp_path, caplog):
