@@ -11,6 +11,20 @@ from pipeline.files import write_table
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "calm")
 """Canonical names and order, to which corpora map their codes; one's own folder may have others."""
 
+POLARITY = {
+    "anger": -1,
+    "disgust": -1,
+    "fear": -1,
+    "happiness": 1,
+    "sadness": -1,
+    "surprise": 1,
+}
+"""Of canonical emotions: positive 1, negative -1; the others have none, 0.
+
+Source: Zhao et al., "An End-to-End Visual-Audio Attention Network for Emotion Recognition in
+User-Generated Videos", AAAI 2020, whose loss reads it.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Clip:
@@ -19,7 +33,8 @@ class Clip:
     `audio` is a separate sound file; where it is None the sound comes from `video`.
     `sentence` is equal for equal spoken text across speakers and emotions, "" if unknown. `rank` is
     the place of its emotion in the order that the corpus has, or that `corpus.emotions` gives.
-    `twin` is equal for clips that hold the same recording, "" for one that is alone.
+    `twin` is equal for clips that hold the same recording, "" for one that is alone. `polarity` is
+    that of its emotion, see `POLARITY`.
     """
 
     clip_id: str
@@ -31,6 +46,7 @@ class Clip:
     truth: Path | None = None
     rank: int = 0
     twin: str = ""
+    polarity: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +72,7 @@ class ClipRecord:
     rate_hz: int
     rank: int = 0
     twin: str = ""
+    polarity: int = 0
 
     @property
     def has_video(self) -> bool:
@@ -117,6 +134,7 @@ def labelled(record: ClipRecord, clip: Clip) -> ClipRecord:
         sentence=clip.sentence,
         rank=clip.rank,
         twin=clip.twin,
+        polarity=clip.polarity,
     )
 
 

@@ -91,6 +91,12 @@ class Store:
         """The K emotions of the corpus, in its order."""
         return emotions_of(self.records)
 
+    @property
+    def polarities(self) -> tuple[int, ...]:
+        """Of each of the K emotions, see `pipeline.clips.POLARITY`."""
+        polarity = {record.emotion: record.polarity for record in self.records}
+        return tuple(polarity[emotion] for emotion in self.emotions)
+
     def labels(self) -> dict[str, int]:
         """Index of each clip's emotion, -1 for a clip without one."""
         index = {"": -1, **{emotion: number for number, emotion in enumerate(self.emotions)}}

@@ -17,7 +17,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.clips import Index
+from pipeline.clips import POLARITY, Clip, Index
 from pipeline.corpora.index import Label, Naming, index_folder, kind_of
 from pipeline.errors import CorpusError
 from pipeline.foreign import read_table
@@ -56,13 +56,17 @@ def index_cremad(root: Path, crowd: bool = False) -> Index:
     if not crowd:
         return index
     voted = read_votes(root)
-    clips = [replace(clip, emotion=voted.get(clip.clip_id, "")) for clip in index.clips]
+    clips = [_labelled(clip, voted.get(clip.clip_id, "")) for clip in index.clips]
     if tied := [clip.clip_id for clip in clips if not clip.emotion]:
         logger.warning(
             "corpus.label_source: raters agree on no emotion of %d of %d clips, the first is %s; "
             "they train and test nothing and are predicted", len(tied), len(clips), tied[0],
         )  # fmt: skip
     return Index(clips, index.rejects)
+
+
+def _labelled(clip: Clip, emotion: str) -> Clip:
+    return replace(clip, emotion=emotion, polarity=POLARITY.get(emotion, 0))
 
 
 def read_votes(root: Path) -> dict[str, str]:

@@ -13,8 +13,9 @@ The table `clips.csv`, which may name any file below the root, one clip a row:
 
 `emotion` and one of `video` and `audio` are needed; the other columns may be left out. A clip
 without an emotion, or in a folder `unlabelled`, trains and tests nothing and is predicted. A
-spreadsheet may have written the table (`pipeline.foreign`). An empty `audio` means that the video's
-own sound is used. `sentence` is an id of the spoken text, which `split.protocol: loso_text` needs.
+spreadsheet may have written the table (`pipeline.foreign`). `polarity`, which VAANet's loss reads, is
+positive, negative or neutral, and need be given once for each emotion. An empty `audio` means that
+the video's own sound is used. `sentence` is an id of the spoken text, which `split.protocol: loso_text` needs.
 `clip_id` defaults to speaker, the file's folder, which may be what tells the emotion, and its stem.
 Speakers and clip ids become file names later and are written in `[A-Za-z0-9_-]`.
 
@@ -23,10 +24,11 @@ order that `corpus.emotions` gives; case does not matter.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from pipeline.clips import Clip, Index, Reject
+from pipeline.clips import POLARITY, Clip, Index, Reject
 from pipeline.corpora.index import Label, Naming, clean_id, index_folder, kind_of, recordings
 from pipeline.errors import CorpusError
 from pipeline.foreign import Table, folded, read_table, same_spelling
@@ -44,6 +46,9 @@ ALIASES = {
 }
 """Other words for canonical emotions, in lower case."""
 
+
+SIGNS = {"positive": 1, "negative": -1, "neutral": 0}
+"""What the column `polarity` may say."""
 
 UNLABELLED = ("unlabelled", "unlabeled")
 """Folders of recordings whose emotion is not known."""
@@ -102,6 +107,7 @@ def _index_table(root: Path, known: Mapping[str, str]) -> Index:
             "of video and audio; see pipeline/corpora/folder.py"
         )
     files = _files(root, table)
+    polarity = _polarity(path, table, known)
     clips: dict[str, list[Clip]] = {}
     rejects: list[Reject] = []
     for line, entry in table.rows.items():
@@ -111,11 +117,32 @@ def _index_table(root: Path, known: Mapping[str, str]) -> Index:
             rejects.append(Reject(name, str(root / named), f"{path} line {line}: {problem}"))
         else:
             clip = _clip(root, entry, files, known)
+            clip = replace(clip, polarity=polarity.get(clip.emotion, 0))
             clips.setdefault(clip.clip_id, []).append(clip)
     for clip_id, doubled in clips.items():
         if len(doubled) > 1:
             rejects += _rows_for_one_id(path, clip_id, doubled)
     return Index([one[0] for _, one in sorted(clips.items()) if len(one) == 1], rejects)
+
+
+def _polarity(path: Path, table: Table, known: Mapping[str, str]) -> dict[str, int]:
+    """The polarity of each emotion: as the table says, else as that of canonical ones is.
+
+    Raises:
+        CorpusError: another word, or two for one emotion.
+    """
+    stated: dict[str, int] = {}
+    for line, entry in table.rows.items():
+        word, emotion = entry.get("polarity", "").lower(), _emotion(entry["emotion"], known)
+        if not word:
+            continue
+        sign = SIGNS.get(word)
+        if sign is None or stated.setdefault(emotion, sign) != sign:
+            raise CorpusError(
+                f"{path} line {line}: polarity of {emotion}: got {word!r}, expected one of "
+                f"{', '.join(SIGNS)}, the same wherever it is given; correct it"
+            )
+    return {**POLARITY, **stated}
 
 
 def _rows_for_one_id(path: Path, clip_id: str, clips: Sequence[Clip]) -> list[Reject]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.clips import Clip, Index, Reject
+from pipeline.clips import POLARITY, Clip, Index, Reject
 from pipeline.corpora.twins import same_bytes
 from pipeline.errors import CorpusError
 from pipeline.work.progress import counted
@@ -185,7 +185,16 @@ def _clip(files: list[tuple[Label, Path]], naming: Naming) -> Clip:
     label = files[0][0]
     video = next((by_kind[kind] for kind in naming.video if kind in by_kind), None)
     audio = next((by_kind[kind] for kind in naming.audio if kind in by_kind), None)
-    return Clip(label.clip_id, label.speaker, label.emotion, label.sentence, video, audio)
+    polarity = POLARITY.get(label.emotion, 0)
+    return Clip(
+        label.clip_id,
+        label.speaker,
+        label.emotion,
+        label.sentence,
+        video,
+        audio,
+        polarity=polarity,
+    )
 
 
 def _wrong_suffix(label: Label, path: Path) -> Reject:

@@ -73,6 +73,24 @@ def test_ids_of_a_table_keep_the_folder_that_tells_the_emotion(tmp_path):
     assert [c.clip_id for c in index.clips] == ["anna_1", "unknown_bored_1", "unknown_joy_1"]
 
 
+def test_polarity_is_of_the_emotion(tmp_path):
+    touch(tmp_path, "1.wav", "2.wav", "3.wav", "4.wav")
+    rows = [
+        "audio,emotion,polarity",
+        "1.wav,joy,Positive",
+        "2.wav,joy,",
+        "3.wav,bored,",
+        "4.wav,sad,",
+    ]
+    (tmp_path / "clips.csv").write_text("\n".join(rows))
+    clips = index_own(tmp_path, ["joy", "bored", "sadness"]).clips
+    assert [clip.polarity for clip in clips] == [1, 1, 0, -1]
+    for wrong in ("negative", "good"):
+        (tmp_path / "clips.csv").write_text("\n".join([*rows, f"1.wav,joy,{wrong}"]))
+        with pytest.raises(CorpusError, match=f"line 6: polarity of joy: got '{wrong}', expected"):
+            index_own(tmp_path, ["joy", "bored"])
+
+
 def test_a_table_of_excel_finds_files_in_other_spellings(tmp_path):
     touch(tmp_path, "x/Zoe\u0308.mp4", "y/1.wav")  # as macOS spells it
     rows = ["Video;Audio; Emotion;Speaker", "x\\Zo\u00eb.mp4;y\\1.wav;Happy;Zo\u00eb", ";;;", ""]
