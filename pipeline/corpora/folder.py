@@ -13,10 +13,11 @@ The table `clips.csv`, which may name any file below the root, one clip a row:
 
 `emotion` and one of `video` and `audio` are needed; the other columns may be left out. A clip
 without an emotion, or in a folder `unlabelled`, trains and tests nothing and is predicted. A
-spreadsheet may have written the table (`pipeline.foreign`). `polarity`, which VAANet's loss reads, is
-positive, negative or neutral, and need be given once for each emotion. An empty `audio` means that
-the video's own sound is used. `sentence` is an id of the spoken text, which `split.protocol: loso_text` needs.
-`clip_id` defaults to speaker, the file's folder, which may be what tells the emotion, and its stem.
+spreadsheet may have written the table (`pipeline.foreign`). `polarity`, which VAANet's loss reads,
+is positive, negative or neutral, and need be given once for each emotion. An empty `audio` means
+that the video's own sound is used. `sentence` is an id of the spoken text, which
+`split.protocol: loso_text` needs. `clip_id` defaults to speaker, the file's folder, which may be
+what tells the emotion, and its stem.
 Speakers and clip ids become file names later and are written in `[A-Za-z0-9_-]`.
 
 Emotions are `pipeline.clips.EMOTIONS` or the words of `ALIASES`, or any names of one's own in the
