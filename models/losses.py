@@ -1,7 +1,5 @@
 """The losses of the paper, each below its equation."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -114,12 +112,6 @@ def log_odds(logits: Tensor) -> Tensor:
     return logits - rivals
 
 
-def polarities(emotions: Sequence[str]) -> Tensor:
-    """+1, -1 or 0 for emotions that are positive, negative or neither (neutral, calm), [K]."""
-    positive, negative = {"happiness", "surprise"}, {"anger", "disgust", "fear", "sadness"}
-    return torch.tensor([(e in positive) - (e in negative) for e in emotions])
-
-
 def polarity_consistent_ce(
     logits: Tensor, label: Tensor, polarity: Tensor, penalty: float
 ) -> Tensor:
@@ -128,7 +120,7 @@ def polarity_consistent_ce(
     Args:
         logits: of a softmax [B, K].
         label: emotion indices [B] int64.
-        polarity: of the emotions [K], see `polarities`; 0 is never penalised.
+        polarity: of the emotions [K]: 1, -1, or 0, which is never penalised.
         penalty: lambda >= 0; 0 leaves the cross-entropy.
 
     Returns:

@@ -25,7 +25,6 @@ from models.checkpoint import load_safetensors, read_state, save_safetensors
 from models.faces.params import DetectorParams
 from models.systems.params import PackParams, Settings
 from models.systems.recipe import Widths
-from pipeline.clips import EMOTIONS
 from pipeline.errors import WeightsError
 from pipeline.files import file_digest, replace_folder
 from pipeline.media.params import ExtractParams, ResampleParams
@@ -181,12 +180,10 @@ def read_card(folder: Path) -> ModelCard:
     except (ValidationError, ValueError) as error:
         problem = str(error).splitlines()
         raise WeightsError(f"{path}: not the card of a model ({'; '.join(problem[:3])})") from None
-    if card.system not in SYSTEMS or [e for e in EMOTIONS if e in card.emotions] != list(
-        card.emotions
-    ):
+    if card.system not in SYSTEMS or len(set(card.emotions)) < len(card.emotions):
         raise WeightsError(
             f"{path}: system {card.system}, emotions {', '.join(card.emotions)}; expected a known "
-            f"system and emotions in the order {', '.join(EMOTIONS)}"
+            "system and each emotion once"
         )
     for name, digest in card.files.items():
         file = folder / name

@@ -2,14 +2,28 @@
 
 import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from pipeline.errors import CorpusError
 from pipeline.files import write_table
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "calm")
-"""Canonical names and order; each corpus maps its own codes to them."""
+"""Canonical names and order, to which corpora map their codes; one's own folder may have others."""
+
+POLARITY = {
+    "anger": -1,
+    "disgust": -1,
+    "fear": -1,
+    "happiness": 1,
+    "sadness": -1,
+    "surprise": 1,
+}
+"""Of canonical emotions: positive 1, negative -1; the others have none, 0.
+
+Source: Zhao et al., "An End-to-End Visual-Audio Attention Network for Emotion Recognition in
+User-Generated Videos", AAAI 2020, whose loss reads it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +31,10 @@ class Clip:
     """A recording as the corpus index knows it, before any file is opened.
 
     `audio` is a separate sound file; where it is None the sound comes from `video`.
-    `sentence` is equal for equal spoken text across speakers and emotions, "" if unknown.
+    `sentence` is equal for equal spoken text across speakers and emotions, "" if unknown. `rank` is
+    the place of its emotion in the order that the corpus has, or that `corpus.emotions` gives.
+    `twin` is equal for clips that hold the same recording, "" for one that is alone. `polarity` is
+    that of its emotion, see `POLARITY`.
     """
 
     clip_id: str
@@ -27,6 +44,9 @@ class Clip:
     video: Path | None
     audio: Path | None
     truth: Path | None = None
+    rank: int = 0
+    twin: str = ""
+    polarity: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +55,8 @@ class ClipRecord:
 
     `frames` counts the stored frames (every `frame_step`-th of the source; 0 without video),
     `fps` is the source's frame rate in 1/s, `samples` counts samples per channel at the native
-    `rate_hz` (0 without sound).
+    `rate_hz` (0 without sound). Wherever emotions are in an order, it is that of `rank`. A clip
+    whose `emotion` is "" trains and tests nothing, and is predicted.
     """
 
     clip_id: str
@@ -49,6 +70,9 @@ class ClipRecord:
     height_px: int
     samples: int
     rate_hz: int
+    rank: int = 0
+    twin: str = ""
+    polarity: int = 0
 
     @property
     def has_video(self) -> bool:
@@ -96,9 +120,22 @@ def evenly_spaced(length: int, count: int) -> list[int]:
 
 
 def emotions_of(records: Iterable[ClipRecord]) -> tuple[str, ...]:
-    """The emotions that occur, in canonical order."""
-    present = {record.emotion for record in records}
-    return tuple(emotion for emotion in EMOTIONS if emotion in present)
+    """The emotions that occur, in the order of the corpus."""
+    present = {(record.rank, record.emotion) for record in records if record.emotion}
+    return tuple(emotion for _, emotion in sorted(present))
+
+
+def labelled(record: ClipRecord, clip: Clip) -> ClipRecord:
+    """`record` with what the corpus says of the clip."""
+    return replace(
+        record,
+        speaker=clip.speaker,
+        emotion=clip.emotion,
+        sentence=clip.sentence,
+        rank=clip.rank,
+        twin=clip.twin,
+        polarity=clip.polarity,
+    )
 
 
 def require_unique(clip_ids: Sequence[str], where: str) -> None:

@@ -99,6 +99,11 @@ def same_spelling(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def folded(name: str) -> str:
+    """What is equal in two spellings of a name that differ in Unicode, case or blanks around it."""
+    return same_spelling(name).strip().casefold()
+
+
 def printable(text: str) -> str:
     """`text` with an escape for each byte of a file name that is not UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

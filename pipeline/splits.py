@@ -12,6 +12,10 @@
 Where `speaker_groups` is set, `loso` and `loso_text` leave out one group of speakers at a time in
 place of one speaker: 91 folds would train 91 detectors and their inner ones.
 
+Under every protocol, a clip without an emotion is only asked about: every fold predicts it. What
+trains holds none of the recordings that are tested: a twin of a test clip
+(`pipeline.corpora.twins`) is left out of training.
+
 What is random is drawn by the hash of (seed, id), never by a generator that runs over all clips: a
 clip that is added or quarantined leaves the others where they were, as far as equal parts allow.
 """
@@ -25,7 +29,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from pipeline.clips import EMOTIONS, ClipRecord, emotions_of
+from pipeline.clips import ClipRecord, emotions_of
 from pipeline.errors import CorpusError
 from pipeline.foreign import read_table
 from pipeline.params import Count, CountOrNone, Section, Seed
@@ -57,11 +61,12 @@ class SplitParams(Section):
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Clip ids that train and clip ids that test, disjoint, each sorted."""
+    """Clip ids that train, that test, and that are only predicted; disjoint, each sorted."""
 
     name: str
     train: tuple[str, ...]
     test: tuple[str, ...]
+    asked: tuple[str, ...] = ()
 
 
 def make_folds(records: Sequence[ClipRecord], params: SplitParams) -> list[Fold]:
@@ -72,6 +77,8 @@ def make_folds(records: Sequence[ClipRecord], params: SplitParams) -> list[Fold]
             one speaker only, unknown sentences, a folds file that does not fit), or a fold
             would train without one of the emotions that it tests.
     """
+    asked = tuple(sorted(record.clip_id for record in records if not record.emotion))
+    records = [record for record in records if record.emotion]
     if params.protocol == "paper":
         folds = [_paper(records, params)]
     elif params.protocol == "loso":
@@ -80,9 +87,33 @@ def make_folds(records: Sequence[ClipRecord], params: SplitParams) -> list[Fold]
         folds = _loso_text(records, params)
     else:
         folds = _from_csv(records, params.folds_csv)
+    folds = [
+        Fold(one.name, _without_twins(one.train, one.test, records), one.test, asked)
+        for one in folds
+    ]
     for fold in folds:
         _check(fold, records)
     return folds
+
+
+def only(folds: Iterable[Fold], records: Iterable[ClipRecord]) -> list[Fold]:
+    """The folds with these clips alone.
+
+    Folds are made of all clips and cut down to those that a system can read: what it reads moves
+    no clip to the other side, where the fold's detector may have seen it. Clips to test whose
+    emotion is left without a training clip are left out, and folds that have none to train on or to
+    test.
+    """
+    emotion = {record.clip_id: record.emotion for record in records}
+    cut = []
+    for fold in folds:
+        train = tuple(i for i in fold.train if i in emotion)
+        known = {emotion[i] for i in train}
+        test = tuple(i for i in fold.test if emotion.get(i) in known)
+        if train and test:
+            asked = tuple(i for i in fold.asked if i in emotion)
+            cut.append(Fold(fold.name, train, test, asked))
+    return cut
 
 
 def left_out(records: Sequence[ClipRecord], params: SplitParams) -> dict[str, set[str]]:
@@ -197,12 +228,13 @@ def _text_groups(records: Sequence[ClipRecord], params: SplitParams) -> dict[str
     new sentence moves `text_groups` - 1 others of its kind at most; one that brings an emotion to
     a known sentence moves that sentence to another kind, and as many in each of the two.
     """
-    emotions: dict[str, set[str]] = {}
+    place = {emotion: number for number, emotion in enumerate(emotions_of(records))}
+    spoken_in: dict[str, set[int]] = {}
     for record in records:
-        emotions.setdefault(record.sentence, set()).add(record.emotion)
+        spoken_in.setdefault(record.sentence, set()).add(place[record.emotion])
     kinds: dict[tuple[int, ...], list[str]] = {}
-    for sentence, found in emotions.items():
-        kinds.setdefault(tuple(sorted(map(EMOTIONS.index, found))), []).append(sentence)
+    for sentence, found in spoken_in.items():
+        kinds.setdefault(tuple(sorted(found)), []).append(sentence)
     groups: dict[str, int] = {}
     for kind, sentences in kinds.items():
         groups |= _dealt(sentences, params.text_groups, params.seed, first=kind[0])
@@ -228,7 +260,7 @@ def _from_csv(records: Sequence[ClipRecord], path: Path) -> list[Fold]:
         raise CorpusError(
             f"{path}: {len(unknown)} unknown clip ids {unknown[:3]}, {len(missing)} clips without "
             f"a fold {missing[:3]}; every id of data/clips.csv must stand there once, and no other "
-            "(quarantined recordings are no clips)"
+            "(none are those quarantined, and those without an emotion)"
         )
     fold_of_clip = {
         r.clip_id: fold_of[r.clip_id if column == "clip_id" else r.speaker] for r in records
@@ -271,6 +303,15 @@ def _read_folds(path: Path) -> tuple[Literal["clip_id", "speaker"], dict[str, st
 def _fold(name: str, records: Sequence[ClipRecord], test: set[str]) -> Fold:
     train = sorted(r.clip_id for r in records if r.clip_id not in test)
     return Fold(name, tuple(train), tuple(sorted(test)))
+
+
+def _without_twins(
+    train: Sequence[str], test: Iterable[str], records: Sequence[ClipRecord]
+) -> tuple[str, ...]:
+    """Ids to train on but for those of clips that hold the same recording as one to test."""
+    twin = {record.clip_id: record.twin for record in records if record.twin}
+    tested = {twin[clip_id] for clip_id in test if clip_id in twin}
+    return tuple(clip_id for clip_id in train if twin.get(clip_id) not in tested)
 
 
 def _check(fold: Fold, records: Sequence[ClipRecord]) -> None:
@@ -381,7 +422,8 @@ def _by_other_folds(
 
 def _split(train: Sequence[ClipRecord], part: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Ids to train on and to hold out, sorted."""
-    rest = [r for r in train if r.clip_id not in part]
+    kept = set(_without_twins([r.clip_id for r in train if r.clip_id not in part], part, train))
+    rest = [r for r in train if r.clip_id in kept]
     known = {r.emotion for r in rest}
     test = [r.clip_id for r in train if r.clip_id in part and r.emotion in known]
     return tuple(sorted(r.clip_id for r in rest)), tuple(sorted(test))
@@ -407,7 +449,7 @@ def _by_emotion(train: Sequence[ClipRecord], params: InnerFoldParams) -> list[li
     """
     count = max(2, params.count)
     part: dict[str, int] = {}
-    for emotion in emotions_of(train):
+    for number, emotion in enumerate(emotions_of(train)):
         ids = [record.clip_id for record in train if record.emotion == emotion]
-        part |= _dealt(ids, count, params.seed, first=EMOTIONS.index(emotion))
+        part |= _dealt(ids, count, params.seed, first=number)
     return [[r.clip_id for r in train if part[r.clip_id] == number] for number in range(count)]

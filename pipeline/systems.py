@@ -33,7 +33,7 @@ class SystemSpec:
     Attributes:
         name: its name in `params.yaml`.
         title: in plain words, for the report.
-        modalities: what a clip must have.
+        modalities: what a clip must have; it trains and is tested on those that do.
         reads: products that it reads: names below `data/`, and `face_features` and `detector` of
             the protocol's folds; `detector`, and `voc` beside face features, only where
             `fusion.joint` is set.
@@ -59,6 +59,11 @@ class SystemSpec:
     def fuses(self) -> bool:
         """Whether it is an audio branch over embeddings fused with a visual branch."""
         return self.branch == "av" and "embeddings" in self.reads
+
+    def can_read(self, record: ClipRecord) -> bool:
+        """Whether a clip has the modalities that the system needs."""
+        has = {"audio": record.has_audio, "video": record.has_video}
+        return all(has[modality] for modality in self.modalities)
 
     @property
     def reads_panns(self) -> bool:
@@ -165,26 +170,29 @@ def load_system(path: Path = PARAMS_FILE) -> str:
     return system
 
 
-def require_modalities(system: str, records: Sequence[ClipRecord]) -> None:
-    """Refuse a system that the corpus cannot serve.
+def readable(system: str, records: Sequence[ClipRecord]) -> list[ClipRecord]:
+    """The clips that have all that a system needs, those without an emotion too.
 
     Args:
         system: a key of `SYSTEMS`.
         records: all usable clips.
 
     Raises:
-        CorpusError: clips lack the sound or the video that the system needs.
+        CorpusError: no clip with an emotion has the sound, the video or both that it needs.
     """
-    needed = SYSTEMS[system].modalities
-    lacking = {
-        "audio": not all(r.has_audio for r in records),
-        "video": not all(r.has_video for r in records),
-    }
-    for modality in needed:
-        if lacking[modality]:
-            others = [name for name, spec in SYSTEMS.items() if modality not in spec.modalities]
-            what = {"audio": "sound", "video": "video"}[modality]
-            raise CorpusError(
-                f"system {system} needs {what}, and clips of this corpus have none; "
-                f"use one of {', '.join(others)}, or set corpus.modalities"
-            )
+    spec = SYSTEMS[system]
+    found = [record for record in records if spec.can_read(record)]
+    if not any(record.emotion for record in found):
+        records = [record for record in records if record.emotion]
+        there = {
+            "audio": any(r.has_audio for r in records),
+            "video": any(r.has_video for r in records),
+        }
+        absent = [one for one in spec.modalities if not there[one]] or spec.modalities
+        needs = " and ".join({"audio": "sound", "video": "video"}[one] for one in absent)
+        others = [one.name for one in _TABLE if any(map(one.can_read, records))]
+        raise CorpusError(
+            f"system {system} needs {needs}, which none of {len(records)} labelled clips has; "
+            f"use one of {', '.join(others) or '(none)'}, or set corpus.modalities"
+        )
+    return found

@@ -17,7 +17,7 @@ from pipeline.media.decode import FRAMES, SOUND
 from pipeline.media.extract import check_quarantine, extract_corpus
 from pipeline.media.params import ExtractParams
 from pipeline.params import load_section
-from pipeline.systems import load_system, require_modalities
+from pipeline.systems import load_system, readable
 from pipeline.work.progress import counted, print_summary
 from stages.cli.boundary import run
 
@@ -28,11 +28,11 @@ def main(clips_csv: Path, quarantine_csv: Path, frames: Path, sound: Path, truth
     corpus = load_section("corpus", CorpusParams)
     params = load_section("extract", ExtractParams)
     index = index_corpus(corpus)
-    extraction = extract_corpus(index, corpus.modalities, params)
+    extraction = extract_corpus(index, corpus.modalities, corpus.require, params)
     # first of all, so that it can be read when the stage fails
     write_quarantine(quarantine_csv, extraction.rejects)
     check_quarantine(extraction, params.max_bad_fraction)
-    require_modalities(load_system(), extraction.records)
+    readable(load_system(), extraction.records)
 
     write_clips(clips_csv, extraction.records)
     products = extraction.products

@@ -1,7 +1,8 @@
 """Stage `fuse`: train and score the system on every fold of the protocol.
 
 Reads embeddings, face features, speech activity, frames and `data/clips.csv`; writes
-`results/fusion`, `results/predictions.csv`, `results/history.csv`, `results/metrics.json`, and for
+`results/fusion`, `results/predictions.csv`, `results/unlabelled.csv` (in the same form, each fold's
+answers for the clips without an emotion), `results/history.csv`, `results/metrics.json`, and for
 the report `results/run.json` and `results/frames`. Params: `system` and the sections that it
 trains by; those of the stages before it are recorded.
 """
@@ -14,6 +15,7 @@ from models.systems.evaluate import (
     before_calibration,
     collapsed_pools,
     gather,
+    gather_asked,
     mean_weights,
     run_folds,
     save_networks,
@@ -45,6 +47,7 @@ def main(data: Path, results: Path) -> None:
     branches = gather(outcomes, store)
     save_networks(results / "fusion", system, store, outcomes, sections.settings)
     write_predictions(results / "predictions.csv", branches)
+    write_predictions(results / "unlabelled.csv", gather_asked(outcomes, store))
     write_history(results / "history.csv", [row for one in outcomes for row in one.history])
     with timed("scores"):
         scores = summarise(branches, sections.predict.abstain_below)
@@ -53,14 +56,15 @@ def main(data: Path, results: Path) -> None:
             "weights": mean_weights(outcomes),
             "collapsed": collapsed_pools(outcomes),
         }
-    record = record_run(system, sections, store, folds, branches, scores, results)
+    scored = [outcome.fold for outcome in outcomes]
+    record = record_run(system, sections, store, scored, branches, scores, results)
     write_run(results / "run.json", record)
     for warning in record.scores.warnings:
         log.warning(warning)
     main = branches[headline(branches)]
     write_json(results / "metrics.json", headline_metrics(scores, record.detector, main))
     text = ", ".join(f"{name} {one.correct.mean():.3f}" for name, one in branches.items())
-    counts = f"{counted(len(folds), 'fold')}, {counted(len(main), 'test clip')}"
+    counts = f"{counted(len(scored), 'fold')}, {counted(len(main), 'test clip')}"
     print_summary("fuse", f"{system}, {counts}, {text}", started)
 
 

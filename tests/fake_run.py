@@ -98,7 +98,7 @@ def _record(root, system, corpus, records, branches, boxes, pool):
         params={"training": {"seed": 7}, "loss": {"alpha": 0.5, "beta": 1.0}},
         preset=Preset(name="demo", differing={"audio.epochs": ("40", "5")}),
         method=METHOD,
-        corpus=Corpus.of(corpus, records, [bad]),
+        corpus=Corpus.of(corpus, records, len(records), [bad]),
         protocol=Protocol.of(
             split,
             [Fold("paper", main.clip_id[:1], main.clip_id)],

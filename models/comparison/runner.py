@@ -23,7 +23,7 @@ from pipeline.params import PARAMS_FILE, Section, validate
 from pipeline.report.comparison.rows import Setting
 from pipeline.report.comparison.studies import overrides_text
 from pipeline.splits import Fold, SplitParams, all_inner_folds, make_folds
-from pipeline.systems import SYSTEMS, require_modalities
+from pipeline.systems import SYSTEMS, readable
 from pipeline.work.cache import ClipCache, Job
 
 PROTOCOLS: tuple[str, ...] = get_args(SplitParams.model_fields["protocol"].annotation)
@@ -77,7 +77,8 @@ class Finished:
 def run_trials(setup: Setup, trials: Iterable[Trial], desc: str) -> Finished:
     """Run the trials that are not in the cache yet.
 
-    Systems that the corpus cannot serve are refused before any work; the others run.
+    Systems that the corpus cannot serve are refused before any work; the others run, all on the
+    clips that each of them can read.
 
     Raises:
         ParamsError: an unknown system, protocol or override.
@@ -177,12 +178,18 @@ def _prepare(
     sharing: dict[DetectPaths, dict[Trial, Setup]] = {}
     for trial in able:
         sharing.setdefault(_paths(setup, trial), {})[trial] = setups[trial]
+    systems = [SYSTEMS[name] for name in dict.fromkeys(trial.system for trial in able)]
+    labelled = [record for record in setup.store.records if record.emotion]
+    clips = [record for record in labelled if all(one.can_read(record) for one in systems)]
+    if not clips:
+        raise CorpusError("tables: no clip can be read by all of the systems; name fewer of them")
     tasks: dict[Trial, TrialTask] = {}
     for paths, group in sharing.items():
         first = next(iter(group))
         own = folds[first.protocol, first.seed]
         store = _store(paths, own, group)
-        tasks |= {t: TrialTask(t.system, store, own, s.settings) for t, s in group.items()}
+        common = tuple(record.clip_id for record in clips)
+        tasks |= {t: TrialTask(t.system, store, own, common, s.settings) for t, s in group.items()}
     return tasks, refused
 
 
@@ -190,7 +197,7 @@ def _refusals(store: Store, trials: Sequence[Trial]) -> dict[Trial, str]:
     refused = {}
     for trial in trials:
         try:
-            require_modalities(trial.system, store.records)
+            readable(trial.system, store.records)
         except CorpusError as error:
             refused[trial] = str(error)
     return refused

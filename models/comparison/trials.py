@@ -5,7 +5,7 @@ branches. `runner` runs many.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -33,7 +33,7 @@ from pipeline.report.comparison.seeds import FACTS, HISTORY, PREDICTIONS, SUM
 from pipeline.scores.metrics import summarise_plainly
 from pipeline.scores.predictions import write_predictions
 from pipeline.scores.results import write_history
-from pipeline.splits import Fold, all_inner_folds, inner_folds
+from pipeline.splits import Fold, all_inner_folds, inner_folds, only
 from pipeline.systems import SYSTEMS
 
 
@@ -79,12 +79,26 @@ class ProtocolStore(Store):
 
 @dataclass(frozen=True, slots=True)
 class TrialTask:
-    """What a worker needs for one trial."""
+    """What a worker needs for one trial.
+
+    Attributes:
+        system: its name.
+        store: its inputs.
+        folds: of the protocol.
+        clips: ids of those that it trains and is tested on: what is compared reads the same ones.
+        settings: sections of `params.yaml`.
+    """
 
     system: str
     store: ProtocolStore
     folds: tuple[Fold, ...]
+    clips: tuple[str, ...]
     settings: Settings
+
+    def only(self, folds: Sequence[Fold]) -> list[Fold]:
+        """The folds with these clips alone."""
+        clips = set(self.clips)
+        return only(folds, (record for record in self.store.records if record.clip_id in clips))
 
 
 def run_trial(task: TrialTask, folder: Path) -> None:
@@ -94,15 +108,15 @@ def run_trial(task: TrialTask, folder: Path) -> None:
     inner = inner_folds(task.store.records, task.folds, task.settings.inner_folds)
     with counted_steps() as steps:
         outcomes = [
-            evaluate_fold(task.system, task.store, fold, inner[fold.name], task.settings)
-            for fold in task.folds
+            evaluate_fold(task.system, task.store, fold, task.only(inner[fold.name]), task.settings)
+            for fold in task.only(task.folds)
         ]
     train_s = time.monotonic() - started
     write_predictions(folder / PREDICTIONS, gather(outcomes, task.store))
     if {"audio", "visual"} <= outcomes[0].as_trained.keys():
         write_predictions(folder / SUM, gather(sum_of_branches(outcomes), task.store))
     write_history(folder / HISTORY, [row for outcome in outcomes for row in outcome.history])
-    network, folds, detectors = outcomes[-1].network, len(task.folds), _detectors(task)
+    network, folds, detectors = outcomes[-1].network, len(outcomes), _detectors(task)
     size = _with_detector(network, detectors)
     facts = {
         "trained": size.trained,
@@ -137,7 +151,7 @@ def _with_detector(network: nn.Module, detectors: list[DetectorCost]) -> Size:
 
 def _inference_ms(network: torch.nn.Module, task: TrialTask) -> float:
     """Milliseconds per test clip from inputs in memory to logits."""
-    fold = task.folds[-1]
+    fold = task.only(task.folds)[-1]
     reading = recipe(task.system, task.store, fold, task.settings)
     clips = ClipSet(fold.test, task.store.labels(), reading.readers)
     started = time.monotonic()
@@ -149,7 +163,7 @@ def _detection_ms(task: TrialTask) -> float:
     """Milliseconds per test clip from its frames to face features; 0 where none are read."""
     if "face_features" not in SYSTEMS[task.system].reads:
         return 0.0
-    fold = task.folds[-1]
+    fold = task.only(task.folds)[-1]
     features, cost = load_file(task.store.faces / f"{fold.name}.safetensors"), task.store.costs
     frames = fmean(len(features[f"{clip_id}/frames"]) for clip_id in fold.test)
     return 1000 * cost[fold.name].infer_s / cost[fold.name].frames * frames

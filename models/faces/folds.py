@@ -125,12 +125,13 @@ def make_tasks(
     labels = {
         r.clip_id: 1 + (classes.index(r.emotion) if params.classes == "emotion" else 0)
         for r in records
+        if r.emotion
     }
     train = _frames(voc_folder, records, labels, params.frames_per_clip_train)
     inference = _frames(voc_folder, records, labels, params.frames_per_clip)
     served: dict[tuple[str, ...], set[str]] = {}
     for fold in folds:
-        served.setdefault(fold.train, set()).update(fold.train, fold.test)
+        served.setdefault(fold.train, set()).update(fold.train, fold.test, fold.asked)
     tasks = {
         clips: DetectorTask(
             classes,
@@ -164,7 +165,7 @@ def _frames(
 ) -> dict[str, list[Frame]]:
     return {
         record.clip_id: [
-            _frame(folder, record.clip_id, index, labels[record.clip_id])
+            _frame(folder, record.clip_id, index, labels.get(record.clip_id, 0))
             for index in sampled_frames(record.frames, count)
         ]
         for record in records

@@ -208,7 +208,10 @@ def detection_rows(
         }
         yield {
             "fold": fold.name,
-            "split": "test" if frame.clip_id in fold.test else "train",
+            "split": next(
+                (part for part in ("train", "test") if frame.clip_id in getattr(fold, part)),
+                "asked",
+            ),
             "clip_id": frame.clip_id,
             "frame": frame.index,
             "rank": rank,

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +26,9 @@ from pipeline.errors import CorpusError
 from pipeline.files import replace_folder
 from pipeline.scores.metrics import DECIMALS
 from pipeline.scores.predictions import BRANCHES, Floats, Predictions
-from pipeline.splits import Fold, inner_folds
-from pipeline.work.progress import track
+from pipeline.splits import Fold, inner_folds, only
+from pipeline.systems import readable
+from pipeline.work.progress import counted, track
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class Outcome:
         probabilities: by branch p [N, K] of the test clips, calibrated.
         as_trained: of each network, before calibration.
         history: one row per epoch of each phase.
+        asked: by branch p [N, K] of the clips without an emotion, calibrated.
     """
 
     fold: Fold
@@ -61,20 +63,33 @@ class Outcome:
     probabilities: dict[str, Floats]
     as_trained: dict[str, Floats]
     history: list[dict[str, object]]
+    asked: dict[str, Floats] = field(default_factory=dict)
 
 
 def run_folds(
     system: str, store: Store, folds: Sequence[Fold], settings: Settings
 ) -> list[Outcome]:
-    """Train and score `system` on each fold.
+    """Train and score `system` on each fold, on the clips that it can read.
 
     Raises:
         CorpusError: the corpus cannot serve the system, or ids do not join.
     """
     inner = inner_folds(store.records, folds, settings.inner_folds)
+    records = readable(system, store.records)
+    if len(records) < len(store.records):
+        log.warning(
+            "%s reads %d of %d clips; the others lack sound or video",
+            system, len(records), len(store.records),
+        )  # fmt: skip
+    scored = only(folds, records)
+    if not scored:
+        raise CorpusError(
+            f"system {system} can read {counted(len(records), 'clip')}, and no fold has some to "
+            "train on and some to test; choose another split.protocol"
+        )
     return [
-        evaluate_fold(system, store, fold, inner[fold.name], settings)
-        for fold in track(folds, desc=system, unit="fold")
+        evaluate_fold(system, store, fold, only(inner[fold.name], records), settings)
+        for fold in track(scored, desc=system, unit="fold")
     ]
 
 
@@ -97,8 +112,18 @@ def evaluate_fold(
         {branch: pooled(scores, weights[branch]).numpy() for branch in scores}
         for weights in (pools or alone, alone)
     )
+    tested = len(fold.test)
     return Outcome(
-        fold, network, widths, pools, collapsed, clip_ids, probabilities, as_trained, history.rows
+        fold,
+        network,
+        widths,
+        pools,
+        collapsed,
+        clip_ids[:tested],
+        {branch: p[:tested] for branch, p in probabilities.items()},
+        {branch: p[:tested] for branch, p in as_trained.items()},
+        history.rows,
+        {branch: p[tested:] for branch, p in probabilities.items()},
     )
 
 
@@ -143,12 +168,13 @@ def collapsed_pools(outcomes: Sequence[Outcome]) -> list[str]:
 def _train_and_score(
     system: str, store: Store, fold: Fold, settings: Settings, history: History
 ) -> tuple[nn.Module, Widths, tuple[str, ...], dict[str, Tensor]]:
-    """A network trained on the fold's training clips; ids and log p [N, K] of its test clips."""
+    """A network trained on the fold's training clips; ids and log p [N, K] of the others."""
     built = recipe(system, store, fold, settings)
     clips = ClipSet(fold.train, store.labels(), built.readers)
     with pinned_threads(settings.training.threads):
         network = train(clips, built, settings, history, fold.name)
-        tested = clips.subset(fold.test).reading(built.after_training(network))
+        others = clips.subset((*fold.test, *fold.asked))
+        tested = others.reading(built.after_training(network))
         logits = predict(network, tested)
     scores = {branch: log_scores(one) for branch, one in logits.items()}
     return network, built.widths, tested.ids, scores
@@ -245,8 +271,6 @@ def gather(outcomes: Sequence[Outcome], store: Store) -> dict[str, Predictions]:
     Raises:
         CorpusError: a fold was scored on other clips than its test clips.
     """
-    by_id = {record.clip_id: record for record in store.records}
-    branches = outcomes[0].probabilities.keys()
     for outcome in outcomes:
         counts = {len(one) for one in outcome.probabilities.values()}
         if outcome.clip_ids != outcome.fold.test or counts != {len(outcome.fold.test)}:
@@ -254,14 +278,25 @@ def gather(outcomes: Sequence[Outcome], store: Store) -> dict[str, Predictions]:
                 f"fold {outcome.fold.name}: {sorted(counts)} predictions of "
                 f"{len(outcome.clip_ids)} clips, not of its {len(outcome.fold.test)} test clips"
             )
-    records = [by_id[clip_id] for outcome in outcomes for clip_id in outcome.fold.test]
-    folds = tuple(outcome.fold.name for outcome in outcomes for _ in outcome.fold.test)
+    return _joined([(o.fold.name, o.fold.test, o.probabilities) for o in outcomes], store)
+
+
+def gather_asked(outcomes: Sequence[Outcome], store: Store) -> dict[str, Predictions]:
+    """As `gather`, for the clips without an emotion, which each fold predicts."""
+    return _joined([(o.fold.name, o.fold.asked, o.asked) for o in outcomes], store)
+
+
+def _joined(
+    parts: Sequence[tuple[str, tuple[str, ...], dict[str, Floats]]], store: Store
+) -> dict[str, Predictions]:
+    """Predictions by branch from each fold's name, clip ids and p [N, K] by branch."""
+    by_id = {record.clip_id: record for record in store.records}
+    records = [by_id[clip_id] for _, clip_ids, _ in parts for clip_id in clip_ids]
+    folds = tuple(name for name, clip_ids, _ in parts for _ in clip_ids)
     return {
-        branch: _predictions(
-            records, folds, np.concatenate([o.probabilities[branch] for o in outcomes]), store
-        )
+        branch: _predictions(records, folds, np.concatenate([p[branch] for *_, p in parts]), store)
         for branch in BRANCHES
-        if branch in branches
+        if branch in parts[0][2]
     }
 
 

@@ -88,13 +88,19 @@ class Store:
 
     @property
     def emotions(self) -> tuple[str, ...]:
-        """The K emotions of the corpus, in canonical order."""
+        """The K emotions of the corpus, in its order."""
         return emotions_of(self.records)
 
+    @property
+    def polarities(self) -> tuple[int, ...]:
+        """Of each of the K emotions, see `pipeline.clips.POLARITY`."""
+        polarity = {record.emotion: record.polarity for record in self.records}
+        return tuple(polarity[emotion] for emotion in self.emotions)
+
     def labels(self) -> dict[str, int]:
-        """Index of each clip's emotion."""
-        emotions = self.emotions
-        return {r.clip_id: emotions.index(r.emotion) for r in self.records}
+        """Index of each clip's emotion, -1 for a clip without one."""
+        index = {"": -1, **{emotion: number for number, emotion in enumerate(self.emotions)}}
+        return {r.clip_id: index[r.emotion] for r in self.records}
 
 
 class ClipSet(Dataset[dict[str, Tensor]]):
@@ -164,7 +170,7 @@ def audio_reader(
         handcrafted: whether MFCC and log-MFCC statistics join them.
 
     Raises:
-        CorpusError: a clip has no embedding file, or it lacks a key.
+        CorpusError: a clip with sound has no embedding file, or it lacks a key.
     """
     keys = audio_keys(networks, handcrafted)
     return store.once(("audio", *keys), lambda: _read_embeddings(store, keys))
@@ -173,7 +179,7 @@ def audio_reader(
 def _read_embeddings(store: Store, keys: Sequence[str]) -> tuple[Reader, tuple[int, ...]]:
     table: dict[str, Tensor] = {}
     widths: tuple[int, ...] = ()
-    for record in store.records:
+    for record in (record for record in store.records if record.has_audio):
         path = store.embeddings / f"{record.clip_id}.safetensors"
         if not path.is_file():
             raise CorpusError(f"{path}: no embedding of this clip; run `dvc repro embed`")
@@ -201,7 +207,7 @@ def face_readers(store: Store, fold: Fold, speech_floor: float) -> tuple[dict[st
         CorpusError: a clip has no face features, or a frame no speech activity.
     """
     tensors = load_file(store.faces / f"{fold.name}.safetensors")
-    clips = (*fold.train, *fold.test)
+    clips = (*fold.train, *fold.test, *fold.asked)
     for clip in clips:
         if f"{clip}/features" not in tensors:
             raise CorpusError(

@@ -108,26 +108,27 @@ def drawn_reader(
 def face_readers_after(
     store: Store, fold: Fold, speech_floor: float, network: nn.Module
 ) -> Mapping[str, Reader]:
-    """Readers of `faces` and `weights` for test clips, by the jointly trained detector.
+    """Readers of `faces` and `weights` for clips that did not train, by the trained detector.
 
     It looks again at all frames of which the stage `detect` has features.
 
     Args:
         store: where frames, face features and speech activity lie.
-        fold: its test clips are looked at.
+        fold: its test clips, and those that it is asked about, are looked at.
         speech_floor: weight of a silent frame, see `models.fusion.branches.frame_weights`.
         network: a trained `models.fusion.joint.JointNet`, in eval mode.
     """
     detector = cast(JointNet, network).detector
     before = load_file(store.faces / f"{fold.name}.safetensors")
+    clips = (*fold.test, *fold.asked)
     frames = [
         Frame(clip_id, index, _image(store, clip_id, index), None, 0)
-        for clip_id in fold.test
+        for clip_id in clips
         for index in before[f"{clip_id}/frames"].tolist()
     ]
     batch = detector_params(store.detector / f"{fold.name}.safetensors").batch
     tensors = face_features(detect_frames(detector, frames, batch), detector)
-    return readers_of_faces(store, fold.test, tensors, speech_floor)[0]
+    return readers_of_faces(store, clips, tensors, speech_floor)[0]
 
 
 def _labels(emotion: Mapping[str, str], classes: tuple[str, ...]) -> Callable[[str], int]:

@@ -41,7 +41,7 @@ from models.systems.recipe import (
     visual_phase,
 )
 from pipeline.splits import Fold
-from pipeline.systems import SYSTEMS, require_modalities
+from pipeline.systems import SYSTEMS, readable
 
 Maker = Callable[[Store, Fold, Settings], Recipe]
 
@@ -50,9 +50,9 @@ def recipe(system: str, store: Store, fold: Fold, settings: Settings) -> Recipe:
     """The recipe of a system by its name in `params.yaml`.
 
     Raises:
-        CorpusError: the corpus lacks the sound or the video that the system needs.
+        CorpusError: no clip has the sound or the video that the system needs.
     """
-    require_modalities(system, store.records)
+    readable(system, store.records)
     return MAKERS[system](store, fold, settings)
 
 

@@ -26,6 +26,7 @@ from pipeline.scores.params import PredictParams
 from pipeline.scores.predictions import Predictions, headline
 from pipeline.scores.results import digest_of_test_set
 from pipeline.splits import Fold, SplitParams
+from pipeline.systems import readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ def record_run(
     """
     main = branches[headline(branches)]
     speaker = {record.clip_id: record.speaker for record in store.records}
+    used = sum(bool(record.emotion) for record in readable(system, store.records))
     detections = results / "detector" / "detections.csv"
     frames = publish_frames(
         results / "frames",
@@ -116,7 +118,7 @@ def record_run(
         params=sections.values(),
         preset=preset_of(sections.corpus.name, sections.values()),
         method=sections.method,
-        corpus=Corpus.of(sections.corpus.name, store.records, _rejects(store.data)),
+        corpus=Corpus.of(sections.corpus.name, store.records, used, _rejects(store.data)),
         protocol=Protocol.of(sections.split, folds, speaker, digest_of_test_set(main)),
         scores=Scores.of(scores),
         detector=_figures(results / "detector" / "metrics.json"),

@@ -11,26 +11,33 @@ The table `clips.csv`, which may name any file below the root, one clip a row:
     video,audio,emotion,speaker,sentence,clip_id
     a/take1.mp4,,happiness,anna,hello,
 
-`emotion` and one of `video` and `audio` are needed; the other columns may be left out. A
-spreadsheet may have written the table (`pipeline.foreign`). An empty `audio` means that the video's
-own sound is used. `sentence` is an id of the spoken text, which `split.protocol: loso_text` needs.
-`clip_id` defaults to speaker and file stem. Speakers and clip ids become file names later and are
-written in `[A-Za-z0-9_-]`.
+`emotion` and one of `video` and `audio` are needed; the other columns may be left out. A clip
+without an emotion, or in a folder `unlabelled`, trains and tests nothing and is predicted. A
+spreadsheet may have written the table (`pipeline.foreign`). `polarity`, which VAANet's loss reads,
+is positive, negative or neutral, and need be given once for each emotion. An empty `audio` means
+that the video's own sound is used. `sentence` is an id of the spoken text, which
+`split.protocol: loso_text` needs. `clip_id` defaults to speaker, the file's folder, which may be
+what tells the emotion, and its stem.
+Speakers and clip ids become file names later and are written in `[A-Za-z0-9_-]`.
+
+Emotions are `pipeline.clips.EMOTIONS` or the words of `ALIASES`, or any names of one's own in the
+order that `corpus.emotions` gives; case does not matter.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from pipeline.clips import EMOTIONS, Clip, Index, Reject
+from pipeline.clips import POLARITY, Clip, Index, Reject
 from pipeline.corpora.index import Label, Naming, clean_id, index_folder, kind_of, recordings
 from pipeline.errors import CorpusError
-from pipeline.foreign import Table, read_table, same_spelling
+from pipeline.foreign import Table, folded, read_table, same_spelling
 
 TABLE = "clips.csv"
 UNKNOWN_SPEAKER = "unknown"
 
-EMOTION_OF = {
-    **{emotion: emotion for emotion in EMOTIONS},
+ALIASES = {
     "angry": "anger",
     "disgusted": "disgust",
     "fearful": "fear",
@@ -38,38 +45,61 @@ EMOTION_OF = {
     "sad": "sadness",
     "surprised": "surprise",
 }
-"""Folder names and table entries that are understood, in lower case."""
+"""Other words for canonical emotions, in lower case."""
 
 
-def index_own(root: Path) -> Index:
+SIGNS = {"positive": 1, "negative": -1, "neutral": 0}
+"""What the column `polarity` may say."""
+
+UNLABELLED = ("unlabelled", "unlabeled")
+"""Folders of recordings whose emotion is not known."""
+
+
+def index_own(root: Path, emotions: Sequence[str]) -> Index:
     """Index one's own recordings by `clips.csv`, or by folders.
+
+    Args:
+        root: of the corpus.
+        emotions: names that are known. What has another keeps it, in lower case.
 
     Raises:
         CorpusError: `root` is not a folder, or the table lacks a column.
     """
+    spelt = {alias: name for alias, name in ALIASES.items() if name in emotions}
+    unknown = dict.fromkeys(UNLABELLED, "")
+    known = {**unknown, **spelt, **{folded(name): name for name in emotions}}
     if (root / TABLE).is_file():
-        return _index_table(root)
-    return index_folder(root, Naming(read_name, video=("video",), audio=("audio",)))
+        return _index_table(root, known)
+    read = partial(read_name, known)
+    return index_folder(root, Naming(read, video=("video",), audio=("audio",)))
 
 
-def read_name(path: Path) -> Label:
+def read_name(known: Mapping[str, str], path: Path) -> Label:
     """What `anna/happiness/take1.mp4` says; the clip id joins all three.
 
+    Args:
+        known: name of the emotion by how it may be written, in lower case.
+        path: relative to the corpus root.
+
     Raises:
-        CorpusError: the file does not lie in a folder named after an emotion.
+        CorpusError: the file does not lie in a folder.
     """
-    speaker = clean_id(path.parts[-3]) if len(path.parts) >= 3 else UNKNOWN_SPEAKER
-    emotion = EMOTION_OF.get(path.parent.name.lower())
-    if emotion is None:
+    if len(path.parts) == 1:
         raise CorpusError(
-            f"got the folder {path.parent.name or '(none)'!r}, expected one named after an emotion "
-            f"({', '.join(EMOTIONS)}); move the file, or write {TABLE}"
+            f"lies in no folder, expected one named after its emotion, or {UNLABELLED[0]}; move it "
+            f"there, or write {TABLE}"
         )
-    clip_id = clean_id(f"{speaker}_{emotion}_{path.stem}")
+    speaker = clean_id(path.parts[-3]) if len(path.parts) >= 3 else UNKNOWN_SPEAKER
+    emotion = _emotion(path.parent.name, known)
+    clip_id = clean_id(f"{speaker}_{emotion or UNLABELLED[0]}_{path.stem}")
     return Label(clip_id, speaker, emotion, "", kind_of(path))
 
 
-def _index_table(root: Path) -> Index:
+def _emotion(name: str, known: Mapping[str, str]) -> str:
+    return known.get(folded(name), folded(name))
+
+
+def _index_table(root: Path, known: Mapping[str, str]) -> Index:
     path = root / TABLE
     table = read_table(path)
     if "emotion" not in table.columns or not {"video", "audio"}.intersection(table.columns):
@@ -78,22 +108,52 @@ def _index_table(root: Path) -> Index:
             "of video and audio; see pipeline/corpora/folder.py"
         )
     files = _files(root, table)
-    clips: dict[str, Clip] = {}
-    rejects: dict[str, Reject] = {}
+    polarity = _polarity(path, table, known)
+    clips: dict[str, list[Clip]] = {}
+    rejects: list[Reject] = []
     for line, entry in table.rows.items():
-        clip_id = _clip_id(entry)
-        problem = _problem(root, entry, files) or (
-            f"two rows for clip id {clip_id} ({_file(clips[clip_id])} and {_named(entry)}); give "
-            "them different clip_id entries" if clip_id in clips else ""
-        )  # fmt: skip
-        if problem:
-            rejects[clip_id] = Reject(
-                clip_id, str(root / _named(entry)), f"{path} line {line}: {problem}"
-            )
+        if problem := _problem(root, entry, files):
+            named = _named(entry)
+            name = clean_id(entry.get("clip_id") or str(Path(_slashed(named)).with_suffix("")))
+            rejects.append(Reject(name, str(root / named), f"{path} line {line}: {problem}"))
         else:
-            clips[clip_id] = _clip(clip_id, entry, files)
-    kept = [clip for clip_id, clip in sorted(clips.items()) if clip_id not in rejects]
-    return Index(kept, list(rejects.values()))
+            clip = _clip(root, entry, files, known)
+            clip = replace(clip, polarity=polarity.get(clip.emotion, 0))
+            clips.setdefault(clip.clip_id, []).append(clip)
+    for clip_id, doubled in clips.items():
+        if len(doubled) > 1:
+            rejects += _rows_for_one_id(path, clip_id, doubled)
+    return Index([one[0] for _, one in sorted(clips.items()) if len(one) == 1], rejects)
+
+
+def _polarity(path: Path, table: Table, known: Mapping[str, str]) -> dict[str, int]:
+    """The polarity of each emotion: as the table says, else as that of canonical ones is.
+
+    Raises:
+        CorpusError: another word, or two for one emotion.
+    """
+    stated: dict[str, int] = {}
+    for line, entry in table.rows.items():
+        word, emotion = entry.get("polarity", "").lower(), _emotion(entry["emotion"], known)
+        if not word:
+            continue
+        sign = SIGNS.get(word)
+        if sign is None or stated.setdefault(emotion, sign) != sign:
+            raise CorpusError(
+                f"{path} line {line}: polarity of {emotion}: got {word!r}, expected one of "
+                f"{', '.join(SIGNS)}, the same wherever it is given; correct it"
+            )
+    return {**POLARITY, **stated}
+
+
+def _rows_for_one_id(path: Path, clip_id: str, clips: Sequence[Clip]) -> list[Reject]:
+    """Each of them refused under a name of its own, so that they are counted."""
+    files = [str(clip.video or clip.audio) for clip in clips]
+    reason = (
+        f"{path}: {len(clips)} rows for clip id {clip_id} ({' and '.join(files)}); give them "
+        "different clip_id entries"
+    )
+    return [Reject(f"{clip_id}-{n}", file, reason) for n, file in enumerate(files, 1)]
 
 
 def _files(root: Path, table: Table) -> dict[str, Path]:
@@ -118,34 +178,30 @@ def _problem(root: Path, entry: Mapping[str, str], files: Mapping[str, Path]) ->
     missing = [name for name in named if name not in files]
     if missing:
         return f"{root / missing[0]}: no such file; paths are relative to {root}"
-    if entry["emotion"].lower() not in EMOTION_OF:
-        return f"got emotion {entry['emotion']!r}, expected one of {', '.join(EMOTIONS)}"
     return ""
 
 
-def _clip(clip_id: str, entry: Mapping[str, str], files: Mapping[str, Path]) -> Clip:
+def _clip(
+    root: Path, entry: Mapping[str, str], files: Mapping[str, Path], known: Mapping[str, str]
+) -> Clip:
+    video, audio = (files.get(entry.get(key, "")) for key in ("video", "audio"))
+    speaker = entry.get("speaker") or UNKNOWN_SPEAKER
+    file = video or audio
+    assert file is not None
+    folder = file.relative_to(root).parent.name
+    usual = "_".join(filter(None, (speaker, "" if folder == speaker else folder, file.stem)))
     return Clip(
-        clip_id=clip_id,
-        speaker=clean_id(entry.get("speaker") or UNKNOWN_SPEAKER),
-        emotion=EMOTION_OF[entry["emotion"].lower()],
+        clip_id=clean_id(entry.get("clip_id") or usual),
+        speaker=clean_id(speaker),
+        emotion=_emotion(entry["emotion"], known),
         sentence=entry.get("sentence", ""),
-        video=files.get(entry.get("video", "")),
-        audio=files.get(entry.get("audio", "")),
+        video=video,
+        audio=audio,
     )
 
 
 def _named(entry: Mapping[str, str]) -> str:
     return entry.get("video") or entry.get("audio") or ""
-
-
-def _file(clip: Clip) -> Path | None:
-    return clip.video or clip.audio
-
-
-def _clip_id(entry: Mapping[str, str]) -> str:
-    speaker = entry.get("speaker") or UNKNOWN_SPEAKER
-    stem = Path(_slashed(_named(entry))).stem
-    return clean_id(entry.get("clip_id") or f"{speaker}_{stem}")
 
 
 def _slashed(name: str) -> str:

@@ -2,18 +2,21 @@
 
 A corpus says what one file name means (`Naming.read`) and which kinds of file give picture and
 sound (`Naming.video`, `Naming.audio`, best first). Walking the folder, pairing the files of a clip
-and refusing what is ambiguous happens here. No file is opened.
+and refusing what is ambiguous happens here. Only what may be a copy of another file is opened.
 """
 
 import hashlib
+import logging
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.clips import Clip, Index, Reject
+from pipeline.clips import POLARITY, Clip, Index, Reject
+from pipeline.corpora.twins import same_bytes
 from pipeline.errors import CorpusError
+from pipeline.work.progress import counted
 
 SOUND_SUFFIXES = frozenset(
     ".aac .ac3 .aif .aifc .aiff .amr .ape .au .caf .eac3 .flac .m4a .m4b .mka .mp2 .mp3 .mpa .oga "
@@ -25,6 +28,8 @@ VIDEO_SUFFIXES = frozenset(
 )
 SKIPPED_FOLDERS = frozenset({"truth", "__MACOSX"})
 """Never recordings: ground truth beside a corpus, and what macOS leaves in archives."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +58,19 @@ class Naming:
 
 
 def index_folder(root: Path, naming: Naming) -> Index:
-    """Index a corpus by its file names."""
+    """Index a corpus by its file names; what is refused has a name of its whole path."""
     labelled: list[tuple[Label, Path]] = []
     others: list[tuple[Label, Path]] = []
     rejects: list[Reject] = []
     for path in recordings(root):
         media = path.suffix.lower() in SOUND_SUFFIXES | VIDEO_SUFFIXES
+        name = path.relative_to(root)
         try:
-            label = naming.read(path.relative_to(root))
+            label = naming.read(name)
         except CorpusError as error:
             if media:  # a README or a licence is no recording, and nothing is wrong with it
-                rejects.append(Reject(clean_id(path.stem), str(path), f"{path}: {error}"))
+                refused = clean_id("_".join(name.with_suffix("").parts))
+                rejects.append(Reject(refused, str(path), f"{path}: {error}"))
             continue
         (labelled if media else others).append((label, path))
     index = assemble(labelled, naming)
@@ -73,12 +80,19 @@ def index_folder(root: Path, naming: Naming) -> Index:
 
 
 def assemble(labelled: Iterable[tuple[Label, Path]], naming: Naming) -> Index:
-    """Join the files of each clip; an ambiguous clip is refused whole, naming its files."""
+    """Join the files of each clip; an ambiguous clip is refused whole, naming its files.
+
+    Copies of one file, as in mirrors that hold a corpus and its archive unpacked, are used once.
+    """
     groups: dict[str, list[tuple[Label, Path]]] = {}
     for label, path in labelled:
         groups.setdefault(label.clip_id, []).append((label, path))
-    clips, rejects = [], []
-    for clip_id, files in sorted(groups.items()):
+    clips: list[Clip] = []
+    rejects: list[Reject] = []
+    copies: list[tuple[Path, Path]] = []
+    for clip_id, found in sorted(groups.items()):
+        files, twice = _without_copies(found)
+        copies += twice
         clash = _clash(files)
         if clash is None:
             clips.append(_clip(files, naming))
@@ -89,6 +103,11 @@ def assemble(labelled: Iterable[tuple[Label, Path]], naming: Naming) -> Index:
                 "rename one or move it out of corpus.root"
             )
             rejects.append(Reject(clip_id, str(first), reason))
+    if copies:
+        logger.warning(
+            "left out %s with the same bytes as another of its clip, the first is %s, a copy of %s",
+            counted(len(copies), "file"), *copies[0],
+        )  # fmt: skip
     return Index(clips, rejects)
 
 
@@ -131,6 +150,22 @@ def clean_id(name: str) -> str:
     return f"{clean.strip('-')}-{digest}".lstrip("-")
 
 
+def _without_copies(
+    files: list[tuple[Label, Path]],
+) -> tuple[list[tuple[Label, Path]], list[tuple[Path, Path]]]:
+    """Files of a clip, the first of each label and content; each other beside what it copies."""
+    kept: list[tuple[Label, Path]] = []
+    copies: list[tuple[Path, Path]] = []
+    for label, path in files:
+        alike = (other for own, other in kept if own == label and same_bytes(path, other))
+        original = next(alike, None)
+        if original is None:
+            kept.append((label, path))
+        else:
+            copies.append((path, original))
+    return kept, copies
+
+
 def _clash(files: list[tuple[Label, Path]]) -> tuple[Path, Path] | None:
     """The first two files that cannot both belong to one clip."""
     first_label, first_path = files[0]
@@ -150,7 +185,16 @@ def _clip(files: list[tuple[Label, Path]], naming: Naming) -> Clip:
     label = files[0][0]
     video = next((by_kind[kind] for kind in naming.video if kind in by_kind), None)
     audio = next((by_kind[kind] for kind in naming.audio if kind in by_kind), None)
-    return Clip(label.clip_id, label.speaker, label.emotion, label.sentence, video, audio)
+    polarity = POLARITY.get(label.emotion, 0)
+    return Clip(
+        label.clip_id,
+        label.speaker,
+        label.emotion,
+        label.sentence,
+        video,
+        audio,
+        polarity=polarity,
+    )
 
 
 def _wrong_suffix(label: Label, path: Path) -> Reject:

@@ -1,10 +1,11 @@
 """Section `corpus` of `params.yaml`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
+from pipeline.foreign import folded
 from pipeline.params import Section
 
 
@@ -14,6 +15,9 @@ class CorpusParams(Section):
     name: Literal["savee", "ravdess", "cremad", "folder", "demo"]
     root: Path
     modalities: Literal["auto", "av", "audio", "video"]
+    require: Literal["any", "both"]
+    emotions: Literal["auto"] | tuple[str, ...]
+    label_source: Literal["acted", "crowd"]
 
     @field_validator("root")
     @classmethod
@@ -21,3 +25,20 @@ class CorpusParams(Section):
         if str(root).startswith("~"):
             raise ValueError("DVC takes ~ for a folder of that name; write the whole path")
         return root
+
+    @field_validator("emotions", mode="before")
+    @classmethod
+    def _one_word_or_names(cls, value: Any) -> Any:
+        if value == "auto":
+            return value
+        names = value if isinstance(value, list | tuple) else ()
+        spelt = [name for name in names if isinstance(name, str) and name.strip().isprintable()]
+        if len({folded(name) for name in spelt} - {""}) < max(2, len(names)):
+            raise ValueError("expected auto, or a list of two names or more, each once")
+        return tuple(name.strip() for name in spelt)
+
+    @model_validator(mode="after")
+    def _only_one_corpus_has_raters(self) -> "CorpusParams":
+        if self.label_source == "crowd" and self.name != "cremad":
+            raise ValueError(f"label_source: got crowd, but {self.name} has no raters; set acted")
+        return self

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.clips import Clip, ClipRecord, Index, Reject
+from pipeline.clips import Clip, ClipRecord, Index, Reject, labelled
 from pipeline.errors import CorpusError
 from pipeline.foreign import printable
 from pipeline.media.decode import Decoded, ExtractJob, extract_clip, read_decoded
@@ -28,12 +28,15 @@ class Extraction:
     rejects: list[Reject]
 
 
-def extract_corpus(index: Index, modalities: str, params: ExtractParams) -> Extraction:
+def extract_corpus(
+    index: Index, modalities: str, require: str, params: ExtractParams
+) -> Extraction:
     """Decode all clips of an index and quarantine those that cannot be used.
 
     Args:
         index: from `index_corpus`.
-        modalities: `corpus.modalities`; decides what is decoded and what a clip must have.
+        modalities: `corpus.modalities`; decides what is decoded.
+        require: `corpus.require`; whether a clip must have all of it.
         params: section `extract`.
     """
     cache = ClipCache(
@@ -44,11 +47,16 @@ def extract_corpus(index: Index, modalities: str, params: ExtractParams) -> Extr
         ignore=("max_bad_fraction",),
     )
     products = cache.run([_job(clip, modalities, params) for clip in index.clips], "extract")
-    decoded = [read_decoded(folder) for folder in products.folders.values()]
-    lacking = list(_lacking(decoded, index.clips, modalities))
+    by_id = {clip.clip_id: clip for clip in index.clips}
+    decoded = [
+        replace(one, record=labelled(one.record, by_id[one.record.clip_id]))
+        for one in map(read_decoded, products.folders.values())
+    ]
+    lacking = list(_lacking(decoded, index.clips, modalities, require))
     out = {reject.clip_id for reject in lacking}
     kept = [one for one in decoded if one.record.clip_id not in out]
     _warn_of_losses(kept)
+    _say_what_is_lacking([one.record for one in kept])
     return Extraction(
         records=sorted((one.record for one in kept), key=lambda record: record.clip_id),
         products=products.only({one.record.clip_id for one in kept}),
@@ -78,13 +86,16 @@ def check_quarantine(extraction: Extraction, max_bad_fraction: float) -> None:
 
 
 def _job(clip: Clip, modalities: str, params: ExtractParams) -> Job:
+    """Work on the files of a clip alone: what it is labelled as decodes nothing again."""
     picture = modalities != "audio"
     sound = modalities != "video"
-    read = replace(
-        clip,
+    read = Clip(
+        clip.clip_id,
+        speaker="",
+        emotion="",
+        sentence="",
         video=clip.video if picture or clip.audio is None else None,
         audio=clip.audio if sound else None,
-        truth=None,
     )
     return Job(clip.clip_id, ExtractJob(read, picture, sound, params))
 
@@ -106,22 +117,47 @@ def _warn_of_losses(decoded: Sequence[Decoded]) -> None:
         logger.warning("and %d more that do not decode whole", len(damaged) - SHOWN)
 
 
+def _say_what_is_lacking(records: Sequence[ClipRecord]) -> None:
+    """Warn where some clips have what others lack: systems that need it leave them out."""
+    for what, lacking in (
+        ("video", [r.clip_id for r in records if not r.has_video]),
+        ("sound", [r.clip_id for r in records if not r.has_audio]),
+    ):
+        if lacking and len(lacking) < len(records):
+            logger.warning(
+                "%d of %d clips have no %s, the first is %s; they serve systems that need none",
+                len(lacking), len(records), what, lacking[0],
+            )  # fmt: skip
+
+
 def _lacking(
-    decoded: Sequence[Decoded], clips: Sequence[Clip], modalities: str
+    decoded: Sequence[Decoded], clips: Sequence[Clip], modalities: str, require: str
 ) -> Iterator[Reject]:
-    """Clips without a modality that the corpus has (`auto`: that any of its clips has)."""
+    """Clips without a modality that the corpus has (`auto`: that any of its clips has).
+
+    Under `any`, one that has another such modality is not among them.
+    """
     auto = modalities == "auto"
     records = [one.record for one in decoded]
     need_video = modalities in ("av", "video") or (auto and any(r.has_video for r in records))
     need_audio = modalities in ("av", "audio") or (auto and any(r.has_audio for r in records))
     files = {clip.clip_id: str(clip.video or clip.audio) for clip in clips}
     why = "other clips have it" if auto else f"corpus.modalities is {modalities}"
+    remedy = (
+        "corpus.require: any, or corpus.modalities"
+        if need_video and need_audio
+        else "corpus.modalities"
+    )
     for one in decoded:
         record, file = one.record, files[one.record.clip_id]
+        if require == "any" and (
+            (need_video and record.has_video) or (need_audio and record.has_audio)
+        ):
+            continue
         if need_video and not record.has_video:
-            reason = f"{file}: no video, but {why}; add the video or set corpus.modalities: audio"
+            reason = f"{file}: no video, but {why}; add the video or set {remedy}: audio"
             yield Reject(record.clip_id, file, reason)
         elif need_audio and not record.has_audio:
             what = "its sound is digital silence" if one.silent else "no track of sound"
-            reason = f"{file}: {what}, but {why}; add a sound file or set corpus.modalities: video"
+            reason = f"{file}: {what}, but {why}; add a sound file or set {remedy}: video"
             yield Reject(record.clip_id, file, reason)

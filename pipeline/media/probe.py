@@ -60,6 +60,8 @@ class SoundTrack:
     index: int
     codec: str
     length_s: float
+    rate_hz: int
+    channels: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,7 @@ def _sound(stream: av.AudioStream, extent: _Extent) -> SoundTrack | None:
     codec = PCM_CODECS.get(context.format.name.removesuffix("p"), "pcm_f32le")
     # a file that begins inside a packet may have some that overlap
     length_s = min(extent.length_s, sum(extent.lengths_s) + extent.holes_s)
-    return SoundTrack(stream.index, codec, length_s)
+    return SoundTrack(stream.index, codec, length_s, context.sample_rate, context.channels)
 
 
 def _is_cover(stream: av.VideoStream) -> bool:

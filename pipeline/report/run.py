@@ -160,10 +160,17 @@ class Quarantined(Part):
 
 
 class Corpus(Part):
-    """The clips of the run; counts by name."""
+    """The clips of the run; counts by name.
+
+    Attributes:
+        used: that have an emotion and what the system reads.
+        unlabelled: that have no emotion, and are predicted only.
+    """
 
     name: str
     clips: int
+    used: int
+    unlabelled: int
     minutes: float
     with_video: int
     with_sound: int
@@ -172,13 +179,17 @@ class Corpus(Part):
     quarantined: tuple[Quarantined, ...]
 
     @classmethod
-    def of(cls, name: str, records: Sequence[ClipRecord], rejects: Iterable[Reject]) -> "Corpus":
+    def of(
+        cls, name: str, records: Sequence[ClipRecord], used: int, rejects: Iterable[Reject]
+    ) -> "Corpus":
         """From the tables that `extract` writes."""
         speakers = [record.speaker for record in records]
         emotions = [record.emotion for record in records]
         return cls(
             name=name,
             clips=len(records),
+            used=used,
+            unlabelled=sum(not record.emotion for record in records),
             minutes=round(sum(record.duration_s for record in records) / 60, 2),
             with_video=sum(record.has_video for record in records),
             with_sound=sum(record.has_audio for record in records),

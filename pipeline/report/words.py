@@ -189,7 +189,9 @@ def flags(results: Results) -> Sequence[tuple[str, str]]:
         (
             "Clips",
             f"{corpus.clips} ({corpus.minutes:.1f} minutes): {corpus.with_video} with video, "
-            f"{corpus.with_sound} with sound, {len(corpus.quarantined)} quarantined",
+            f"{corpus.with_sound} with sound, {corpus.unlabelled} without an emotion, "
+            f"{corpus.used} that the system trains and is tested on, "
+            f"{len(corpus.quarantined)} quarantined",
         ),
         ("Speakers", f"{len(corpus.speakers)}: {_listed(_counts(corpus.speakers))} clips"),
         ("Emotions", f"{_listed(_counts(corpus.emotions))} clips"),

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.clips import EMOTIONS
 from pipeline.errors import CorpusError
 from pipeline.scores.comparisons import mcnemar
 from pipeline.scores.intervals import Interval, difference, score_interval
@@ -46,7 +45,7 @@ class PairedRuns:
         first_alone: clips that the first run alone has right.
         second_alone: clips that the second run alone has right.
         mcnemar_p: exact two-sided p of these two counts.
-        emotions: accuracy by emotion, in canonical order.
+        emotions: accuracy by emotion, in the order of the first run.
         speakers: accuracy by speaker, by name.
     """
 
@@ -79,7 +78,7 @@ def pair(first: Predictions, second: Predictions) -> PairedRuns:
             f"and {sorted(set(second.fold))[:3]} with {len(second)}; compare runs of one corpus "
             "and one split.protocol"
         )
-    emotions = tuple(e for e in EMOTIONS if e in first.emotions or e in second.emotions)
+    emotions = tuple(dict.fromkeys((*first.emotions, *second.emotions)))
     ours, theirs = (_shared(one, shared, emotions) for one in (first, second))
     if len(unlike := np.flatnonzero(ours.emotion != theirs.emotion)):
         fold, clip_id = ours.keys[unlike[0]]

@@ -1,8 +1,8 @@
 """Predictions of the test clips: `results/predictions.csv`, one row a branch, fold and clip.
 
 Columns: `branch` (av, audio or visual), `fold`, `clip_id`, `speaker`, `sentence`, `emotion` (true),
-`predicted`, `confidence` (calibrated, of the predicted emotion), then `p_<emotion>` in canonical
-order. Branches cover the same clips; joins are by fold and clip id and are asserted.
+`predicted`, `confidence` (calibrated, of the predicted emotion), then `p_<emotion>` in the order of
+the corpus. Branches cover the same clips; joins are by fold and clip id and are asserted.
 """
 
 import csv
@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.clips import EMOTIONS
 from pipeline.errors import CorpusError
 from pipeline.files import write_table
 
@@ -22,6 +21,9 @@ BRANCHES = ("av", "audio", "visual")
 """Canonical order; the first one present is the run's headline."""
 
 ID_COLUMNS = ("branch", "fold", "clip_id", "speaker", "sentence", "emotion", "predicted")
+
+PROBABILITY = "p_"
+"""What the columns of probabilities begin with."""
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -36,7 +38,7 @@ class Predictions:
 
     `fold`, `clip_id`, `speaker`, `sentence` are N strings each; `emotion` and `predicted` are
     indices into `emotions`, shape [N]; `confidence` in [0, 1], shape [N]; `probabilities` [N, K].
-    A clip may recur in another fold, never in the same one.
+    A clip may recur in another fold, never in the same one. `emotion` is -1 for a clip without one.
     """
 
     emotions: tuple[str, ...]
@@ -93,7 +95,7 @@ def parse_predictions(lines: Iterable[str], where: str) -> dict[str, Predictions
     reader = csv.DictReader(lines)
     columns = tuple(reader.fieldnames or ())
     rows = list(reader)
-    emotions = tuple(name for name in EMOTIONS if f"p_{name}" in columns)
+    emotions = tuple(c.removeprefix(PROBABILITY) for c in columns if c.startswith(PROBABILITY))
     missing = [name for name in (*ID_COLUMNS, "confidence") if name not in columns]
     if missing or not emotions or not rows:
         got = f"no column {missing[0]}" if missing else f"{len(rows)} rows, {len(emotions)} p_*"
@@ -115,7 +117,7 @@ def parse_predictions(lines: Iterable[str], where: str) -> dict[str, Predictions
 def write_predictions(path: Path, branches: Mapping[str, Predictions]) -> None:
     """Write `results/predictions.csv`; the inverse of `read_predictions` to five decimals."""
     emotions = next(iter(branches.values())).emotions
-    columns = [*ID_COLUMNS, "confidence", *(f"p_{name}" for name in emotions)]
+    columns = [*ID_COLUMNS, "confidence", *(PROBABILITY + name for name in emotions)]
     rows = (
         row for branch in BRANCHES if branch in branches for row in _rows(branch, branches[branch])
     )
@@ -158,7 +160,9 @@ def _columns(rows: Sequence[dict[str, str]], emotions: tuple[str, ...], where: s
             emotion=np.array([index[row["emotion"]] for row in rows]),
             predicted=np.array([index[row["predicted"]] for row in rows]),
             confidence=np.array([float(row["confidence"]) for row in rows]),
-            probabilities=np.array([[float(row[f"p_{e}"]) for e in emotions] for row in rows]),
+            probabilities=np.array(
+                [[float(row[PROBABILITY + e]) for e in emotions] for row in rows]
+            ),
         )
     except KeyError as error:
         raise CorpusError(f"{where}: emotion {error} has no p_ column") from error
@@ -197,11 +201,11 @@ def _rows(branch: str, predictions: Predictions) -> list[dict[str, object]]:
             "clip_id": predictions.clip_id[i],
             "speaker": predictions.speaker[i],
             "sentence": predictions.sentence[i],
-            "emotion": names[predictions.emotion[i]],
+            "emotion": names[predictions.emotion[i]] if predictions.emotion[i] >= 0 else "",
             "predicted": names[predictions.predicted[i]],
             "confidence": f"{predictions.confidence[i]:.5f}",
             **{
-                f"p_{n}": f"{p:.5f}"
+                PROBABILITY + n: f"{p:.5f}"
                 for n, p in zip(names, predictions.probabilities[i], strict=True)
             },
         }

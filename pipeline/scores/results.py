@@ -31,7 +31,8 @@ def headline_metrics(
 
     Returns:
         `accuracy` with the ends of its 95% interval, `uar`, `macro_f1`, `ece`, `nll` of the
-        headline; accuracy of the branches alone; `ap75`, `mean_iou` of the detector; `test_set`.
+        headline; accuracy of the branches alone; `ap75`, `mean_iou` of the detector; `clips`
+        that were tested, and their `test_set`.
     """
     interval = summary["accuracy_95"]
     branches = summary["branches"]
@@ -46,6 +47,7 @@ def headline_metrics(
             if branch in branches
         },
         **{name: detector.get(name) for name in ("ap75", "mean_iou")},
+        "clips": summary["clips"],
     }
     known = {k: v for k, v in figures.items() if v is not None and math.isfinite(v)}
     return {**known, "test_set": digest_of_test_set(predictions)}

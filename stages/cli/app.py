@@ -107,6 +107,22 @@ def preset(
 
 
 @app.command()
+def corpus(
+    root: Annotated[Path, typer.Argument(help="Folder of the recordings.")],
+    name: Annotated[
+        str | None, typer.Option(help="savee, ravdess, cremad or folder; without: by file names.")
+    ] = None,
+) -> None:
+    """Say what a folder of recordings holds.
+
+    What is missing, doubled, damaged or odd; a draft of clips.csv is written where it has none.
+    """
+    from stages.cli.corpus import main
+
+    print("\n".join(main(root, name)))
+
+
+@app.command()
 def plan() -> None:
     """Forecast time and disk of a run.
 

@@ -15,7 +15,7 @@ from models.faces.params import DetectorParams
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
 from models.systems.params import PackParams, TrainingParams
-from pipeline.clips import Clip, ClipRecord, read_clips
+from pipeline.clips import Clip, ClipRecord, labelled, read_clips
 from pipeline.corpora.corpus import CorpusParams, index_corpus
 from pipeline.corpora.demo.params import DemoParams
 from pipeline.errors import CorpusError, ParamsError
@@ -204,10 +204,10 @@ def corpus_findings(named: Named) -> list[str]:
             f"recording of {corpus.name}, the first: {index.rejects[0].reason}"
         ]
     silent = [clip for clip in clips if clip.video is None]
-    if "video" in system.modalities and silent:
+    if "video" in system.modalities and len(silent) == len(clips):
         return [
-            f"system: {system.name} needs video, and {len(silent)} of {len(clips)} clips below "
-            f"{corpus.root} have none, the first is {silent[0].clip_id}; set another system"
+            f"system: {system.name} needs video, and none of {counted(len(clips), 'clip')} below "
+            f"{corpus.root} has any; set another system"
         ]
     return _refusal(lambda: make_folds(_records(clips), named.split))
 
@@ -246,10 +246,10 @@ def _records(clips: Iterable[Clip]) -> list[ClipRecord]:
     if CLIPS.is_file():
         records = read_clips(CLIPS)
         if {record.clip_id for record in records} <= by_id.keys():
-            return records
+            return [labelled(record, by_id[record.clip_id]) for record in records]
     return [
-        ClipRecord(c.clip_id, c.speaker, c.emotion, c.sentence, 1, 1.0, 1, 1, 1, 1, 1)
-        for c in by_id.values()
+        labelled(ClipRecord(clip_id, "", "", "", 1, 1.0, 1, 1, 1, 1, 1), clip)
+        for clip_id, clip in by_id.items()
     ]
 
 

@@ -269,8 +269,11 @@ def change_card(folder, **values):
     ("damage", "message"),
     [
         (lambda f: change_card(f, schema_version=99), "version 99, expected 1"),
-        (lambda f: change_card(f, emotions=["fear", "anger"]), "in the order anger, disgust"),
-        (lambda f: change_card(f, emotions=["anger", "fear"]), "not in the order of network"),
+        (
+            lambda f: change_card(f, emotions=["fear", "fear"]),
+            "expected a known system and each emotion once",
+        ),
+        (lambda f: change_card(f, emotions=["fear", "anger"]), "not in the order of network"),
         (
             lambda f: change_card(f, widths={"emotions": 3, "audio": [2], "faces": 4}),
             "not the weights",

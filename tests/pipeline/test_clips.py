@@ -1,15 +1,22 @@
+from dataclasses import replace
+
 import pytest
 
-from pipeline.clips import ClipRecord, read_clips, write_clips
+from pipeline.clips import ClipRecord, emotions_of, read_clips, write_clips
 from pipeline.errors import CorpusError
 
 FIRST = ClipRecord("DC_a01", "DC", "anger", "", 5, 25.0, 4, 320, 256, 48_000, 48_000)
-SECOND = ClipRecord("DC_ü, 2", "DC", "fear", "a,b", 0, 0.0, 4, 0, 0, 1, 44_100)
+SECOND = ClipRecord("DC_ü, 2", "DC", "fear", "a,b", 0, 0.0, 4, 0, 0, 1, 44_100, 1)
 
 
 def test_records_come_back_sorted(tmp_path):
     write_clips(tmp_path / "clips.csv", [SECOND, FIRST])
     assert read_clips(tmp_path / "clips.csv") == [FIRST, SECOND]
+
+
+def test_emotions_are_in_the_order_of_their_ranks():
+    records = [replace(FIRST, emotion=name, rank=2 - k) for k, name in enumerate(("a", "b", "c"))]
+    assert emotions_of([*records, *records]) == ("c", "b", "a")
 
 
 @pytest.mark.parametrize(

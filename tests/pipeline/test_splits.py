@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from pipeline.clips import ClipRecord
 from pipeline.errors import CorpusError
-from pipeline.splits import SplitParams, make_folds
+from pipeline.splits import Fold, InnerFoldParams, SplitParams, all_inner_folds, make_folds, only
 
 EMOTIONS = ("anger", "fear", "neutral")
 
@@ -43,6 +43,39 @@ def test_paper_takes_so_many_clips_of_each_emotion():
     assert counts == [3, 3, 3]
     assert make_folds(records, params(seed=1)) != [fold]
     assert make_folds(records[::-1], params()) == [fold]
+
+
+def test_folds_are_cut_down_to_the_clips_that_can_be_read():
+    records = {r.clip_id: r for r in corpus(("DC", "JE"), takes=1)}
+    fold = Fold("DC", ("DC_a00", "DC_f00"), ("JE_a00", "JE_f00", "JE_n00"))
+    able = [records[i] for i in ("DC_a00", "JE_a00", "JE_f00")]
+    assert only([fold], able) == [Fold("DC", ("DC_a00",), ("JE_a00",))]  # nothing shows fear
+    assert only([fold], able[1:]) == []
+    assert only([fold], records.values()) == [replace(fold, test=("JE_a00", "JE_f00"))]
+
+
+@pytest.mark.parametrize("protocol", ["paper", "loso", "loso_text"])
+def test_a_clip_without_an_emotion_is_only_asked_about(protocol):
+    more = [replace(record("XX", "none", 0), emotion=""), *corpus()]
+    split = params(protocol=protocol)
+    plain, folds = make_folds(corpus(), split), make_folds(more, split)
+    assert [replace(fold, asked=()) for fold in folds] == plain
+    assert {fold.asked for fold in folds} == {("XX_n00",)}
+    assert only(folds[:1], corpus()) == plain[:1]
+
+
+@pytest.mark.parametrize("protocol", ["paper", "loso", "loso_text"])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_twin_of_a_test_clip_is_trained_on(protocol, seed):
+    records = corpus()
+    twins = [r.clip_id for r in records if r.clip_id.endswith("_a01")]  # of all four speakers
+    marked = [replace(r, twin="x" if r.clip_id in twins else "") for r in records]
+    split = params(protocol=protocol, seed=seed)
+    inner = InnerFoldParams(count=2, seed=0)
+    plain, folds = make_folds(records, split), make_folds(marked, split)
+    assert [fold.test for fold in folds] == [fold.test for fold in plain]
+    for fold in (*folds, *all_inner_folds(marked, folds, inner)):
+        assert not (set(twins) & set(fold.test) and set(twins) & set(fold.train))
 
 
 @settings(max_examples=50, deadline=None)

@@ -3,8 +3,10 @@
 import pytest
 
 from models.systems.makers import MAKERS
+from pipeline.clips import ClipRecord
+from pipeline.errors import CorpusError
 from pipeline.params import read_params
-from pipeline.systems import OURS, SYSTEMS, SystemSpec
+from pipeline.systems import OURS, SYSTEMS, SystemSpec, readable
 
 
 def test_every_system_has_a_maker_and_no_maker_is_unused():
@@ -23,3 +25,20 @@ def test_what_a_system_reads_fits_its_modalities(spec: SystemSpec):
 
 def test_the_default_system_is_ours():
     assert read_params()["system"] == OURS
+
+
+def test_a_system_reads_the_clips_that_have_what_it_needs():
+    both, seen, heard = (
+        ClipRecord(f"c{frames}{samples}", "S", "anger", "", frames, 25.0, 1, 8, 8, samples, 9)
+        for frames, samples in ((1, 1), (1, 0), (0, 1))
+    )
+    records = [both, seen, heard]
+    assert readable("av_cnn", records) == [both]
+    assert readable("visual_cnn", records) == [both, seen]
+    assert readable("audio_cnn", records) == [both, heard]
+    with pytest.raises(
+        CorpusError, match="needs sound and video, which none of 2 labelled clips has; use"
+    ):
+        readable("av_cnn", [seen, heard])
+    with pytest.raises(CorpusError, match=r"system av_cnn needs video, .* use one of audio_cnn, "):
+        readable("av_cnn", [heard])

@@ -4,7 +4,8 @@ from pipeline.errors import ParamsError
 from stages import demo
 
 PARAMS = """
-corpus: {{name: {name}, root: data/demo, modalities: auto}}
+corpus: {{name: {name}, root: data/demo, modalities: auto, require: any, emotions: auto,
+         label_source: acted}}
 demo: {{speakers: 1, takes: 1, fps: 25, width_px: 320, height_px: 256, min_s: 0.5, max_s: 0.6,
        rate_hz: 48000, ambiguity: {ambiguity}, seed: 0}}
 """

@@ -34,9 +34,10 @@ def corpus(tmp_path):
     return root
 
 
-def write_params(root, modalities="auto", bad=0.9, system="av_faster_rcnn"):
+def write_params(root, modalities="auto", bad=0.9, system="av_faster_rcnn", require="both"):
     Path("params.yaml").write_text(
-        f"system: {system}\ncorpus: {{name: savee, root: {root}, modalities: {modalities}}}\n"
+        f"system: {system}\ncorpus: {{name: savee, root: {root}, modalities: {modalities}, "
+        f"require: {require}, emotions: auto, label_source: acted}}\n"
         "extract: {frame_step: 2, jpeg_quality: 2, min_duration_s: 0.1, silence_dbfs: -70, "
         f"max_bad_fraction: {bad}}}\n",
         encoding="utf-8",
@@ -87,13 +88,13 @@ def test_bad_recordings_are_quarantined_and_the_others_survive(corpus, tmp_path,
         "KL_a03": "no track of sound, but other clips have it",
         "KL_a09": "its sound is digital silence, but other clips have it",
         "KL_a04": "no video, but other clips have it; add the video or set "
-        "corpus.modalities: audio",
+        "corpus.require: any, or corpus.modalities: audio",
         "KL_a05": "digital silence",
         "KL_a06": "lasts 0.050 s",
         "KL_a07": "two files for clip id KL_a07",
         "KL_a08": "got the extension .txt",
-        "s01": "unknown file name",
-        "Zo-db0525": r"AudioData/KL/Zo\udceb.wav: unknown file name",
+        "AudioData_KL_s01": "unknown file name",
+        "AudioData_KL_Zo-bfec8f": r"AudioData/KL/Zo\udceb.wav: unknown file name",
     }
     found = quarantine(out)
     assert found.keys() == expected.keys()
@@ -166,3 +167,22 @@ def test_av_demands_both(corpus, tmp_path):
     assert not (tmp_path / "data/voc").exists()  # before any later work
     write_params(corpus, "auto", bad=0, system="visual_faster_rcnn")
     assert not any(r.has_audio for r in read_clips(extract(tmp_path) / "clips.csv"))
+
+
+def test_clips_that_lack_a_modality_stay_where_any_will_do(corpus, tmp_path, caplog):
+    make_video(corpus / "AudioVisualClip/KL/a02.avi", sound=None)
+    make_sound(corpus / "AudioData/KL/a04.wav")
+    write_params(corpus, bad=0, require="any")
+    with caplog.at_level(logging.WARNING):
+        records = read_clips(extract(tmp_path) / "clips.csv")
+    has = {r.clip_id: (r.has_video, r.has_audio) for r in records}
+    assert has == {
+        **dict.fromkeys(GOOD, (True, True)),
+        "KL_a02": (True, False),
+        "KL_a04": (False, True),
+    }
+    assert "1 of 5 clips have no video, the first is KL_a04" in caplog.text
+    write_params(corpus, "audio", bad=0, require="any", system="audio_cnn")
+    with pytest.raises(CorpusError, match="1 of 5 clips quarantined"):
+        extract(tmp_path)
+    assert "no track of sound" in quarantine(tmp_path / "data")["KL_a02"]

@@ -32,7 +32,8 @@ def run(tmp_path, monkeypatch):
 
     def run_stages(name, root, modalities="auto", method="soxr", system="av_faster_rcnn"):
         (tmp_path / "params.yaml").write_text(
-            f"system: {system}\ncorpus: {{name: {name}, root: {root}, modalities: {modalities}}}\n"
+            f"system: {system}\ncorpus: {{name: {name}, root: {root}, modalities: {modalities}, "
+            "require: both, emotions: auto, label_source: acted}\n"
             "extract: {frame_step: 5, jpeg_quality: 2, min_duration_s: 0.1, silence_dbfs: -70, "
             f"max_bad_fraction: 0.4}}\nresample: {{method: {method}, quality: high}}\n"
             "annotate: {upsample: 0, min_score: 0.0, fill_gaps: 0, speech_smoothing_s: 0.1}\n"

@@ -13,11 +13,12 @@ from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.fusion.network import SingleNet
-from models.losses import polarities, polarity_consistent_ce
+from models.losses import polarity_consistent_ce
 from models.systems.baselines.inputs import (
     WINDOW_SAMPLES,
     cepstrum_reader,
@@ -124,7 +125,7 @@ def dnn_net(widths: Widths, settings: Settings, published: bool = False) -> nn.M
 def vaanet(store: Store, fold: Fold, settings: Settings) -> Recipe:
     """VAANet, Zhao et al. 2020."""
     params, widths = settings.baselines, Widths(len(store.emotions))
-    polarity = polarities(store.emotions)
+    polarity = torch.tensor(store.polarities)
 
     def step(network: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         log_p = _log_p(network, batch)

@@ -14,8 +14,9 @@ def touch(root, *names):
         (root / name).touch()
 
 
-def index(name, root):
-    return index_corpus(CorpusParams(name=name, root=root, modalities="auto"))
+def index(name, root, emotions="auto"):
+    fixed = {"modalities": "auto", "require": "any", "label_source": "acted"}
+    return index_corpus(CorpusParams(name=name, root=root, emotions=emotions, **fixed))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_ids_that_collide_after_cleaning_are_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["savee", "ravdess", "cremad", "folder", "demo"])
 def test_unknown_names_are_rejected_and_papers_are_not(name, tmp_path):
-    touch(tmp_path, "Readme.md", "LICENSE.txt", ".DS_Store", "odd/hello world.wav", "._a01.wav")
+    touch(tmp_path, "Readme.md", "LICENSE.txt", ".DS_Store", "hello world.wav", "._a01.wav")
     found = index(name, tmp_path)
     assert not found.clips
     (reject,) = found.rejects
@@ -68,6 +69,50 @@ def test_wrong_extension_is_rejected_unless_it_lies_beside_the_recording(tmp_pat
     assert [clip.clip_id for clip in found.clips] == ["DC_a02"]
     (reject,) = found.rejects
     assert reject.clip_id == "DC_a01" and "got the extension .txt" in reject.reason
+
+
+def test_emotions_keep_the_order_of_the_corpus_or_of_the_user(tmp_path, caplog):
+    touch(tmp_path, *(f"{name}/{take}.wav" for name in ("joy", "bored", "calm") for take in "12"))
+    with pytest.raises(CorpusError, match=r"bored \(2 clips\), joy \(2 clips\) below") as error:
+        index("folder", tmp_path)
+    names = str(error.value).partition("[")[2].partition("]")[0].split(", ")
+    assert sorted(names) == ["bored", "calm", "joy"]
+    assert len(index("folder", tmp_path, names).clips) == 6, "the remedy is one"
+    found = index("folder", tmp_path, ["joy", "bored"])
+    assert {clip.emotion: clip.rank for clip in found.clips} == {"joy": 0, "bored": 1}
+    assert "leaves out calm (2 clips)" in caplog.text
+    with pytest.raises(CorpusError, match=r"no clip shows boerd; found bored \(2 clips\), calm"):
+        index("folder", tmp_path, ["joy", "boerd"])
+
+
+def test_emotions_of_a_known_corpus_may_be_fewer_and_in_another_order(tmp_path):
+    touch(tmp_path, "DC_a01.wav", "DC_h01.wav", "DC_n01.wav")
+    found = index("savee", tmp_path, ["happiness", "anger"])
+    assert [(c.emotion, c.rank) for c in found.clips] == [("anger", 1), ("happiness", 0)]
+
+
+@pytest.mark.parametrize("emotions", ["joy", ["joy"], ["joy", " Joy"], ["joy", ""], ["joy", 1]])
+def test_emotions_are_a_word_or_names(tmp_path, emotions):
+    content = {"name": "folder", "root": "x", "modalities": "auto", "require": "any"}
+    content |= {"emotions": emotions, "label_source": "acted"}
+    with pytest.raises(ParamsError, match="expected auto, or a list of two names or more"):
+        validate("corpus", content, CorpusParams, tmp_path / "params.yaml")
+    content["emotions"] = [" joy ", "bored"]
+    section = validate("corpus", content, CorpusParams, tmp_path / "params.yaml")
+    assert section.emotions == ("joy", "bored")
+
+
+def test_only_cremad_has_raters(tmp_path):
+    content = {"name": "savee", "root": "x", "modalities": "auto", "require": "any"}
+    content |= {"emotions": "auto", "label_source": "crowd"}
+    with pytest.raises(ParamsError, match=r"corpus: .*got crowd, but savee has no raters"):
+        validate("corpus", content, CorpusParams, tmp_path / "params.yaml")
+
+
+def test_each_refused_recording_has_a_name_of_its_own(tmp_path):
+    touch(tmp_path, "Actor_01/1.wav", "Actor_02/1.wav", "Actor_02/1.mp4", "01/1.wav")
+    names = {reject.clip_id for reject in index("ravdess", tmp_path).rejects}
+    assert names == {"Actor_01_1", "Actor_02_1", "01_1"}
 
 
 def test_suffixes_are_ones_that_ffmpeg_decodes():
@@ -83,7 +128,13 @@ def test_suffixes_are_ones_that_ffmpeg_decodes():
 
 
 def test_a_tilde_is_refused_before_dvc_looks_for_a_folder_of_that_name(tmp_path):
-    content = {"name": "savee", "root": "~/SAVEE", "modalities": "auto"}
+    content = {
+        "name": "savee",
+        "root": "~/SAVEE",
+        "modalities": "auto",
+        "require": "any",
+        "emotions": "auto",
+    }
     with pytest.raises(ParamsError, match=r"corpus\.root: got '~/SAVEE'.* write the whole path"):
         validate("corpus", content, CorpusParams, tmp_path / "params.yaml")
 

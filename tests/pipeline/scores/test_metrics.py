@@ -161,11 +161,14 @@ def test_summary_says_what_abstaining_leaves(random_predictions):
 
 def test_predictions_round_trip(tmp_path, random_predictions):
     path = tmp_path / "predictions.csv"
+    own = ("joy", "contempt", "bored", "d", "c", "b", "a")  # neither canonical nor sorted
+    random_predictions = replace(random_predictions, emotions=own)
     write_predictions(path, {"audio": random_predictions, "av": random_predictions})
     branches = read_predictions(path)
     assert list(branches) == ["av", "audio"]
     back = branches["av"]
     assert back.keys == random_predictions.keys
+    assert back.emotions == own
     assert np.array_equal(back.predicted, random_predictions.predicted)
     assert np.allclose(back.probabilities, random_predictions.probabilities, atol=1e-5)
 

@@ -34,7 +34,7 @@ def test_the_tracked_metrics_are_a_dozen_figures_in_reading_order(branches):
     figures = headline_metrics(summary, DETECTOR, branches["av"])
     assert list(figures) == [
         "accuracy", "accuracy_low", "accuracy_high", "uar", "macro_f1", "ece", "nll",
-        "audio_accuracy", "visual_accuracy", "ap75", "mean_iou", "test_set",
+        "audio_accuracy", "visual_accuracy", "ap75", "mean_iou", "clips", "test_set",
     ]  # fmt: skip
     assert (figures["accuracy"], figures["audio_accuracy"], figures["visual_accuracy"]) == (
         (0.875, 0.75, 0.5)

@@ -1,0 +1,19 @@
+"""`avemo corpus`: what a folder of recordings holds, before any work."""
+
+from pathlib import Path
+
+from pipeline.corpora.folder import TABLE
+from pipeline.corpora.survey import describe, survey, write_draft
+
+
+def main(root: Path, name: str | None) -> list[str]:
+    """Lines to print; a draft of `clips.csv` is left in a folder of one's own that has none.
+
+    Raises:
+        CorpusError: no such folder, no recording in it, or an unknown name.
+    """
+    found = survey(root, name)
+    lines = describe(found)
+    if draft := write_draft(found):
+        lines.append(f"draft: {draft}; correct it and rename it to {TABLE} to use it")
+    return lines
