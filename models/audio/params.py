@@ -1,6 +1,7 @@
 """Section `embed` of `params.yaml`."""
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field
@@ -32,6 +33,21 @@ Statistic = Literal["mean", "std", "max"]
 """Over time, of each number of a hidden state."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pooling:
+    """What is kept of the hidden states of a speech encoder.
+
+    Attributes:
+        layers: which of them, see `Layer`.
+        statistics: over the frames of a clip.
+        pause_db: frames so much softer than the loudest do not count, dB.
+    """
+
+    layers: tuple[int, ...]
+    statistics: tuple[Statistic, ...]
+    pause_db: float
+
+
 class EmbedParams(Section):
     """Section `embed`."""
 
@@ -39,6 +55,7 @@ class EmbedParams(Section):
     weights: str = Field(min_length=1)
     layers: Annotated[tuple[Layer, ...], Field(min_length=1), AfterValidator(_named_once)]
     statistics: Annotated[tuple[Statistic, ...], Field(min_length=1), AfterValidator(_named_once)]
+    pause_db: float = Field(gt=0, le=200)
     handcrafted: Annotated[tuple[Literal["mfcc", "log_mfcc"], ...], AfterValidator(_named_once)]
     seed: Seed
 
@@ -46,3 +63,8 @@ class EmbedParams(Section):
     def names(self) -> tuple[str, ...]:
         """Networks, then features: the keys of a clip's embeddings."""
         return (*self.networks, *self.handcrafted)
+
+    @property
+    def pooling(self) -> Pooling:
+        """What is kept of the hidden states of speech encoders."""
+        return Pooling(self.layers, self.statistics, self.pause_db)

@@ -4,24 +4,25 @@
 encoder of OpenAI's Whisper tiny.en, as published in 16 bits, with positions for `WINDOW_S`. Early
 layers tell emotions better than the last one, which is about words.
 
-The published network pads its sound to 30 s. Here it hears the sound alone: nothing is padded, so
-that no statistic is of silence that was never recorded.
+The published network pads its sound to 30 s. Here it hears the sound alone, nothing is padded; and
+statistics are of the frames in which somebody speaks, not of the pauses before, between and after.
 
 Source: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", ICML 2023;
 layers and shapes from openai/whisper-tiny.en.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import soxr
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.audio.front_end import RATE_HZ
 from models.audio.panns import padded_length
-from models.audio.params import LAYERS, Statistic
+from models.audio.params import LAYERS, Pooling
 from models.checkpoint import load_strictly, read_state
 
 SPEECH_FILES: Mapping[str, Path] = {
@@ -46,20 +47,19 @@ class SpeechEncoder(nn.Module):
 
     Args:
         path: parameters, as in `SPEECH_FILES`.
-        layers: hidden states to keep: 0 what enters the first layer, n what leaves the n-th.
-        statistics: over time, of each number of a hidden state.
+        pooling: what is kept of the hidden states.
 
     Raises:
         WeightsError: the file is damaged or not the encoder's.
     """
 
-    def __init__(self, path: Path, layers: Sequence[int], statistics: Sequence[Statistic]) -> None:
+    def __init__(self, path: Path, pooling: Pooling) -> None:
         # some seconds, that other networks need not wait for
         from transformers import WhisperConfig, WhisperFeatureExtractor
         from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
         super().__init__()
-        self.layers, self.statistics = tuple(layers), tuple(statistics)
+        self.pooling = pooling
         self.log_mel = WhisperFeatureExtractor()
         self.encoder = WhisperEncoder(
             WhisperConfig(
@@ -93,11 +93,17 @@ class SpeechEncoder(nn.Module):
         padded_length(waveform.shape[-1])  # refuses what is too short
         sound = soxr.resample(waveform.numpy().T, RATE_HZ, SPEECH_HZ, quality="HQ").T  # [B, T / 2]
         frames = sound.shape[1] // FRAME
+        sound = sound[:, : frames * FRAME]
         bounds = np.linspace(0, frames, -(-frames // _WINDOW) + 1).round().astype(int) * FRAME
-        windows = np.split(sound[:, : frames * FRAME], bounds[1:-1], axis=1)
+        windows = np.split(sound, bounds[1:-1], axis=1)
         states = torch.cat([self._hidden_states(window) for window in windows], dim=2)
-        kept = torch.stack([_STATISTICS[name](states) for name in self.statistics], dim=2)
-        return kept.flatten(start_dim=1)
+        loud = spoken(sound, self.pooling.pause_db)
+        return torch.stack([self._pool(s[:, kept]) for s, kept in zip(states, loud, strict=True)])
+
+    def _pool(self, states: Tensor) -> Tensor:
+        """[layers, F, WIDTH] -> [layers * statistics * WIDTH]."""
+        kept = [_STATISTICS[name](states) for name in self.pooling.statistics]
+        return torch.stack(kept, dim=1).flatten()
 
     def _hidden_states(self, window: np.ndarray) -> Tensor:
         """[B, F * FRAME] -> [B, layers, F, WIDTH]."""
@@ -108,12 +114,27 @@ class SpeechEncoder(nn.Module):
             list(window), sampling_rate=SPEECH_HZ, padding="longest", return_tensors="pt"
         )
         found = self.encoder(mel["input_features"], output_hidden_states=True).hidden_states
-        return torch.stack([found[layer] for layer in self.layers], dim=1)
+        return torch.stack([found[layer] for layer in self.pooling.layers], dim=1)
+
+
+def spoken(sound: NDArray[np.float32], pause_db: float) -> Tensor:
+    """Which frames are no pause.
+
+    Args:
+        sound: [B, F * FRAME] at `SPEECH_HZ`.
+        pause_db: a frame that is this much softer than its clip's loudest is a pause, dB.
+
+    Returns:
+        [B, F] bool, at least one of each clip; all of them where a clip is silent.
+    """
+    power = np.square(sound.reshape(len(sound), -1, FRAME), dtype=np.float64).mean(axis=2)  # [B, F]
+    level_db = 10 * np.log10(power + np.finfo(np.float32).tiny)
+    return torch.from_numpy(level_db > level_db.max(axis=1, keepdims=True) - pause_db)
 
 
 _STATISTICS = {
-    "mean": lambda states: states.mean(dim=2),
-    "std": lambda states: states.std(dim=2, correction=0),
-    "max": lambda states: states.amax(dim=2),
+    "mean": lambda states: states.mean(dim=1),
+    "std": lambda states: states.std(dim=1, correction=0),
+    "max": lambda states: states.amax(dim=1),
 }
-"""[B, layers, F, WIDTH] -> [B, layers, WIDTH]."""
+"""[layers, F, WIDTH] -> [layers, WIDTH]."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from models.audio.download import download, verify
 from models.audio.panns import NETWORKS, Panns, build
-from models.audio.params import EmbedParams, Statistic
+from models.audio.params import EmbedParams, Pooling
 from models.audio.published import PANNS_FILES, weights_folder
 from models.audio.speech import SPEECH_FILES, SpeechEncoder
 from models.checkpoint import load_strictly, read_state, save_safetensors
@@ -26,15 +26,14 @@ class Weights:
     """Resolved weights of one network.
 
     `path` is None for untrained weights, which `seed` makes; `identity` tells two sets of weights
-    apart and enters cache keys. `layers` and `statistics` are kept of a speech encoder.
+    apart and enters cache keys. `pooling` is that of a speech encoder.
     """
 
     network: str
     path: Path | None
     seed: int
     identity: str
-    layers: tuple[int, ...] = ()
-    statistics: tuple[Statistic, ...] = ()
+    pooling: Pooling | None = None
 
 
 def resolve(network: str, params: EmbedParams) -> Weights:
@@ -52,7 +51,7 @@ def resolve(network: str, params: EmbedParams) -> Weights:
     if network in SPEECH_FILES:
         path = SPEECH_FILES[network]
         identity = f"sha256 {file_digest(path)}"
-        return Weights(network, path, 0, identity, params.layers, params.statistics)
+        return Weights(network, path, 0, identity, params.pooling)
     if network not in NETWORKS:
         known = ", ".join((*NETWORKS, *SPEECH_FILES))
         raise WeightsError(f"network {network!r}: expected one of {known}")
@@ -72,8 +71,8 @@ def load_network(weights: Weights) -> Panns | SpeechEncoder:
     Raises:
         WeightsError: the file is damaged or does not fit.
     """
-    if weights.path is not None and weights.network in SPEECH_FILES:
-        return SpeechEncoder(weights.path, weights.layers, weights.statistics)
+    if weights.path is not None and weights.pooling is not None:
+        return SpeechEncoder(weights.path, weights.pooling)
     network = build(weights.network, weights.seed)
     if weights.path is not None:
         load_strictly(network, read_state(weights.path), weights.path)

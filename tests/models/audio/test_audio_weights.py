@@ -10,7 +10,7 @@ from torch import nn
 
 from models.audio import weights as pretrained
 from models.audio.download import Remote
-from models.audio.params import EmbedParams
+from models.audio.params import EmbedParams, Pooling
 from models.audio.weights import PANNS_FILES, load_network, resolve, weights_folder
 from pipeline.errors import WeightsError
 from pipeline.presets import preset_values
@@ -102,7 +102,7 @@ def test_untrained_weights_are_told_apart_by_seed():
 def test_speech_encoder_comes_with_the_package_whatever_the_weights_of_the_others(tmp_path):
     found = resolve("whisper_tiny_en", params(str(tmp_path / "absent"), seed=3))
     assert found == resolve("whisper_tiny_en", params("published"))
-    assert (found.layers, found.statistics) == ((1, 2, 3), ("mean", "std", "max"))
+    assert found.pooling == Pooling((1, 2, 3), ("mean", "std", "max"), pause_db=30)
 
 
 def test_unknown_network_is_refused():

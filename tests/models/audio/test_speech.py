@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.audio.speech import SPEECH_FILES, WIDTH, WINDOW_S, SpeechEncoder
+from models.audio.params import Pooling
+from models.audio.speech import FRAME, SPEECH_FILES, WIDTH, WINDOW_S, SpeechEncoder, spoken
 from models.checkpoint import save_safetensors
 from pipeline.errors import MediaError, WeightsError
 
@@ -17,7 +18,7 @@ PATH = SPEECH_FILES["whisper_tiny_en"]
 
 @pytest.fixture(scope="module")
 def encoder():
-    return SpeechEncoder(PATH, (0, 1, 3), ("mean", "std", "max"))
+    return SpeechEncoder(PATH, Pooling((0, 1, 3), ("mean", "std", "max"), pause_db=30))
 
 
 def sound(seconds, clips=1):
@@ -60,6 +61,24 @@ def test_frames_are_those_of_the_sound_and_none_is_of_padding(encoder, monkeypat
     assert lengths == [2 * 25, 670, 670, 670]
 
 
+def test_pauses_are_the_frames_that_are_much_softer_than_the_loudest():
+    gains = np.repeat([0, 1, 0.1, 0.02, 0, 1, 0.04], FRAME)  # 20 dB below is speech, 34 is not
+    tone = (gains * np.sin(np.arange(len(gains)))).astype(np.float32)
+    silence = np.zeros_like(tone)
+    for gain in (1, 0.001):
+        found = spoken(np.stack([gain * tone, silence]), pause_db=30)
+        assert found[0].tolist() == [False, True, True, False, False, True, True]
+        assert found[1].all()
+
+
+def test_statistics_are_of_speech_alone(encoder, monkeypatch):
+    wave, states = sound(0.5), torch.zeros(1, 3, 25, WIDTH)
+    wave[:, 10 * 2 * FRAME : 15 * 2 * FRAME] = 0
+    states[:, :, 11:14] = 7  # resampling smears the pause's edges
+    monkeypatch.setattr(encoder, "_hidden_states", lambda window: states)
+    assert (encoder.embed(wave) == 0).all()
+
+
 def test_less_sound_than_a_tenth_of_a_second_is_refused(encoder):
     with pytest.raises(MediaError, match="expected at least 3200"):
         encoder.embed(sound(0.09))
@@ -68,7 +87,7 @@ def test_less_sound_than_a_tenth_of_a_second_is_refused(encoder):
 def test_other_weights_are_refused(tmp_path):
     save_safetensors(tmp_path / "x.safetensors", {"conv1.weight": torch.zeros(1)})
     with pytest.raises(WeightsError, match=r"x\.safetensors: not the weights of WhisperEncoder"):
-        SpeechEncoder(tmp_path / "x.safetensors", (1,), ("mean",))
+        SpeechEncoder(tmp_path / "x.safetensors", Pooling((1,), ("mean",), 30))
 
 
 def test_transformers_is_imported_only_where_the_encoder_is_built():
