@@ -1,4 +1,4 @@
-"""`audio_speech` on the actors of RAVDESS at hand, by EmoBox's folds: the figures of docs/corpora.md.
+"""`audio_speech` on the actors of RAVDESS at hand by EmoBox's folds: figures of docs/corpora.md.
 
 Run with `AVEMO_REALDATA=DIR python -m benchmarks.ravdess_speech`; `DIR/ravdess_audio` holds
 `Actor_01`, `Actor_02`, ..., as published or as FLAC. It runs the pipeline up to `embed` in a fresh

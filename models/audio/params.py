@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field
 
+from models.audio.encoders import PACKAGED
 from pipeline.params import Section, Seed
 
 Name = TypeVar("Name", bound=Hashable)
@@ -17,17 +18,36 @@ def _named_once(names: tuple[Name, ...]) -> tuple[Name, ...]:
     return names
 
 
-NetworkNames = Annotated[
-    tuple[Literal["Cnn14", "Wavegram_Cnn14", "Wavegram_Logmel_Cnn14", "whisper_tiny_en"], ...],
-    AfterValidator(_named_once),
-]
+PANNS = ("Cnn14", "Wavegram_Cnn14", "Wavegram_Logmel_Cnn14")
+"""PANNs by name."""
+
+
+def _encoder_if_not_panns(name: str) -> str:
+    if name in (*PANNS, *PACKAGED) or "/" in name:
+        return name
+    raise ValueError(
+        f"expected {', '.join((*PANNS, *PACKAGED))}, or a speech encoder by its folder "
+        "(./encoder) or its name on the hub (microsoft/wavlm-base-plus)"
+    )
+
+
+NetworkName = Annotated[str, AfterValidator(_encoder_if_not_panns)]
+NetworkNames = Annotated[tuple[NetworkName, ...], AfterValidator(_named_once)]
 """Names of frozen audio networks, each once."""
 
-LAYERS = 3
-"""Layers of the speech encoder."""
 
-Layer = Annotated[int, Field(ge=0, le=LAYERS)]
-"""A hidden state of the speech encoder: what leaves the n-th layer, 0: what enters the first."""
+def _of_encoders(names: tuple[str, ...]) -> tuple[str, ...]:
+    panns = [name for name in names if name in PANNS]
+    if panns:
+        raise ValueError(f"{', '.join(panns)} is no speech encoder")
+    return names
+
+
+EncoderNames = Annotated[NetworkNames, AfterValidator(_of_encoders)]
+"""Names of speech encoders, each once."""
+
+Layer = Annotated[int, Field(ge=0, le=1000)]
+"""A hidden state of a speech encoder: what leaves the n-th layer, 0: what enters the first."""
 
 Statistic = Literal["mean", "std", "max"]
 """Over time, of each number of a hidden state."""

@@ -105,9 +105,12 @@ def test_speech_encoder_comes_with_the_package_whatever_the_weights_of_the_other
     assert found.pooling == Pooling((1, 2, 3), ("mean", "std", "max"), pause_db=30)
 
 
-def test_unknown_network_is_refused():
-    with pytest.raises(WeightsError, match="'Cnn10': expected one of Cnn14"):
-        resolve("Cnn10", params("published"))
+def test_a_name_that_is_neither_a_network_nor_a_place_is_refused():
+    embed = preset_values("demo", ROOT / "presets")["embed"]
+    for name in ("./encoder", "microsoft/wavlm-base-plus", "owner/name@0123abc"):
+        EmbedParams.model_validate(embed | {"networks": [name]})
+    with pytest.raises(ValueError, match=r"expected Cnn14, .*whisper_tiny_en, or a speech encoder"):
+        EmbedParams.model_validate(embed | {"networks": ["Cnn10"]})
 
 
 def test_weights_folder_follows_the_environment(monkeypatch, tmp_path):
