@@ -400,7 +400,7 @@ class Recognizer:
         base, frames, wave = self._settings.baselines, window.frames, window.waveform
         if name == "audio" and wave is not None:
             system, params = SYSTEMS[self.card.system], self._settings.audio
-            networks = system.audio_networks(params.embeddings)
+            networks = system.audio_networks(params.embeddings, params.encoders)
             keys = audio_keys(networks, params.handcrafted and system.reads_panns)
             return torch.cat([embed_waveform(wave, key, self._audio.get(key)) for key in keys])
         if name == "windows" and wave is not None:
@@ -484,7 +484,8 @@ def _audio_weights(folder: Path, card: ModelCard, network: str) -> Weights:
     if file.name in card.files:
         return Weights(network, file, embed.seed, card.audio_networks[network])
     source = embed.weights if embed.weights in (UNTRAINED, PUBLISHED) else UNTRAINED
-    weights = resolve(network, embed.model_copy(update={"weights": source}))
+    update = {"weights": source}
+    weights = resolve(network, embed.model_copy(update=update), card.audio_networks[network])
     if weights.identity != card.audio_networks[network]:
         raise WeightsError(
             f"{network}: weights are {weights.identity}, the model was trained on those of "

@@ -18,8 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from annotations.params import AnnotateParams
-from models.audio.params import EmbedParams
-from models.audio.speech import SPEECH_FILES
+from models.audio.params import PANNS, EmbedParams
 from models.audio.weights import PUBLISHED, resolve
 from models.checkpoint import load_safetensors, read_state, save_safetensors
 from models.faces.params import DetectorParams
@@ -133,11 +132,13 @@ def write_model(
             ) from error
         identities = {}
         settings = Settings.load(named["settings"])
-        for name in SYSTEMS[system].audio_networks(settings.audio.embeddings):
+        for name in SYSTEMS[system].audio_networks(
+            settings.audio.embeddings, settings.audio.encoders
+        ):
             weights = resolve(name, inputs.embed)
             identities[name] = weights.identity
-            public = name in SPEECH_FILES or inputs.embed.weights == PUBLISHED
-            if weights.path is not None and not public:
+            own = name in PANNS and inputs.embed.weights != PUBLISHED
+            if weights.path is not None and own:
                 save_safetensors(part / f"{name}.safetensors", read_state(weights.path))
         card = ModelCard(
             schema_version=SCHEMA,

@@ -37,7 +37,7 @@ class SystemSpec:
         reads: products that it reads: names below `data/`, and `face_features` and `detector` of
             the protocol's folds; `detector`, and `voc` beside face features, only where
             `fusion.joint` is set.
-        networks: frozen audio networks that it is named after; see `audio_networks`.
+        networks: PANNs that it is named after; see `audio_networks`.
         paper: published accuracy in [0, 1], None where there is none.
         speech: whether it reads a speech encoder alone, not PANNs and hand-crafted statistics.
     """
@@ -70,12 +70,15 @@ class SystemSpec:
         """Whether it reads embeddings of PANNs, and hand-crafted statistics if so set."""
         return "embeddings" in self.reads and not self.speech
 
-    def audio_networks(self, embeddings: Sequence[str]) -> tuple[str, ...]:
+    def audio_networks(self, embeddings: Sequence[str], encoders: Sequence[str]) -> tuple[str, ...]:
         """Frozen audio networks whose embeddings it reads.
 
         Args:
             embeddings: `audio.embeddings`, which audio-visual rows read.
+            encoders: `audio.encoders`, which `audio_speech` reads.
         """
+        if self.speech:
+            return tuple(encoders)
         return tuple(embeddings) if self.fuses else self.networks
 
     @property
@@ -143,8 +146,8 @@ _TABLE = (
     ),
     SystemSpec(
         "audio_speech",
-        "a linear classifier over the first layers of a speech encoder (Whisper tiny.en)",
-        AUDIO, _EMBEDDINGS, ("whisper_tiny_en",), speech=True,
+        "a linear classifier over layers of a frozen speech encoder",
+        AUDIO, _EMBEDDINGS, speech=True,
     ),
 )  # fmt: skip
 

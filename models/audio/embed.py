@@ -107,7 +107,7 @@ def write_embeddings(products: Products, out: Path) -> int:
     """
     tensors: dict[str, dict[str, Tensor]] = {}
     for job_id, folder in products.complete(CorpusError, "embedding").folders.items():
-        clip_id = job_id.rpartition("/")[0]
+        clip_id = job_id.partition("/")[0]
         tensors.setdefault(clip_id, {}).update(load_safetensors(folder / _PART)[0])
     with replace_folder(out) as part:
         for clip_id, values in tensors.items():

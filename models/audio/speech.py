@@ -1,80 +1,74 @@
-"""A frozen speech encoder: statistics over time of the hidden states of Whisper's first layers.
+"""A frozen speech encoder: statistics over time of the hidden states of some of its layers.
 
-`whisper_tiny_en` beside this file holds the convolutions and the first `LAYERS` layers of the
-encoder of OpenAI's Whisper tiny.en, as published in 16 bits, with positions for `WINDOW_S`. Early
-layers tell emotions better than the last one, which is about words.
+Any encoder that `transformers` knows as one, with a hidden state every 20 ms: Whisper, wav2vec 2.0,
+HuBERT, WavLM, data2vec and their kin. Early and middle layers tell emotions better than the last
+one, which is about words; those above the highest that is asked for are not computed.
 
-The published network pads its sound to 30 s. Here it hears the sound alone: nothing is padded, so
-that no statistic is of silence that was never recorded.
+The sound is heard alone: Whisper as published pads it to 30 s, here nothing is padded; and
+statistics are of the frames in which somebody speaks, not of the pauses before, between and after.
 
-Source: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", ICML 2023;
-layers and shapes from openai/whisper-tiny.en.
+Source: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", ICML 2023, for
+Whisper; Baevski et al., "wav2vec 2.0", NeurIPS 2020, for the shape of the others.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soxr
 import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from models.audio.front_end import RATE_HZ
 from models.audio.panns import padded_length
-from models.audio.params import LAYERS, Statistic
-from models.checkpoint import load_strictly, read_state
-
-SPEECH_FILES: Mapping[str, Path] = {
-    "whisper_tiny_en": Path(__file__).parent / "whisper_tiny_en" / "model.safetensors"
-}
-"""Speech encoders that come with the package."""
+from models.audio.params import Pooling
+from pipeline.errors import WeightsError
 
 SPEECH_HZ = 16_000
-"""The rate that the encoder was trained at."""
+"""The rate that encoders are trained at."""
 FRAME = 320
 """Samples of a hidden state at `SPEECH_HZ`, 20 ms."""
 WINDOW_S = 10
 """Longer sound is heard in equal windows of at most this, in s."""
-WIDTH = 384
-"""Numbers in a hidden state."""
 
 _WINDOW = WINDOW_S * SPEECH_HZ // FRAME
+_UNREAD = re.compile(r"(projector|classifier|encoder\.layer_norm)\.|(.+\.)?masked_spec_embed$")
+"""Parameters that no hidden state depends on: a head's, what Whisper ends with, masks of training.
+
+Others have their prefix before `encoder.layer_norm`, which precedes their layers.
+"""
 
 
-class SpeechEncoder(nn.Module):
-    """Whisper's log-mel front end, convolutions and first layers.
+class SpeechEncoder:
+    """A frozen encoder and what is kept of its hidden states.
 
     Args:
-        path: parameters, as in `SPEECH_FILES`.
-        layers: hidden states to keep: 0 what enters the first layer, n what leaves the n-th.
-        statistics: over time, of each number of a hidden state.
+        folder: `config.json`, `preprocessor_config.json` and the weights, as `transformers` keeps
+            them; no code of it is run.
+        pooling: what is kept of the hidden states.
 
     Raises:
-        WeightsError: the file is damaged or not the encoder's.
+        WeightsError: the folder holds no encoder of speech at 16 kHz, lacks some of its weights, or
+            has fewer layers than are asked for.
     """
 
-    def __init__(self, path: Path, layers: Sequence[int], statistics: Sequence[Statistic]) -> None:
-        # some seconds, that other networks need not wait for
-        from transformers import WhisperConfig, WhisperFeatureExtractor
-        from transformers.models.whisper.modeling_whisper import WhisperEncoder
-
-        super().__init__()
-        self.layers, self.statistics = tuple(layers), tuple(statistics)
-        self.log_mel = WhisperFeatureExtractor()
-        self.encoder = WhisperEncoder(
-            WhisperConfig(
-                d_model=WIDTH,
-                encoder_layers=LAYERS,
-                encoder_attention_heads=6,
-                encoder_ffn_dim=4 * WIDTH,
-                max_source_positions=_WINDOW,
+    def __init__(self, folder: Path, pooling: Pooling) -> None:
+        self.pooling, self.folder = pooling, folder
+        self._extract, self._network = _load(folder)
+        encoder = self._network.encoder
+        deepest = max(pooling.layers)
+        if deepest > len(encoder.layers):
+            raise WeightsError(
+                f"embed.layers: got {deepest}, but {folder} has {len(encoder.layers)} layers"
             )
-        )
-        # it would follow the last of all layers
-        self.encoder.layer_norm = nn.Identity()  # type: ignore[assignment]
-        load_strictly(self.encoder, read_state(path), path)
-        self.positions = self.encoder.embed_positions.weight.detach()
-        self.eval()
+        encoder.layers = encoder.layers[: max(deepest, 1)]
+        whisper = hasattr(encoder, "embed_positions")
+        self._positions = encoder.embed_positions.weight.detach() if whisper else None
 
     @torch.no_grad()
     def embed(self, waveform: Tensor) -> Tensor:
@@ -85,35 +79,133 @@ class SpeechEncoder(nn.Module):
                 not fill a frame, are not heard.
 
         Returns:
-            [B, layers * statistics * WIDTH], layer by layer.
+            [B, layers * statistics * W], W numbers in a hidden state, layer by layer.
 
         Raises:
             MediaError: the clips are too short.
+            WeightsError: the hidden states are not 20 ms apart.
         """
         padded_length(waveform.shape[-1])  # refuses what is too short
         sound = soxr.resample(waveform.numpy().T, RATE_HZ, SPEECH_HZ, quality="HQ").T  # [B, T / 2]
         frames = sound.shape[1] // FRAME
+        sound = sound[:, : frames * FRAME]
         bounds = np.linspace(0, frames, -(-frames // _WINDOW) + 1).round().astype(int) * FRAME
-        windows = np.split(sound[:, : frames * FRAME], bounds[1:-1], axis=1)
+        windows = np.split(sound, bounds[1:-1], axis=1)
         states = torch.cat([self._hidden_states(window) for window in windows], dim=2)
-        kept = torch.stack([_STATISTICS[name](states) for name in self.statistics], dim=2)
-        return kept.flatten(start_dim=1)
+        speech = spoken(sound, self.pooling.pause_db)
+        return torch.stack([self._pool(s[:, kept]) for s, kept in zip(states, speech, strict=True)])
 
-    def _hidden_states(self, window: np.ndarray) -> Tensor:
-        """[B, F * FRAME] -> [B, layers, F, WIDTH]."""
+    def _pool(self, states: Tensor) -> Tensor:
+        """[layers, F, W] -> [layers * statistics * W]."""
+        kept = [_STATISTICS[name](states) for name in self.pooling.statistics]
+        return torch.stack(kept, dim=1).flatten()
+
+    def _hidden_states(self, window: NDArray[np.float32]) -> Tensor:
+        """[B, F * FRAME] -> [B, layers, F, W]."""
         frames = window.shape[1] // FRAME
-        self.encoder.config.max_source_positions = frames
-        self.encoder.embed_positions = nn.Embedding.from_pretrained(self.positions[:frames])
-        mel = self.log_mel(
+        inputs = self._extract(
             list(window), sampling_rate=SPEECH_HZ, padding="longest", return_tensors="pt"
         )
-        found = self.encoder(mel["input_features"], output_hidden_states=True).hidden_states
-        return torch.stack([found[layer] for layer in self.layers], dim=1)
+        if self._positions is not None:  # Whisper expects as many frames as it has positions
+            encoder = self._network.encoder
+            encoder.config.max_source_positions = frames
+            encoder.embed_positions = nn.Embedding.from_pretrained(self._positions[:frames])
+        with _recorded(self._network.encoder.layers) as found:
+            self._network(inputs[self._network.main_input_name])
+        states = torch.stack([found[layer] for layer in self.pooling.layers], dim=1)
+        lacking = frames - states.shape[2]
+        if lacking not in (0, 1):
+            raise WeightsError(
+                f"{self.folder}: {states.shape[2]} hidden states in {frames * 0.02:g} s, expected "
+                f"one every 20 ms; choose another encoder"
+            )
+        # convolutions without padding end before the last frame does
+        return (
+            nn.functional.pad(states, (0, 0, 0, lacking), mode="replicate") if lacking else states
+        )
+
+
+def spoken(sound: NDArray[np.float32], pause_db: float) -> Tensor:
+    """Which frames are no pause.
+
+    Args:
+        sound: [B, F * FRAME] at `SPEECH_HZ`.
+        pause_db: a frame that is this much softer than its clip's loudest is a pause, dB.
+
+    Returns:
+        [B, F] bool, at least one of each clip; all of them where a clip is silent.
+    """
+    power = np.square(sound.reshape(len(sound), -1, FRAME), dtype=np.float64).mean(axis=2)  # [B, F]
+    level_db = 10 * np.log10(power + np.finfo(np.float32).tiny)
+    return torch.from_numpy(level_db > level_db.max(axis=1, keepdims=True) - pause_db)
 
 
 _STATISTICS = {
-    "mean": lambda states: states.mean(dim=2),
-    "std": lambda states: states.std(dim=2, correction=0),
-    "max": lambda states: states.amax(dim=2),
+    "mean": lambda states: states.mean(dim=1),
+    "std": lambda states: states.std(dim=1, correction=0),
+    "max": lambda states: states.amax(dim=1),
 }
-"""[B, layers, F, WIDTH] -> [B, layers, WIDTH]."""
+"""[layers, F, W] -> [layers, W]."""
+
+
+def _load(folder: Path) -> tuple[Any, Any]:
+    """The feature extractor and the network without its head, in 32 bits."""
+    # some seconds, that other networks need not wait for
+    from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
+    from transformers.utils import logging
+
+    shown, barred = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # that the head, which nothing here reads, is not in the file
+    logging.disable_progress_bar()
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        extract = AutoFeatureExtractor.from_pretrained(folder, local_files_only=True)
+        # a classifier, because Whisper's is built of the encoder alone
+        classifier, found = AutoModelForAudioClassification.from_pretrained(
+            folder, config=config, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise WeightsError(
+            f"{folder}: not a speech encoder that transformers can read ({reason})"
+        ) from error
+    finally:
+        logging.set_verbosity(shown)
+        if barred:
+            logging.enable_progress_bar()
+    network = classifier.base_model
+    lacking = [n for n in found["missing_keys"] if not _UNREAD.match(n)]
+    if lacking or found["mismatched_keys"]:
+        raise WeightsError(
+            f"{folder}: weights of {len(lacking)} parameters are missing and of "
+            f"{len(found['mismatched_keys'])} do not fit; fetch the files again"
+        )
+    if not hasattr(getattr(network, "encoder", None), "layers"):
+        raise WeightsError(f"{folder}: {config.model_type} is no encoder of layers over sound")
+    if extract.sampling_rate != SPEECH_HZ:
+        raise WeightsError(
+            f"{folder}: hears {extract.sampling_rate} Hz, expected {SPEECH_HZ}; choose another"
+        )
+    return extract, network.float().eval()
+
+
+@contextmanager
+def _recorded(layers: nn.ModuleList) -> Iterator[dict[int, Tensor]]:
+    """What enters the first layer, by 0, and what leaves the n-th, by n, each [B, F, W].
+
+    Taken from the layers themselves: `output_hidden_states` has the last one normalised, if it is
+    the encoder's last.
+    """
+    found: dict[int, Tensor] = {}
+
+    def note(layer: int, value: Any) -> None:
+        found[layer] = value[0] if isinstance(value, tuple) else value
+
+    hooks = [layers[0].register_forward_pre_hook(lambda _, given: note(0, given))]
+    for number, layer in enumerate(layers, start=1):
+        hooks.append(layer.register_forward_hook(lambda *given, n=number: note(n, given[2])))
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,8 +1,8 @@
 """Weights of the frozen audio networks: untrained, from a file, or fetched on first use.
 
 Published checkpoints are pickles. They are read without running code, compared with the network's
-names and shapes, and kept as safetensors from then on. A speech encoder's
-come with the package.
+names and shapes, and kept as safetensors from then on. Those of speech encoders stay as
+`transformers` keeps them, see `models.audio.encoders`.
 """
 
 import json
@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.audio.download import download, verify
+from models.audio.encoders import PACKAGED, find_encoder
 from models.audio.panns import NETWORKS, Panns, build
-from models.audio.params import EmbedParams, Statistic
+from models.audio.params import EmbedParams, Pooling
 from models.audio.published import PANNS_FILES, weights_folder
-from models.audio.speech import SPEECH_FILES, SpeechEncoder
+from models.audio.speech import SpeechEncoder
 from models.checkpoint import load_strictly, read_state, save_safetensors
 from pipeline.errors import WeightsError
 from pipeline.files import atomic_write, file_digest
@@ -26,36 +27,34 @@ class Weights:
     """Resolved weights of one network.
 
     `path` is None for untrained weights, which `seed` makes; `identity` tells two sets of weights
-    apart and enters cache keys. `layers` and `statistics` are kept of a speech encoder.
+    apart and enters cache keys. `pooling` is that of a speech encoder.
     """
 
     network: str
     path: Path | None
     seed: int
     identity: str
-    layers: tuple[int, ...] = ()
-    statistics: tuple[Statistic, ...] = ()
+    pooling: Pooling | None = None
 
 
-def resolve(network: str, params: EmbedParams) -> Weights:
+def resolve(network: str, params: EmbedParams, identity: str = "") -> Weights:
     """Find the weights of a network, fetching published ones on first use.
 
     Args:
-        network: one of `models.audio.panns.NETWORKS` or `models.audio.speech.SPEECH_FILES`.
+        network: one of `models.audio.panns.NETWORKS`, or a speech encoder, see `find_encoder`.
         params: section `embed`; its `weights` are of PANNs: `untrained`, `published`, a file, or a
             folder that holds `<network>.safetensors`, `<network>.pth` or the published file name.
+        identity: that a speech encoder had before: of the hub, the same revision is fetched.
 
     Raises:
         WeightsError: there are none, they cannot be fetched, or they do not fit the network.
     """
     weights, seed = params.weights, params.seed
-    if network in SPEECH_FILES:
-        path = SPEECH_FILES[network]
-        identity = f"sha256 {file_digest(path)}"
-        return Weights(network, path, 0, identity, params.layers, params.statistics)
     if network not in NETWORKS:
-        known = ", ".join((*NETWORKS, *SPEECH_FILES))
-        raise WeightsError(f"network {network!r}: expected one of {known}")
+        files = find_encoder(network, identity)
+        if network not in PACKAGED:
+            SpeechEncoder(files.weights.parent, params.pooling)  # refused here, not clip by clip
+        return Weights(network, files.weights, 0, files.identity, params.pooling)
     if weights == UNTRAINED:
         return Weights(network, None, seed, f"untrained, seed {seed}")
     if weights == PUBLISHED:
@@ -72,8 +71,8 @@ def load_network(weights: Weights) -> Panns | SpeechEncoder:
     Raises:
         WeightsError: the file is damaged or does not fit.
     """
-    if weights.path is not None and weights.network in SPEECH_FILES:
-        return SpeechEncoder(weights.path, weights.layers, weights.statistics)
+    if weights.path is not None and weights.pooling is not None:
+        return SpeechEncoder(weights.path.parent, weights.pooling)
     network = build(weights.network, weights.seed)
     if weights.path is not None:
         load_strictly(network, read_state(weights.path), weights.path)

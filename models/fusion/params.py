@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from models.audio.params import NetworkNames
+from models.audio.params import EncoderNames, NetworkNames
 from pipeline.params import (
     Count,
     CountOrNone,
@@ -20,6 +20,7 @@ class AudioParams(Section):
     """Section `audio` of `params.yaml`."""
 
     embeddings: Annotated[NetworkNames, Field(min_length=1)]
+    encoders: Annotated[EncoderNames, Field(min_length=1)]
     handcrafted: bool
     hidden: tuple[Count, Count]
     dropout: Dropout

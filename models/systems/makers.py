@@ -41,7 +41,7 @@ from models.systems.recipe import (
     visual_phase,
 )
 from pipeline.splits import Fold
-from pipeline.systems import SYSTEMS, readable
+from pipeline.systems import readable
 
 Maker = Callable[[Store, Fold, Settings], Recipe]
 
@@ -79,8 +79,7 @@ def _audio_net(widths: Widths, settings: Settings) -> nn.Module:
 
 
 def _speech(store: Store, fold: Fold, settings: Settings) -> Recipe:
-    networks = SYSTEMS["audio_speech"].networks
-    reader, blocks = audio_reader(store, networks, handcrafted=False)
+    reader, blocks = audio_reader(store, settings.audio.encoders, handcrafted=False)
     widths = Widths(len(store.emotions), blocks)
     build = partial(_speech_net, widths, settings)
     return Recipe({"audio": reader}, widths, build, (linear_phase("branch", settings.audio),))

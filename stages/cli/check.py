@@ -143,12 +143,12 @@ def read_named(path: Path = PARAMS_FILE) -> Named:
 def settings_findings(named: Named) -> list[str]:
     """Settings that do not go together."""
     system, found = named.system, []
-    networks = system.audio_networks(named.audio.embeddings)
+    networks = system.audio_networks(named.audio.embeddings, named.audio.encoders)
     lacking = [name for name in networks if name not in named.embed.networks]
     if lacking:
+        named_in = " (audio.embeddings)" * system.fuses + " (audio.encoders)" * system.speech
         found.append(
-            f"embed.networks: system {system.name} reads {', '.join(lacking)}"
-            f"{' (audio.embeddings)' * system.fuses}, not among "
+            f"embed.networks: system {system.name} reads {', '.join(lacking)}{named_in}, not among "
             f"{', '.join(named.embed.networks) or '(none)'}; add what is missing"
         )
     features = {"mfcc", "log_mfcc"} - set(named.embed.handcrafted)

@@ -351,7 +351,7 @@ def _embed_s(seconds: float, generator: np.random.Generator) -> float:
         if name in HANDCRAFTED:
             total += per_call_s(lambda n=name: HANDCRAFTED[n](wave))  # type: ignore[misc]
         else:
-            network = load_network(resolve(name, params)).eval()
+            network = load_network(resolve(name, params))
             with torch.inference_mode():
                 total += per_call_s(lambda n=network: n.embed(batch))  # type: ignore[misc]
     return total / seconds

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from models.audio.params import EmbedParams
+from models.audio.encoders import PACKAGED, WEIGHTS
+from models.audio.params import PANNS, EmbedParams
 from models.audio.published import PANNS_FILES, weights_folder
 from models.faces.params import DetectorParams
 from models.systems.baselines.params import BaselineParams
@@ -59,10 +60,16 @@ class WeightFile:
 
 
 def embedding_weights(params: EmbedParams) -> list[WeightFile]:
-    """Files of weights that stage `embed` reads."""
+    """Files of weights that stage `embed` reads; of speech encoders those in the user's folders."""
+    folders = [Path(name) for name in params.networks if name not in (*PANNS, *PACKAGED)]
+    encoders = [
+        WeightFile("embed.networks", str(folder), tuple(folder / name for name in WEIGHTS))
+        for folder in folders
+        if folder.is_dir()
+    ]
     if params.weights == "untrained":
-        return []
-    return [_audio(name, params.weights) for name in params.networks if name in PANNS_FILES]
+        return encoders
+    return [_audio(name, params.weights) for name in params.networks if name in PANNS] + encoders
 
 
 def detector_weights(params: DetectorParams) -> list[WeightFile]:

@@ -7,7 +7,7 @@ from pipeline.clips import ClipRecord, write_clips
 from stages.embed import main
 
 PARAMS = (
-    "embed: {networks: [], weights: untrained, layers: [1], statistics: [mean],"
+    "embed: {networks: [], weights: untrained, layers: [1], statistics: [mean], pause_db: 30,"
     " handcrafted: [mfcc, log_mfcc], seed: 0}\n"
 )
 

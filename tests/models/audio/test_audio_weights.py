@@ -10,7 +10,7 @@ from torch import nn
 
 from models.audio import weights as pretrained
 from models.audio.download import Remote
-from models.audio.params import EmbedParams
+from models.audio.params import EmbedParams, Pooling
 from models.audio.weights import PANNS_FILES, load_network, resolve, weights_folder
 from pipeline.errors import WeightsError
 from pipeline.presets import preset_values
@@ -102,12 +102,15 @@ def test_untrained_weights_are_told_apart_by_seed():
 def test_speech_encoder_comes_with_the_package_whatever_the_weights_of_the_others(tmp_path):
     found = resolve("whisper_tiny_en", params(str(tmp_path / "absent"), seed=3))
     assert found == resolve("whisper_tiny_en", params("published"))
-    assert (found.layers, found.statistics) == ((1, 2, 3), ("mean", "std", "max"))
+    assert found.pooling == Pooling((1, 2, 3), ("mean", "std", "max"), pause_db=30)
 
 
-def test_unknown_network_is_refused():
-    with pytest.raises(WeightsError, match="'Cnn10': expected one of Cnn14"):
-        resolve("Cnn10", params("published"))
+def test_a_name_that_is_neither_a_network_nor_a_place_is_refused():
+    embed = preset_values("demo", ROOT / "presets")["embed"]
+    for name in ("./encoder", "microsoft/wavlm-base-plus", "owner/name@0123abc"):
+        EmbedParams.model_validate(embed | {"networks": [name]})
+    with pytest.raises(ValueError, match=r"expected Cnn14, .*whisper_tiny_en, or a speech encoder"):
+        EmbedParams.model_validate(embed | {"networks": ["Cnn10"]})
 
 
 def test_weights_folder_follows_the_environment(monkeypatch, tmp_path):

@@ -27,6 +27,7 @@ PARAMS = EmbedParams(
     weights="untrained",
     layers=(2, 1),
     statistics=("max",),
+    pause_db=30,
     handcrafted=("mfcc",),
     seed=0,
 )
@@ -147,7 +148,7 @@ def test_failed_clip_fails_the_stage_by_name(tmp_path):
     [
         ({"networks": ["Cnn15"]}, r"embed\.networks\.0: got 'Cnn15'"),
         ({"handcrafted": ["mfcc", "mfcc"]}, r"embed\.handcrafted: .*stand once"),
-        ({"layers": [4]}, r"embed\.layers\.0: got 4"),
+        ({"layers": [-1]}, r"embed\.layers\.0: got -1"),
         ({"layers": [1, 1]}, r"embed\.layers: .*stand once"),
         ({"statistics": []}, r"embed\.statistics: got \[\]"),
         ({"seeds": 1}, r"embed\.seeds: unknown key"),

@@ -42,7 +42,7 @@ SETTINGS = Settings(
     TrainingParams(seed=0, batch_size=4, threads=1),
     AudioParams(
             embeddings=("Wavegram_Logmel_Cnn14",), handcrafted=False, hidden=(4, 4),
-            l2=1e-4, **SHARED),
+            encoders=("whisper_tiny_en",), l2=1e-4, **SHARED),
     VisualParams(speech_weighting=False, speech_floor=0.0, hidden=4, **SHARED),
     FusionParams(
         head="residual", pool=False, joint=False, hidden=4, warmup_epochs=1, joint_epochs=1,

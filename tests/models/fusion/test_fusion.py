@@ -121,7 +121,11 @@ def test_fusion_is_better_than_either_branch_where_each_knows_a_half():
     fit_statistics(network, clips)
     settings = {"hidden": 8, "dropout": 0.0, "epochs": 40, "lr": 0.02, "weight_decay": 0.01}
     audio_params = AudioParams(
-        embeddings=("Cnn14",), handcrafted=False, l2=1e-4, **{**settings, "hidden": (8, 8)}
+        embeddings=("Cnn14",),
+        encoders=("whisper_tiny_en",),
+        handcrafted=False,
+        l2=1e-4,
+        **{**settings, "hidden": (8, 8)},
     )
     visual_params = VisualParams(speech_weighting=False, speech_floor=0.0, **settings)
     short = FUSION.model_copy(update={"warmup_epochs": 5, "epochs": 5, "lr": 0.001})

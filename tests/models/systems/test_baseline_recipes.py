@@ -51,7 +51,7 @@ def settings(baselines):
     TrainingParams(seed=0, batch_size=2, threads=1),
         AudioParams(
             embeddings=("Wavegram_Logmel_Cnn14",), handcrafted=False, hidden=(4, 4),
-            l2=1e-4, **shared),
+            encoders=("whisper_tiny_en",), l2=1e-4, **shared),
         VisualParams(speech_weighting=False, speech_floor=0.0, hidden=4, **shared),
         FusionParams(
             head="residual", pool=False, joint=False, hidden=4, warmup_epochs=1, joint_epochs=1,

@@ -46,6 +46,7 @@ def settings(joint=True, frames=FRAMES):
         TrainingParams(seed=0, batch_size=2, threads=1),
         AudioParams(
             embeddings=("Wavegram_Logmel_Cnn14",),
+            encoders=("whisper_tiny_en",),
             handcrafted=False,
             hidden=(4, 4),
             l2=1e-4,

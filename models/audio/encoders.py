@@ -1,0 +1,85 @@
+"""Where the files of a speech encoder are: in the package, in a folder, or on the hub. No torch."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import WeightsError
+from pipeline.files import file_digest
+
+PACKAGED: Mapping[str, Path] = {"whisper_tiny_en": Path(__file__).parent / "whisper_tiny_en"}
+"""Folders of the speech encoders that come with the package."""
+
+FACTS = ("config.json", "preprocessor_config.json")
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""Files of an encoder, as `transformers` keeps them, and its weights, the first that is there."""
+
+_REVISION = "revision "
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderFiles:
+    """A speech encoder on this machine.
+
+    Attributes:
+        weights: its weights; the other files lie beside them.
+        identity: tells two encoders of one name apart.
+    """
+
+    weights: Path
+    identity: str
+
+
+def find_encoder(name: str, identity: str = "") -> EncoderFiles:
+    """The files of a speech encoder, fetched from the hub on first use.
+
+    Args:
+        name: one of `PACKAGED`; a folder that holds `FACTS` and `WEIGHTS`; or a name on
+            huggingface.co, `owner/name` or `owner/name@revision`.
+        identity: of an earlier find. Of the hub, the revision that it notes is fetched; without it
+            and without one in the name, the newest.
+
+    Raises:
+        WeightsError: there is none, or it cannot be fetched.
+    """
+    folder = PACKAGED.get(name, Path(name))
+    if folder.is_dir():
+        return _in_folder(folder)
+    repository, _, revision = name.partition("@")
+    return _on_hub(repository, identity.removeprefix(_REVISION) or revision or None)
+
+
+def _in_folder(folder: Path) -> EncoderFiles:
+    facts = [folder / name for name in FACTS]
+    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    lacking = [path.name for path in facts if not path.is_file()]
+    if weights is None:
+        lacking.append(" or ".join(WEIGHTS))
+    if weights is None or lacking:
+        raise WeightsError(f"{folder}: no {', '.join(lacking)}; expected a speech encoder's folder")
+    digests = "".join(file_digest(path) for path in (*facts, weights))
+    return EncoderFiles(weights, f"sha256 {hashlib.sha256(digests.encode()).hexdigest()}")
+
+
+def _on_hub(repository: str, revision: str | None) -> EncoderFiles:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+
+    try:
+        config = Path(hf_hub_download(repository, FACTS[0], revision=revision))
+        commit = config.parent.name
+        hf_hub_download(repository, FACTS[1], revision=commit)
+        try:
+            weights = hf_hub_download(repository, WEIGHTS[0], revision=commit)
+        except EntryNotFoundError:
+            weights = hf_hub_download(repository, WEIGHTS[1], revision=commit)
+    except (OSError, HFValidationError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise WeightsError(
+            f"{repository}: no such folder, and it cannot be fetched from huggingface.co "
+            f"({reason}); fetch {', '.join(FACTS)} and {' or '.join(WEIGHTS)} of "
+            f"https://huggingface.co/{repository} elsewhere, put them into a folder and name that "
+            "in its place, e.g. ./weights/encoder"
+        ) from error
+    return EncoderFiles(Path(weights), _REVISION + commit)
