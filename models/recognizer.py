@@ -221,6 +221,29 @@ class Recognizer:
         audio = {n: _audio_weights(folder, card, n) for n in card.audio_networks}
         return cls(card, network, detector, audio)
 
+    @property
+    def audio_blocks(self) -> dict[str, Weights | None]:
+        """What lies side by side in the input `audio`: weights by network, None for a feature."""
+        if "audio" not in self._reads:
+            return {}
+        system, params = SYSTEMS[self.card.system], self._settings.audio
+        networks = system.audio_networks(params.embeddings, params.encoders)
+        keys = audio_keys(networks, params.handcrafted and system.reads_panns)
+        return {key: self._audio.get(key) for key in keys}
+
+    def first_window(self, path: Path) -> tuple[list[Picture], NDArray[np.float32] | None]:
+        """Frames and sound [T] at 32 kHz of a recording's first window, as `predict` reads them.
+
+        Raises:
+            MediaError: it cannot be decoded.
+        """
+        if not path.is_file():
+            raise MediaError(f"{path}: no such file; expected a recording")
+        with tempfile.TemporaryDirectory(prefix="avemo-") as folder:
+            record = _decode(path, self.card.inputs.extract, Path(folder))
+            window = next(self._windows(record, Path(folder)))
+            return [read_image(frame) for frame in window.frames], window.waveform
+
     def predict(self, path: Path, over_time: bool = False) -> Recognition:
         """What a recording expresses.
 
@@ -399,10 +422,7 @@ class Recognizer:
         """One input of the network, as `models.systems` looks it up."""
         base, frames, wave = self._settings.baselines, window.frames, window.waveform
         if name == "audio" and wave is not None:
-            system, params = SYSTEMS[self.card.system], self._settings.audio
-            networks = system.audio_networks(params.embeddings, params.encoders)
-            keys = audio_keys(networks, params.handcrafted and system.reads_panns)
-            return torch.cat([embed_waveform(wave, key, self._audio.get(key)) for key in keys])
+            return torch.cat([embed_waveform(wave, *block) for block in self.audio_blocks.items()])
         if name == "windows" and wave is not None:
             return sound_windows(wave, base.windows)
         if name == "cepstra" and wave is not None:

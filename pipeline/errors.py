@@ -6,7 +6,8 @@
     ├── MediaError        one recording cannot be used
     ├── AnnotationError   a VOC file cannot be used
     ├── WeightsError      a checkpoint is missing, damaged or of another network
-    └── TrainingError     a network cannot be trained with these params
+    ├── TrainingError     a network cannot be trained with these params
+    └── ExportError       a model cannot be written as ONNX
 
 A message is one line and says where, what was got, what was expected, and the remedy.
 Stages catch `AvemoError` at one boundary (`stages.cli.boundary`); anything else is a bug and keeps
@@ -43,3 +44,7 @@ class WeightsError(AvemoError):
 
 class TrainingError(AvemoError):
     """A network cannot be trained or scored with these params."""
+
+
+class ExportError(AvemoError):
+    """A model cannot be written as ONNX, or answers differently as such."""

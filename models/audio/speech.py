@@ -59,8 +59,8 @@ class SpeechEncoder:
 
     def __init__(self, folder: Path, pooling: Pooling) -> None:
         self.pooling, self.folder = pooling, folder
-        self._extract, self._network = _load(folder)
-        encoder = self._network.encoder
+        self.extract, self.network = _load(folder)
+        encoder = self.network.encoder
         deepest = max(pooling.layers)
         if deepest > len(encoder.layers):
             raise WeightsError(
@@ -68,7 +68,7 @@ class SpeechEncoder:
             )
         encoder.layers = encoder.layers[: max(deepest, 1)]
         whisper = hasattr(encoder, "embed_positions")
-        self._positions = encoder.embed_positions.weight.detach() if whisper else None
+        self.positions = encoder.embed_positions.weight.detach() if whisper else None
 
     @torch.no_grad()
     def embed(self, waveform: Tensor) -> Tensor:
@@ -103,15 +103,15 @@ class SpeechEncoder:
     def _hidden_states(self, window: NDArray[np.float32]) -> Tensor:
         """[B, F * FRAME] -> [B, layers, F, W]."""
         frames = window.shape[1] // FRAME
-        inputs = self._extract(
+        inputs = self.extract(
             list(window), sampling_rate=SPEECH_HZ, padding="longest", return_tensors="pt"
         )
-        if self._positions is not None:  # Whisper expects as many frames as it has positions
-            encoder = self._network.encoder
+        if self.positions is not None:  # Whisper expects as many frames as it has positions
+            encoder = self.network.encoder
             encoder.config.max_source_positions = frames
-            encoder.embed_positions = nn.Embedding.from_pretrained(self._positions[:frames])
-        with _recorded(self._network.encoder.layers) as found:
-            self._network(inputs[self._network.main_input_name])
+            encoder.embed_positions = nn.Embedding.from_pretrained(self.positions[:frames])
+        with _recorded(self.network.encoder.layers) as found:
+            self.network(inputs[self.network.main_input_name])
         states = torch.stack([found[layer] for layer in self.pooling.layers], dim=1)
         lacking = frames - states.shape[2]
         if lacking not in (0, 1):

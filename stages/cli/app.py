@@ -220,6 +220,24 @@ def predict(
     raise typer.Exit(main(clips, model, as_json, as_csv, video))
 
 
+@app.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="Folder to write; it must not exist.")],
+    model: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("results/model"),
+    clip: Annotated[
+        Path | None,
+        typer.Option(help="Recording whose frames have the size of those to come."),
+    ] = None,
+) -> None:
+    """Write a model as ONNX graphs, held against torch.
+
+    Beside them lies an example that needs onnxruntime and numpy alone.
+    """
+    from stages.cli.export import main
+
+    main(out, model, clip)
+
+
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 

@@ -1,0 +1,46 @@
+"""What a clip expresses: python example.py [sound.wav] [frames.rgb].
+
+Needs onnxruntime and numpy alone. ffmpeg makes both files, with the numbers of model.json:
+ffmpeg -i clip.mp4 -ac 1 -ar <rate_hz> sound.wav
+ffmpeg -i clip.mp4 -vf scale=<width_px>:<height_px> -pix_fmt rgb24 -f rawvideo frames.rgb
+"""
+
+import json
+import sys
+import wave
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+HERE = Path(__file__).parent
+CARD = json.loads((HERE / "model.json").read_text("utf-8"))
+inputs = {}
+
+
+def load(graph):  # noqa: D103
+    return onnxruntime.InferenceSession(HERE / f"{graph}.onnx")
+
+
+for path in sys.argv[1:]:
+    if path.endswith(".wav"):
+        with wave.open(path) as file:
+            assert file.getparams()[:3] == (1, 2, CARD["rate_hz"]), "expected mono of 16 bits"
+            sound = np.frombuffer(file.readframes(file.getnframes()), "<i2") / np.float32(32768)
+        blocks = [load(name).run(None, {"waveform": sound})[0] for name in CARD["audio"]]
+        inputs["audio"] = np.concatenate(blocks)
+    else:
+        film = np.fromfile(path, np.uint8).reshape(-1, CARD["height_px"], CARD["width_px"], 3)
+        count, detector = min(CARD["frames"], len(film)), load("detector")
+        chosen = film[(2 * np.arange(count) + 1) * len(film) // (2 * count)]
+        faces = [detector.run(None, {"frame": frame}) for frame in chosen]
+        for box, sigma, score, _ in faces:
+            print("face", box.round(1), "+-", sigma.round(1), "px, score", score.round(3))
+        if any(face[2] for face in faces):  # else the sound answers alone
+            inputs["weights"] = np.array([face[2] > 0 for face in faces], np.float32)
+            inputs["faces"] = np.stack([face[3] for face in faces])
+head = next(name for name, needed in CARD["heads"].items() if inputs.keys() >= set(needed))
+p = load(head).run(None, {name: inputs[name] for name in CARD["heads"][head]})[0]
+for emotion, probability in zip(CARD["emotions"], p, strict=True):
+    print(f"{emotion:9} {probability:.5f}")
+print(f"{head}: {CARD['emotions'][p.argmax()]}")

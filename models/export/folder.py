@@ -1,0 +1,113 @@
+"""The folder that `avemo export` writes.
+
+| file           | content                                                                     |
+|----------------|-----------------------------------------------------------------------------|
+| `<graph>.onnx` | see `models.export.graphs`                                                  |
+| `model.json`   | emotions in order, rate, frame size, blocks of `audio`, heads, SHA-256, ... |
+| `example.py`   | runs them; needs onnxruntime and numpy alone                                |
+"""
+
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from models.export.graph import OPSET, TOLERANCE, write_graph
+from models.export.graphs import HEADS, Sample, graph_name, graphs_of
+from models.faces.frames import sampled_frames
+from models.recognizer import Recognizer
+from models.systems.makers import INPUTS
+from models.threads import pinned_threads
+from pipeline.errors import ExportError
+from pipeline.files import file_digest, replace_folder, write_json
+from pipeline.media.sound import SAMPLE_RATE_HZ
+from pipeline.work.progress import track
+
+EXAMPLE = Path(__file__).with_name("example.py")
+
+PACKAGES = ("avemo", "torch", "torchvision", "onnx", "onnxscript", "onnxruntime")
+"""Whose versions are noted."""
+
+
+def export_model(recognizer: Recognizer, out: Path, clip: Path | None) -> dict[str, Any]:
+    """Write the folder, or nothing where a graph does not agree with torch.
+
+    Args:
+        recognizer: the model.
+        out: the folder; nothing of that name may exist.
+        clip: a recording such as the model will meet; the detector takes frames of its size.
+
+    Returns:
+        The content of `model.json`.
+
+    Raises:
+        ExportError: `out` exists, no graph computes what the system reads, a recording is needed,
+            or a graph differs from torch.
+        MediaError: the recording cannot be read.
+    """
+    if out.exists():
+        raise ExportError(f"{out}: exists already; remove it or name another folder")
+    _require_graphs(recognizer.card.system)
+    sample = _sample(recognizer, clip)
+    with replace_folder(out) as part, pinned_threads(1):
+        differences = {
+            graph.name: write_graph(graph, part)
+            for graph in track(graphs_of(recognizer, sample), desc="export", unit="graph")
+        }
+        shutil.copyfile(EXAMPLE, part / EXAMPLE.name)
+        content = {
+            **_card(recognizer, sample),
+            "opset": OPSET,
+            "tolerance": TOLERANCE,
+            "differences": differences,
+            "versions": {name: version(name) for name in PACKAGES},
+            "files": {path.name: file_digest(path) for path in sorted(part.iterdir())},
+        }
+        write_json(part / "model.json", content)
+    return content
+
+
+def _require_graphs(system: str) -> None:
+    known = set(HEADS["av"][1])
+    unknown = set(INPUTS[system]) - known
+    if unknown:
+        able = ", ".join(name for name, inputs in INPUTS.items() if known.issuperset(inputs))
+        raise ExportError(
+            f"system {system}: reads {' and '.join(sorted(unknown))}, which no graph computes; "
+            f"expected a model of {able}"
+        )
+
+
+def _sample(recognizer: Recognizer, clip: Path | None) -> Sample:
+    pictures, waveform = recognizer.first_window(clip) if clip else ([], None)
+    if clip and recognizer.audio_blocks and waveform is None:
+        raise ExportError(f"--clip: {clip} has no sound, which {recognizer.card.system} reads")
+    params = recognizer.card.inputs.detector
+    if recognizer.detector is None or params is None:
+        return Sample((), waveform)
+    if not pictures:
+        got = f"{clip} has no picture" if clip else "got none"
+        raise ExportError(
+            f"--clip: {got}; expected a recording whose frames have the size of those to come, as "
+            "the detector is exported for one size"
+        )
+    chosen = sampled_frames(len(pictures), params.frames_per_clip)
+    return Sample([pictures[index] for index in chosen], waveform)
+
+
+def _card(recognizer: Recognizer, sample: Sample) -> dict[str, Any]:
+    card = recognizer.card
+    height_px, width_px = sample.pictures[0].shape[:2] if sample.pictures else (0, 0)
+    params = card.inputs.detector
+    return {
+        "system": card.system,
+        "corpus": card.corpus,
+        "fold": card.fold,
+        "emotions": card.emotions,
+        "heads": dict(HEADS[branch] for branch in card.branches),
+        "audio": [graph_name(block) for block in recognizer.audio_blocks],
+        "rate_hz": SAMPLE_RATE_HZ,
+        "frames": params.frames_per_clip if params else 0,
+        "height_px": height_px,
+        "width_px": width_px,
+    }

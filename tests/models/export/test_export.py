@@ -1,0 +1,188 @@
+"""`avemo export` of an untrained model: its graphs, and the example where torch is not."""
+
+import json
+import re
+import subprocess
+import venv
+import wave
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+
+import ffmpeg
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from drawn_faces import TINY, draw_face
+from tiny_media import make_sound
+from torch import nn
+from typer.testing import CliRunner
+
+from models.checkpoint import save_safetensors
+from models.export import folder
+from models.export.graph import TOLERANCE, Graph
+from models.faces.weights import build_detector, save_detector
+from models.recognizer import Recognizer
+from models.saved_model import InputParams, write_model
+from models.systems.makers import build_network
+from models.systems.params import Settings
+from models.systems.recipe import Widths
+from pipeline.errors import ExportError
+from pipeline.files import file_digest
+from pipeline.media.ffmpeg import run_ffmpeg
+from pipeline.presets import preset_values
+from stages.cli import export
+from stages.cli.app import app
+
+EMOTIONS = ("anger", "happiness")
+BRANCHES = ("av", "audio", "visual")
+DETECTOR = TINY.model_copy(update={"proposals": 8})
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """Half a second of a drawn face and noise, its sound as models take it."""
+    place = tmp_path_factory.mktemp("clip")
+    images = b"".join(draw_face(70 + 3 * i, 64, 34, "anger")[0].tobytes() for i in range(12))
+    (place / "frames.bgr").write_bytes(images)
+    film = ffmpeg.input("frames.bgr", f="rawvideo", pix_fmt="bgr24", s="160x128", r=24)
+    noise = ffmpeg.input("anoisesrc=r=32000:d=0.5:a=0.2:seed=1", f="lavfi")
+    coding = {"c:v": "mjpeg", "q:v": 2, "c:a": "pcm_s16le"}
+    run_ffmpeg(ffmpeg.output(film, noise, "clip.avi", **coding), place, "clip")
+    return place / "clip.avi"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Random networks of `av_faster_rcnn` that hear by the speech encoder alone."""
+    place = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    values = preset_values("demo")
+    values["audio"] |= {"embeddings": ["whisper_tiny_en"], "handcrafted": False}
+    values["visual"]["speech_weighting"] = False
+    values |= {"detector": DETECTOR}
+    settings, inputs = (
+        Settings.load(values),
+        InputParams.model_validate({name: values[name] for name in InputParams.model_fields}),
+    )
+    detector = build_detector(DETECTOR, EMOTIONS).eval()
+    save_detector(place / "detector.safetensors", detector, DETECTOR, ())
+    speech = 384 * len(inputs.embed.layers) * len(inputs.embed.statistics)
+    widths = Widths(len(EMOTIONS), (speech,), detector.embedding_dim)
+    network = build_network("av_faster_rcnn", widths, settings)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.05)
+    facts = {
+        "emotions": EMOTIONS, "branches": BRANCHES, "widths": asdict(widths),
+        "pools": {name: {name: 0.2} for name in BRANCHES}, "settings": settings.dump(),
+        "training_clips": (),
+    }  # fmt: skip
+    texts = {name: json.dumps(value) for name, value in facts.items()}
+    texts |= {"system": "av_faster_rcnn", "fold": "paper"}
+    save_safetensors(place / "network.safetensors", network.state_dict(), texts)
+    files = (place / "network.safetensors", place / "detector.safetensors")
+    write_model(place / "model", files, inputs, "demo", {})
+    return place / "model"
+
+
+@pytest.fixture(scope="module")
+def exported(model, clip, tmp_path_factory):
+    out = tmp_path_factory.mktemp("exported") / "onnx"
+    command = ["export", str(out), "--model", str(model), "--clip", str(clip)]
+    done = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "av_faster_rcnn as 5 graphs, frames of 160x128 px" in done.stdout
+    return out
+
+
+def test_all_graphs_agree_with_torch_and_the_card_tells_all(exported):
+    card = json.loads((exported / "model.json").read_text())
+    heads = {"fusion", "audio_head", "visual_head"}
+    assert card["differences"].keys() == {"whisper_tiny_en", "detector"} | heads
+    assert 0 < max(card["differences"].values()) <= TOLERANCE
+    assert card["emotions"] == list(EMOTIONS) and card["frames"] == DETECTOR.frames_per_clip
+    assert card["files"] == {
+        path.name: file_digest(path) for path in exported.iterdir() if path.name != "model.json"
+    }
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """A Python with onnxruntime and numpy alone."""
+    place = tmp_path_factory.mktemp("bare")
+    venv.create(place, symlinks=True)
+    (packages,) = place.glob("lib/python*/site-packages")
+    for package in (onnxruntime, np):
+        source = Path(package.__file__).parent
+        for part in (source, source.with_name(f"{source.name}.libs")):
+            if part.is_dir():
+                (packages / part.name).symlink_to(part)
+    return place / "bin" / "python"
+
+
+def ask(python, folder, *arguments):
+    command = [python, "-I", folder / "example.py", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_example_answers_as_avemo_where_there_is_no_torch(
+    exported, model, clip, bare, tmp_path
+):
+    assert subprocess.run([bare, "-I", "-c", "import torch"], capture_output=True).returncode
+    recognizer = Recognizer.load(model)
+    pictures, sound = recognizer.first_window(clip)
+    (tmp_path / "frames.rgb").write_bytes(np.stack(pictures).tobytes())
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as file:
+        file.setparams((1, 2, 32_000, 0, "NONE", ""))
+        file.writeframes((sound * 32768).round().astype("<i2").tobytes())
+    answer = recognizer.predict(clip)
+    shown = ask(bare, exported, tmp_path / "sound.wav", tmp_path / "frames.rgb")
+    found = {emotion: float(p) for emotion, p in re.findall(r"^(\w+) +([\d.]+)$", shown, re.M)}
+    assert found == pytest.approx(answer.probabilities, abs=2e-4)
+    assert shown.endswith(f"fusion: {answer.emotion}\n")
+    boxes = re.findall(r"^face \[(.*?)\]", shown, re.M)
+    expected = [face.box for face in answer.faces]
+    assert [[*map(float, box.split())] for box in boxes] == [
+        pytest.approx(box, abs=0.11) for box in expected
+    ]
+    assert "audio_head: " in ask(bare, exported, tmp_path / "sound.wav")
+    assert "visual_head: " in ask(bare, exported, tmp_path / "frames.rgb")
+
+
+def test_a_graph_that_differs_is_refused_and_nothing_is_left(tmp_path, monkeypatch):
+    class Twice(nn.Module):
+        def forward(self, waveform):
+            return 2 * waveform
+
+    values = np.linspace(0, 1, 5, dtype=np.float32)
+    graph = Graph(
+        "twice", Twice(), ("sound",),
+        lambda trial: [torch.from_numpy(2 * trial["waveform"] + 3e-4)], [{"waveform": values}],
+    )  # fmt: skip
+    monkeypatch.setattr(folder, "graphs_of", lambda *_: [graph])
+    monkeypatch.setattr(folder, "_sample", lambda *_: None)
+    with pytest.raises(ExportError, match=r"twice\.onnx: output sound of waveform \[5\] differs"):
+        folder.export_model(of_system("audio_cnn"), tmp_path / "out", None)
+    assert not any(tmp_path.iterdir())
+
+
+def of_system(name):
+    return SimpleNamespace(card=SimpleNamespace(system=name))
+
+
+def test_what_cannot_be_exported_is_one_clear_line(model, tmp_path, monkeypatch):
+    with pytest.raises(ExportError, match="exists already; remove it"):
+        folder.export_model(of_system("audio_cnn"), tmp_path, None)
+    out = tmp_path / "out"
+    with pytest.raises(ExportError, match="reads crops and windows, which no graph computes"):
+        folder.export_model(of_system("av_dnn"), out, None)
+    with pytest.raises(ExportError, match="--clip: got none; expected a recording whose frames"):
+        export.main(out, model, None)
+    silent = make_sound(tmp_path / "voice.wav", 0.4)
+    with pytest.raises(ExportError, match=r"--clip: \S+voice.wav has no picture; expected"):
+        export.main(out, model, silent)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ExportError, match=r'onnxruntime not installed; run `pip install "avemo'):
+        export.main(out, model, None)
+    assert not out.exists()
