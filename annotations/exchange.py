@@ -73,10 +73,10 @@ def export_frames(names: Sequence[str], store: Path, out: Path) -> None:
         raise AnnotationError(f"{out}: is there already; name a new folder or .zip")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "voc"
-        for part, suffix in ((XML_FOLDER, ".xml"), ("JPEGImages", ".jpg")):
-            (folder / part).mkdir(parents=True)
+        for kind, suffix in ((XML_FOLDER, ".xml"), ("JPEGImages", ".jpg")):
+            (folder / kind).mkdir(parents=True)
             for name in names:
-                shutil.copyfile(store / part / f"{name}{suffix}", folder / part / f"{name}{suffix}")
+                shutil.copyfile(store / kind / f"{name}{suffix}", folder / kind / f"{name}{suffix}")
         lists = folder / "ImageSets" / "Main"
         lists.mkdir(parents=True)
         (lists / "default.txt").write_text("".join(f"{name}\n" for name in names), "utf-8")
