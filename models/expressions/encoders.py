@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from models.checkpoint import load_strictly, read_state
 from models.expressions.mini_xception import SIDE_PX, MiniXception
-from models.expressions.params import DESCRIPTIONS, ENCODERS, WEIGHTS
+from models.expressions.params import DESCRIPTIONS, ENCODERS, WEIGHTS_FILE
 from pipeline.errors import WeightsError
 from pipeline.media.images import Picture
 
@@ -43,12 +43,12 @@ def resolve(name: str, folder: Path | None = None) -> Encoder:
     """
     packaged = name in ENCODERS
     folder = folder or (Path(__file__).parent / name if packaged else Path(name))
-    files = tuple(folder / file for file in (WEIGHTS, *(() if packaged else DESCRIPTIONS)))
+    files = tuple(folder / file for file in (WEIGHTS_FILE, *(() if packaged else DESCRIPTIONS)))
     for file in files:
         if not file.is_file():
             raise WeightsError(
                 f"faces.embeddings: {file}: no such file; expected {' or '.join(ENCODERS)}, or a "
-                f"folder with {', '.join((WEIGHTS, *DESCRIPTIONS))}"
+                f"folder with {', '.join((WEIGHTS_FILE, *DESCRIPTIONS))}"
             )
     return Encoder(name, files)
 
@@ -88,7 +88,7 @@ class ImageClassifier(nn.Module):
             raise WeightsError(f"{folder}: not an image classifier ({reason})") from error
         if lacking := sorted(found["missing_keys"]):
             raise WeightsError(
-                f"{folder / WEIGHTS}: not the weights of {type(self.network).__name__}: "
+                f"{folder / WEIGHTS_FILE}: not the weights of {type(self.network).__name__}: "
                 f"{len(lacking)} parameters missing, first {lacking[0]}"
             )
         self.eval()

@@ -9,7 +9,7 @@ from pipeline.params import Section, named_once
 ENCODERS = ("fer_mini_xception",)
 """Encoders that come with the package."""
 
-WEIGHTS, DESCRIPTIONS = "model.safetensors", ("config.json", "preprocessor_config.json")
+WEIGHTS_FILE, DESCRIPTIONS = "model.safetensors", ("config.json", "preprocessor_config.json")
 """What the folder of any other holds: an image classifier as Hugging Face's libraries save it."""
 
 
