@@ -26,13 +26,16 @@ from models.audio.embed import embed_waveform
 from models.audio.panns import SHORTEST
 from models.audio.weights import PUBLISHED, UNTRAINED, Weights, resolve
 from models.checkpoint import load_safetensors, load_strictly
+from models.expressions.embed import embed_clip
+from models.expressions.encoders import Encoder, FerEncoder, ImageClassifier, load_encoder
+from models.expressions.encoders import resolve as resolve_encoder
 from models.faces.detector import Detections, Detector
 from models.faces.frames import image_tensor, sampled_frames
 from models.faces.weights import load_detector
 from models.fusion.branches import frame_weights
 from models.fusion.pool import pooled
 from models.losses import log_scores
-from models.saved_model import CARD, DETECTOR, NETWORK, ModelCard, read_card
+from models.saved_model import CARD, DETECTOR, ENCODER, NETWORK, ModelCard, read_card
 from models.systems.baselines.inputs import (
     SNIPPET_FRAMES,
     as_snippets,
@@ -65,7 +68,7 @@ HOP_S = 0.5
 
 _CLIP = "clip"
 _SOUND_INPUTS = frozenset({"audio", "windows", "cepstra"})
-_FACE_INPUTS = frozenset({"faces", "crops"})
+_FACE_INPUTS = frozenset({"faces", "expressions", "crops"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +187,7 @@ class Recognizer:
         network: of the system, in eval mode.
         detector: of faces, where the system reads its features.
         audio: weights of the frozen audio networks.
+        encoders: frozen expression encoders, where the system reads them.
     """
 
     def __init__(
@@ -192,11 +196,13 @@ class Recognizer:
         network: nn.Module,
         detector: Detector | None,
         audio: dict[str, Weights],
+        encoders: Sequence[FerEncoder | ImageClassifier] = (),
     ) -> None:
         self.card = card
         self.network = network.eval()
         self.detector = detector
         self._audio = audio
+        self._encoders = encoders
         self._settings = Settings.load(card.settings)
         self._reads = INPUTS[card.system]
 
@@ -219,7 +225,8 @@ class Recognizer:
         load_strictly(network, state, folder / NETWORK)
         detector = load_detector(folder / DETECTOR) if DETECTOR in card.files else None
         audio = {n: _audio_weights(folder, card, n) for n in card.audio_networks}
-        return cls(card, network, detector, audio)
+        encoders = [load_encoder(one) for one in _encoders(folder, card, settings)]
+        return cls(card, network, detector, audio, encoders)
 
     @property
     def audio_blocks(self) -> dict[str, Weights | None]:
@@ -427,6 +434,8 @@ class Recognizer:
             return sound_windows(wave, base.windows)
         if name == "cepstra" and wave is not None:
             return cepstra(wave, base.segments, base.segment_frames)
+        if name == "expressions":
+            return self._expressions(frames, looked)
         if name in ("faces", "weights"):
             return self._face_input(name, looked)
         picture = self._picture(name, frames, looked)
@@ -447,6 +456,16 @@ class Recognizer:
             return grey_face() if face is None else face
 
         return crop if name == "crops" else whole
+
+    def _expressions(self, frames: Sequence[Path], looked: _Looked) -> Tensor:
+        """What each frozen encoder says of the faces that the detector found, side by side."""
+        corners = [looked.faces[index].box for index in looked.chosen]
+        shown = [
+            (read_image(frames[index]), Box(*box) if box else None)
+            for index, box in zip(looked.chosen, corners, strict=True)
+        ]
+        margin = self._settings.faces.margin
+        return torch.cat([embed_clip(one, shown, margin) for one in self._encoders], dim=1)
 
     def _face_input(self, name: str, looked: _Looked) -> Tensor:
         assert self.detector is not None
@@ -512,6 +531,13 @@ def _audio_weights(folder: Path, card: ModelCard, network: str) -> Weights:
             f"{card.audio_networks[network]}"
         )
     return weights
+
+
+def _encoders(folder: Path, card: ModelCard, settings: Settings) -> list[Encoder]:
+    if "expressions" not in INPUTS[card.system]:
+        return []
+    names = settings.faces.embeddings
+    return [resolve_encoder(name, folder / ENCODER.format(n)) for n, name in enumerate(names)]
 
 
 def _decode(path: Path, params: ExtractParams, folder: Path) -> ClipRecord:

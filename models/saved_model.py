@@ -6,6 +6,7 @@
 | `network.safetensors`   | parameters and statistics of the system's network                  |
 | `detector.safetensors`  | the face detector, where the system reads its features             |
 | `<network>.safetensors` | weights of a frozen audio network that came from a file            |
+| `encoder_<n>`           | folder of the n-th of `faces.embeddings`, where the system reads it |
 """
 
 import json
@@ -21,6 +22,7 @@ from annotations.params import AnnotateParams
 from models.audio.params import PANNS, EmbedParams
 from models.audio.weights import PUBLISHED, resolve
 from models.checkpoint import load_safetensors, read_state, save_safetensors
+from models.expressions.encoders import resolve as resolve_encoder
 from models.faces.params import DetectorParams
 from models.systems.params import PackParams, Settings
 from models.systems.recipe import Widths
@@ -35,6 +37,7 @@ SCHEMA = 1
 """Version of the folder's layout and of `model.json`."""
 
 CARD, NETWORK, DETECTOR = "model.json", "network.safetensors", "detector.safetensors"
+ENCODER = "encoder_{}"
 
 PACKAGES = ("avemo", "torch", "torchvision", "numpy", "opencv-python-headless", "dlib-bin", "soxr")
 """Whose versions are noted."""
@@ -140,6 +143,13 @@ def write_model(
             own = name in PANNS and inputs.embed.weights != PUBLISHED
             if weights.path is not None and own:
                 save_safetensors(part / f"{name}.safetensors", read_state(weights.path))
+        if "face_embeddings" in SYSTEMS[system].reads:
+            for number, name in enumerate(settings.faces.embeddings):
+                place = part / ENCODER.format(number)
+                place.mkdir()
+                for file in resolve_encoder(name).files:
+                    shutil.copyfile(file, place / file.name)
+        files = sorted(path for path in part.rglob("*") if path.is_file())
         card = ModelCard(
             schema_version=SCHEMA,
             system=system,
@@ -148,7 +158,7 @@ def write_model(
             inputs=inputs,
             audio_networks=identities,
             metrics=dict(metrics),
-            files={p.name: file_digest(p) for p in sorted(part.iterdir())},
+            files={p.relative_to(part).as_posix(): file_digest(p) for p in files},
             versions={name: version(name) for name in PACKAGES},
             **named,
         )

@@ -7,7 +7,7 @@ with another value than the one that DVC compares and records.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -54,6 +54,18 @@ class Section(BaseModel):
 
 
 SectionT = TypeVar("SectionT", bound=Section)
+Name = TypeVar("Name", bound=Hashable)
+
+
+def named_once(names: tuple[Name, ...]) -> tuple[Name, ...]:
+    """The names as they are, where none stands twice; a validator of pydantic's.
+
+    Raises:
+        ValueError: one does.
+    """
+    if len(set(names)) != len(names):
+        raise ValueError("each may stand once")
+    return names
 
 
 def read_params(path: Path = PARAMS_FILE) -> dict[str, Any]:

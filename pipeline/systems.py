@@ -34,9 +34,9 @@ class SystemSpec:
         name: its name in `params.yaml`.
         title: in plain words, for the report.
         modalities: what a clip must have; it trains and is tested on those that do.
-        reads: products that it reads: names below `data/`, and `face_features` and `detector` of
-            the protocol's folds; `detector`, and `voc` beside face features, only where
-            `fusion.joint` is set.
+        reads: products that it reads: names below `data/`, and `face_features`,
+            `face_embeddings` and `detector` of the protocol's folds; `detector`, and `voc` beside
+            face features, only where `fusion.joint` is set.
         networks: PANNs that it is named after; see `audio_networks`.
         paper: published accuracy in [0, 1], None where there is none.
         speech: whether it reads a speech encoder alone, not PANNs and hand-crafted statistics.
@@ -70,12 +70,17 @@ class SystemSpec:
         """Whether it reads embeddings of PANNs, and hand-crafted statistics if so set."""
         return "embeddings" in self.reads and not self.speech
 
+    @property
+    def fuses_panns(self) -> bool:
+        """Whether it fuses embeddings of the networks that `audio.embeddings` names."""
+        return self.fuses and self.reads_panns
+
     def audio_networks(self, embeddings: Sequence[str], encoders: Sequence[str]) -> tuple[str, ...]:
         """Frozen audio networks whose embeddings it reads.
 
         Args:
-            embeddings: `audio.embeddings`, which audio-visual rows read.
-            encoders: `audio.encoders`, which `audio_speech` reads.
+            embeddings: `audio.embeddings`, which systems that fuse PANNs read.
+            encoders: `audio.encoders`, which systems that hear through speech encoders read.
         """
         if self.speech:
             return tuple(encoders)
@@ -89,6 +94,7 @@ class SystemSpec:
 
 _EMBEDDINGS = ("embeddings",)
 _FACES = ("face_features", "speech.csv")
+_EXPRESSIONS = ("face_embeddings", *_FACES)
 _FILM = ("voc", "audio32k")
 
 _TABLE = (
@@ -148,6 +154,16 @@ _TABLE = (
         "audio_speech",
         "a linear classifier over layers of a frozen speech encoder",
         AUDIO, _EMBEDDINGS, speech=True,
+    ),
+    SystemSpec(
+        "visual_expression",
+        "frozen expression encoders on the faces that the detector finds",
+        VIDEO, _EXPRESSIONS,
+    ),
+    SystemSpec(
+        "av_people",
+        "speech encoders fused with expression encoders and Faster R-CNN face features",
+        BOTH, (*_EMBEDDINGS, *_EXPRESSIONS), speech=True,
     ),
 )  # fmt: skip
 

@@ -47,7 +47,7 @@ def main(results: Path, out: Path) -> None:
     )
     scores = finished.scores.model_dump(mode="json", include=SCORES)
     card = write_model(out, (network, detector), inputs, finished.corpus.name, scores)
-    size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
+    size = sum(path.stat().st_size for path in out.rglob("*")) / 1e6
     print_summary(
         "pack",
         f"{card.system}, fold {card.fold}, {len(card.training_clips)} training clips, "

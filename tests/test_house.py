@@ -19,8 +19,8 @@ FLOORS = {
         "annotate", "agreement", "exchange", "gallery",
     ),
     "models": (
-        "checkpoint", "losses", "threads", "training", "audio", "faces", "fusion", "systems",
-        "comparison", "saved_model", "recognizer", "annotated_video", "export",
+        "checkpoint", "losses", "threads", "training", "audio", "expressions", "faces", "fusion",
+        "systems", "comparison", "saved_model", "recognizer", "annotated_video", "export",
     ),
 }  # fmt: skip
 """Rooms and files of a package in the order in which they may be imported: each by those after."""

@@ -1,22 +1,12 @@
 """Section `embed` of `params.yaml`."""
 
-from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from models.audio.encoders import PACKAGED
-from pipeline.params import Section, Seed
-
-Name = TypeVar("Name", bound=Hashable)
-
-
-def _named_once(names: tuple[Name, ...]) -> tuple[Name, ...]:
-    if len(set(names)) != len(names):
-        raise ValueError("each may stand once")
-    return names
-
+from pipeline.params import Section, Seed, named_once
 
 PANNS = ("Cnn14", "Wavegram_Cnn14", "Wavegram_Logmel_Cnn14")
 """PANNs by name."""
@@ -32,7 +22,7 @@ def _encoder_if_not_panns(name: str) -> str:
 
 
 NetworkName = Annotated[str, AfterValidator(_encoder_if_not_panns)]
-NetworkNames = Annotated[tuple[NetworkName, ...], AfterValidator(_named_once)]
+NetworkNames = Annotated[tuple[NetworkName, ...], AfterValidator(named_once)]
 """Names of frozen audio networks, each once."""
 
 
@@ -73,10 +63,10 @@ class EmbedParams(Section):
 
     networks: NetworkNames
     weights: str = Field(min_length=1)
-    layers: Annotated[tuple[Layer, ...], Field(min_length=1), AfterValidator(_named_once)]
-    statistics: Annotated[tuple[Statistic, ...], Field(min_length=1), AfterValidator(_named_once)]
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1), AfterValidator(named_once)]
+    statistics: Annotated[tuple[Statistic, ...], Field(min_length=1), AfterValidator(named_once)]
     pause_db: float = Field(gt=0, le=200)
-    handcrafted: Annotated[tuple[Literal["mfcc", "log_mfcc"], ...], AfterValidator(_named_once)]
+    handcrafted: Annotated[tuple[Literal["mfcc", "log_mfcc"], ...], AfterValidator(named_once)]
     seed: Seed
 
     @property

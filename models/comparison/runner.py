@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from models.comparison.trials import ProtocolStore, Trial, TrialTask, run_trial
+from models.expressions.embed import embed_all
 from models.faces.folds import DetectPaths, detect
 from models.faces.params import DetectorParams
 from models.faces.task import DetectorCost
@@ -28,11 +29,11 @@ from pipeline.work.cache import ClipCache, Job
 
 PROTOCOLS: tuple[str, ...] = get_args(SplitParams.model_fields["protocol"].annotation)
 
-MADE_HERE = ("face_features", "detector")
+MADE_HERE = ("face_features", "face_embeddings", "detector")
 """Products that come from the detectors of a protocol and seed, not from DVC's outs."""
 
-OF_DETECTORS = ("detector.", "inner_folds.")
-"""Overrides that decide which detectors a trial reads."""
+OF_DETECTORS = ("detector.", "inner_folds.", "faces.")
+"""Overrides that decide which faces a trial reads, and how they are embedded."""
 
 SEEDED = ("split", "inner_folds", "detector", "training")
 """Sections whose seed is the trial's. Random weights of audio networks are those of `embed.seed`
@@ -223,7 +224,10 @@ def _store(
     if any("face_features" in _reads(trial.system) for trial in group):
         inner = all_inner_folds(store.records, folds, setup.settings.inner_folds)
         costs = detect(paths, store.records, folds, inner, setup.detector).costs
-    return ProtocolStore(store.records, store.data, paths.results, paths.face_features, costs)
+    own = ProtocolStore(store.records, store.data, paths.results, paths.face_features, costs)
+    if any("face_embeddings" in _reads(trial.system) for trial in group):
+        embed_all(own.faces, own.voc, own.face_embeddings, setup.settings.faces)
+    return own
 
 
 def _job(cache: ClipCache, task: TrialTask, digests: Mapping[Path, str]) -> Job:

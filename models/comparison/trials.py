@@ -73,7 +73,11 @@ class ProtocolStore(Store):
 
     def product(self, name: str) -> Path:
         """Where a product of `SystemSpec.reads` lies."""
-        own = {"face_features": self.face_features, "detector": self.detector}
+        own = {
+            "face_features": self.face_features,
+            "face_embeddings": self.face_embeddings,
+            "detector": self.detector,
+        }
         return own.get(name, self.data / name)
 
 

@@ -4,7 +4,7 @@ A branch is built from widths alone. It standardises its input by statistics of 
 which are fitted apart and saved with its parameters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -121,30 +121,40 @@ class LinearAudioNet(nn.Module):
 
 
 class VisualNet(nn.Module):
-    """Face features [B, F, D] with frame weights [B, F] -> features [B, hidden], logits [B, K].
+    """Vectors of faces [B, F, D] with frame weights [B, F] -> features [B, hidden], logits [B, K].
 
     Args:
-        width: D.
+        blocks: by input that it reads, `faces` or `expressions` or both, the widths of its blocks;
+            they sum to D.
         hidden: width of the hidden layer.
         emotions: K.
         dropout: share dropped before each layer.
     """
 
-    def __init__(self, width: int, hidden: int, emotions: int, dropout: float) -> None:
+    def __init__(
+        self, blocks: Mapping[str, Sequence[int]], hidden: int, emotions: int, dropout: float
+    ) -> None:
         super().__init__()
-        self.standardize = Standardize([width])
-        self.layers = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, hidden), nn.ReLU())
+        self.inputs = tuple(blocks)
+        self.standardize = Standardize([width for part in blocks.values() for width in part])
+        self.layers = nn.Sequential(
+            nn.Dropout(dropout), nn.Linear(self.standardize.width, hidden), nn.ReLU()
+        )
         self.classify = nn.Sequential(nn.Dropout(dropout), nn.Linear(hidden, emotions))
         self.feature_width = hidden
 
-    def fit_statistics(self, faces: Tensor, weights: Tensor) -> None:
-        """Standardise by the pooled features of training clips, [N, F, D] and [N, F]."""
-        self.standardize.fit(pool_frames(faces, weights))
+    def fit_statistics(self, batch: dict[str, Tensor]) -> None:
+        """Standardise by the pooled vectors of training clips, inputs as of `forward`."""
+        self.standardize.fit(self._pooled(batch))
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Features [B, hidden] and logits [B, K] of `faces` [B, F, D] and `weights` [B, F]."""
-        features = self.layers(self.standardize(pool_frames(batch["faces"], batch["weights"])))
+        """Features [B, hidden] and logits [B, K] of its inputs [B, F, D_i] and `weights` [B, F]."""
+        features = self.layers(self.standardize(self._pooled(batch)))
         return features, self.classify(features)
+
+    def _pooled(self, batch: dict[str, Tensor]) -> Tensor:
+        values = torch.cat([batch[name] for name in self.inputs], dim=-1)
+        return pool_frames(values, batch["weights"])
 
 
 def pool_frames(values: Tensor, weights: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ def deviations(
         found += _fusion(settings.fusion)
     if spec.can_be_joint and not settings.fusion.joint:
         found.append("the detector learns before the fusion, not with it")
-    if "faces" in inputs:
+    if "weights" in inputs:
         found += _detector(detector)
         if settings.visual.speech_weighting:
             found.append("frames weighted by visual speech activity")

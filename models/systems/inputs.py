@@ -3,11 +3,12 @@
 A batch is a dict of tensors: `label` [B], `row` [B] (of the clips in the set), and per input named
 by the system
 
-| input     | shape        | from                                                             |
-|-----------|--------------|------------------------------------------------------------------|
-| `audio`   | [B, D]       | `data/embeddings`: embeddings of networks, MFCC, log-MFCC        |
-| `faces`   | [B, F, D]    | `data/face_features` of the fold                                 |
-| `weights` | [B, F]       | weight of each of those frames, from `data/speech.csv`           |
+| input         | shape        | from                                                         |
+|---------------|--------------|--------------------------------------------------------------|
+| `audio`       | [B, D]       | `data/embeddings`: embeddings of networks, MFCC, log-MFCC    |
+| `faces`       | [B, F, D]    | `data/face_features` of the fold                             |
+| `expressions` | [B, F, D]    | `data/face_embeddings` of the fold: of the same frames       |
+| `weights`     | [B, F]       | weight of each of those frames, from `data/speech.csv`       |
 """
 
 import csv
@@ -80,6 +81,11 @@ class Store:
     def faces(self) -> Path:
         """Face features by fold."""
         return self.data / "face_features"
+
+    @property
+    def face_embeddings(self) -> Path:
+        """Frozen embeddings of the same faces by fold."""
+        return self.faces.with_name("face_embeddings")
 
     @property
     def speech(self) -> Path:
@@ -235,6 +241,36 @@ def readers_of_faces(
         weights[clip] = _pad(frame_weights(torch.tensor(spoken), visible, speech_floor), longest)
     width = next((values.shape[1] for values in faces.values()), 0)
     return {"faces": faces.__getitem__, "weights": weights.__getitem__}, width
+
+
+def expression_reader(
+    store: Store, fold: Fold, encoders: Sequence[str]
+) -> tuple[Reader, tuple[int, ...]]:
+    """Reader of `expressions` for the clips of one fold, and the widths of its blocks.
+
+    Args:
+        store: where the embeddings lie.
+        fold: its detector was not trained on its test clips.
+        encoders: whose embeddings stand side by side, `faces.embeddings`.
+
+    Raises:
+        CorpusError: there is no encoder, or no embedding of a clip.
+    """
+    path = store.face_embeddings / f"{fold.name}.safetensors"
+    if not encoders or not path.is_file():
+        raise CorpusError(
+            f"{path}: no embeddings of faces; name an encoder in faces.embeddings and run "
+            "`dvc repro`"
+        )
+    tensors = load_file(path)
+    clips = (*fold.train, *fold.test)
+    for key in (f"{clip}/{name}" for clip in clips for name in encoders):
+        if key not in tensors:
+            raise CorpusError(f"{path}: lacks {key}; run `dvc repro embed_faces`")
+    table = {c: torch.cat([tensors[f"{c}/{name}"] for name in encoders], dim=1) for c in clips}
+    longest = max(len(values) for values in table.values())
+    padded = {clip: _pad(values, longest) for clip, values in table.items()}
+    return padded.__getitem__, tuple(tensors[f"{clips[0]}/{n}"].shape[1] for n in encoders)
 
 
 def read_speech(path: Path) -> dict[tuple[str, int], float]:

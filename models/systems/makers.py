@@ -24,7 +24,7 @@ from models.systems.baselines.recipes import (
     visual_cnn,
     visual_cnn_net,
 )
-from models.systems.inputs import Reader, Store, audio_reader, face_readers
+from models.systems.inputs import Reader, Store, audio_reader, expression_reader, face_readers
 from models.systems.joint import drawn_reader, face_readers_after, joint_phase
 from models.systems.params import Settings
 from models.systems.recipe import (
@@ -92,7 +92,15 @@ def _speech_net(widths: Widths, settings: Settings) -> nn.Module:
 def _visual(store: Store, fold: Fold, settings: Settings) -> Recipe:
     readers, width = _faces(store, fold, settings)
     widths = Widths(len(store.emotions), faces=width)
-    phases = (visual_phase("branch", settings.visual),)
+    phases = (visual_phase("branch", settings.visual, widths),)
+    return Recipe(readers, widths, partial(_visual_net, widths, settings), phases)
+
+
+def _expression(store: Store, fold: Fold, settings: Settings) -> Recipe:
+    expressions, blocks = expression_reader(store, fold, settings.faces.embeddings)
+    readers = {"expressions": expressions, "weights": _faces(store, fold, settings)[0]["weights"]}
+    widths = Widths(len(store.emotions), expressions=blocks)
+    phases = (visual_phase("branch", settings.visual, widths),)
     return Recipe(readers, widths, partial(_visual_net, widths, settings), phases)
 
 
@@ -106,7 +114,7 @@ def _fused(store: Store, fold: Fold, settings: Settings) -> Recipe:
     widths = Widths(len(store.emotions), blocks, width)
     phases = (
         audio_phase("audio", settings.audio),
-        visual_phase("visual", settings.visual),
+        visual_phase("visual", settings.visual, widths),
         *fusion_phases(settings.fusion, settings.loss),
     )
     build = partial(_fused_net, widths, settings)
@@ -118,6 +126,25 @@ def _fused_net(widths: Widths, settings: Settings) -> FusionNet:
     audio = audio_branch(widths, settings.audio)
     visual = visual_branch(widths, settings.visual)
     return fusion_net(audio, visual, widths.emotions, settings.fusion)
+
+
+def _people(store: Store, fold: Fold, settings: Settings) -> Recipe:
+    reader, blocks = audio_reader(store, settings.audio.encoders, handcrafted=False)
+    faces, width = _faces(store, fold, settings)
+    expressions, of_encoders = expression_reader(store, fold, settings.faces.embeddings)
+    widths = Widths(len(store.emotions), blocks, width, of_encoders)
+    phases = (
+        linear_phase("audio", settings.audio),
+        visual_phase("visual", settings.visual, widths),
+        *fusion_phases(settings.fusion, settings.loss),
+    )
+    readers = {"audio": reader, "expressions": expressions, **faces}
+    return Recipe(readers, widths, partial(_people_net, widths, settings), phases)
+
+
+def _people_net(widths: Widths, settings: Settings) -> FusionNet:
+    visual = visual_branch(widths, settings.visual)
+    return fusion_net(linear_branch(widths), visual, widths.emotions, settings.fusion)
 
 
 def _joint(staged: Recipe, store: Store, fold: Fold, settings: Settings) -> Recipe:
@@ -163,6 +190,8 @@ MAKERS: Mapping[str, Maker] = {
     "av_cnn_fd": partial(fused_cnn, "crops"),
     "av_faster_rcnn": _fused,
     "audio_speech": _speech,
+    "visual_expression": _expression,
+    "av_people": _people,
 }
 """The rows of both tables and our own, as `pipeline.systems` orders them."""
 
@@ -179,6 +208,8 @@ BUILDERS: Mapping[str, Callable[[Widths, Settings], nn.Module]] = {
     "av_cnn_fd": partial(fused_cnn_net, "crops"),
     "av_faster_rcnn": _fused_net,
     "audio_speech": _speech_net,
+    "visual_expression": _visual_net,
+    "av_people": _people_net,
 }
 """The network of each row from its widths."""
 
@@ -195,5 +226,7 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
     "av_cnn_fd": ("audio", "crops"),
     "av_faster_rcnn": ("audio", "faces", "weights"),
     "audio_speech": ("audio",),
+    "visual_expression": ("expressions", "weights"),
+    "av_people": ("audio", "faces", "expressions", "weights"),
 }
 """What the network of each row reads."""

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_type_hints
 
 from pydantic import Field
 
+from models.expressions.params import FacesParams
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
 from pipeline.params import Count, Section, Seed, load_section
@@ -45,6 +46,7 @@ class Settings:
     loss: LossParams
     baselines: BaselineParams
     inner_folds: InnerFoldParams
+    faces: FacesParams
 
     @classmethod
     def read(cls) -> "Settings":

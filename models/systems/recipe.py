@@ -49,11 +49,13 @@ class Widths:
         emotions: K.
         audio: of the blocks of `audio`, as they lie side by side; none where it is not read.
         faces: of face features; 0 where they are not read.
+        expressions: of the blocks of `expressions`; none where it is not read.
     """
 
     emotions: int
     audio: tuple[int, ...] = ()
     faces: int = 0
+    expressions: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def fit_statistics(network: nn.Module, clips: ClipSet) -> None:
         if isinstance(part, AudioNet | LinearAudioNet):
             part.fit_statistics(clips.stack("audio"))
         elif isinstance(part, VisualNet):
-            part.fit_statistics(clips.stack("faces"), clips.stack("weights"))
+            part.fit_statistics({name: clips.stack(name) for name in (*part.inputs, "weights")})
 
 
 def emotion_step(branches: tuple[str, ...]) -> Step:
@@ -129,9 +131,9 @@ def _linear_step(branch: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tenso
     return {LOSS_NAMES["audio"]: misfit, "l2": branch.penalty()}
 
 
-def visual_phase(part: str, params: VisualParams) -> Phase:
-    """Train the branch over face features alone; `part` is the network's attribute."""
-    return _branch_phase("visual", part, params, ("faces", "weights"))
+def visual_phase(part: str, params: VisualParams, widths: Widths) -> Phase:
+    """Train the branch over faces alone; `part` is the network's attribute that holds it."""
+    return _branch_phase("visual", part, params, (*_face_blocks(widths), "weights"))
 
 
 def _branch_phase(
@@ -170,8 +172,14 @@ def linear_branch(widths: Widths) -> LinearAudioNet:
 
 
 def visual_branch(widths: Widths, params: VisualParams) -> VisualNet:
-    """The branch over face features."""
-    return VisualNet(widths.faces, params.hidden, widths.emotions, params.dropout)
+    """The branch over faces."""
+    return VisualNet(_face_blocks(widths), params.hidden, widths.emotions, params.dropout)
+
+
+def _face_blocks(widths: Widths) -> dict[str, tuple[int, ...]]:
+    """Inputs of the branch over faces, and the widths of their blocks."""
+    blocks = {"faces": (widths.faces,) * (widths.faces > 0), "expressions": widths.expressions}
+    return {name: part for name, part in blocks.items() if part}
 
 
 def fusion_net(

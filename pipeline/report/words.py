@@ -251,7 +251,7 @@ def _preset(run: Run) -> str:
 def _method(run: Run) -> str:
     """The switches that matter to the system."""
     method, parts = run.method, []
-    if SYSTEMS[run.system].fuses:
+    if SYSTEMS[run.system].fuses_panns:
         parts.append(f"{' and '.join(method.embeddings)} side by side")
     if SYSTEMS[run.system].reads_panns:
         parts.append(f"{'with' if method.handcrafted else 'without'} hand-crafted features")

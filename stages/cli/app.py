@@ -26,6 +26,7 @@ STAGES = {
     "image_sets": "List the frames that train and test, for other readers.",
     "embed": "Embed the sound with frozen PANNs and hand-crafted features.",
     "detect": "Train the face detector on each fold and take face features.",
+    "embed_faces": "Embed the faces that the detectors found.",
     "fuse": "Train and score the system on each fold.",
     "pack": "Write the model that `avemo predict` uses.",
     "report": "Write the report of the last run.",

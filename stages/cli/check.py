@@ -11,6 +11,7 @@ from typing import Any
 
 from annotations.params import AnnotateParams
 from models.audio.params import EmbedParams
+from models.expressions.params import FacesParams
 from models.faces.params import DetectorParams
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
@@ -41,6 +42,7 @@ SECTIONS: dict[str, type[Section]] = {
     "embed": EmbedParams,
     "split": SplitParams,
     "detector": DetectorParams,
+    "faces": FacesParams,
     "training": TrainingParams,
     "audio": AudioParams,
     "visual": VisualParams,
@@ -63,6 +65,7 @@ class Named:
     embed: EmbedParams
     split: SplitParams
     detector: DetectorParams
+    faces: FacesParams
     audio: AudioParams
     baselines: BaselineParams
 
@@ -135,6 +138,7 @@ def read_named(path: Path = PARAMS_FILE) -> Named:
         section("embed", EmbedParams),
         section("split", SplitParams),
         section("detector", DetectorParams),
+        section("faces", FacesParams),
         section("audio", AudioParams),
         section("baselines", BaselineParams),
     )
@@ -146,7 +150,7 @@ def settings_findings(named: Named) -> list[str]:
     networks = system.audio_networks(named.audio.embeddings, named.audio.encoders)
     lacking = [name for name in networks if name not in named.embed.networks]
     if lacking:
-        named_in = " (audio.embeddings)" * system.fuses + " (audio.encoders)" * system.speech
+        named_in = " (audio.embeddings)" * system.fuses_panns + " (audio.encoders)" * system.speech
         found.append(
             f"embed.networks: system {system.name} reads {', '.join(lacking)}{named_in}, not among "
             f"{', '.join(named.embed.networks) or '(none)'}; add what is missing"
@@ -156,6 +160,11 @@ def settings_findings(named: Named) -> list[str]:
         found.append(
             f"embed.handcrafted: audio.handcrafted needs {', '.join(sorted(features))}; add it or "
             "set audio.handcrafted to false"
+        )
+    if "face_embeddings" in system.reads and not named.faces.embeddings:
+        found.append(
+            f"faces.embeddings: system {system.name} reads embeddings of faces, and no encoder is "
+            "named; add fer_mini_xception"
         )
     detector = named.detector
     if detector.weights == "coco" and detector.backbone not in weight_files.COCO:
@@ -229,6 +238,7 @@ def weights_of(named: Named) -> list[weight_files.WeightFile]:
     return [
         *weight_files.embedding_weights(named.embed),
         *(weight_files.detector_weights(detector) if known and watched else ()),
+        *(weight_files.expression_weights(named.faces) if watched else ()),
         *_published(named),
     ]
 

@@ -79,6 +79,10 @@ RESAMPLE_S = 0.005
 """Of one core, per second of sound."""
 TRACK_S = 0.004
 """Of one core, per stored frame: speech activity and XML, beside dlib."""
+FACE_S = 0.006
+"""Of one core, per face that `fer_mini_xception` embeds."""
+FACE_BYTES = 540
+"""Of such an embedding."""
 HEADS_S = 1e-4
 """Of one core, per clip and epoch of a branch or of the network over both."""
 START_S = 3.0
@@ -245,6 +249,15 @@ def forecast(named: Named, volume: Volume, speeds: Speeds, cores: int) -> list[R
     ]
     if frames:
         rows.append(_detect_row(named, volume, speeds, cores))
+        faces, encoders = _faces_found(named, volume), len(named.faces.embeddings)
+        rows.append(
+            row(
+                "embed_faces",
+                f"{encoders} x {faces} faces",
+                FACE_S * encoders * faces,
+                FACE_BYTES * encoders * faces,
+            )
+        )
     return [*rows, _fuse_row(volume, cores)]
 
 
@@ -272,6 +285,13 @@ def _detect_row(named: Named, volume: Volume, speeds: Speeds, cores: int) -> Row
         START_S + sum(gpu),
         COPIES * speeds.detector_bytes * len(cpu),
     )
+
+
+def _faces_found(named: Named, volume: Volume) -> int:
+    """Frames in which the detectors look for faces, of all folds and inner folds."""
+    length, most = {r.clip_id: r.frames for r in volume.records}, named.detector.frames_per_clip
+    folds = (*volume.folds, *volume.inner)
+    return sum(min(length[i], most) for fold in folds for i in (*fold.train, *fold.test))
 
 
 def makespan(costs: Sequence[float], workers: int) -> float:
@@ -437,10 +457,10 @@ def _table(rows: Sequence[Row]) -> list[str]:
     )
     wide = max(len(row.work) for row in rows)
     head = ("CPU", "GPU", "disk")
-    lines = [f"{'stage':9} {'work':{wide}} {head[0]:>8}{f' {head[1]:>8}' * gpu} {head[2]:>9}"]
+    lines = [f"{'stage':11} {'work':{wide}} {head[0]:>8}{f' {head[1]:>8}' * gpu} {head[2]:>9}"]
     for row in (*rows, total):
         lines.append(
-            f"{row.stage:9} {row.work:{wide}} {clock(row.cpu_s):>8}"
+            f"{row.stage:11} {row.work:{wide}} {clock(row.cpu_s):>8}"
             f"{f' {clock(row.gpu_s):>8}' * gpu} {row.stored / GIB:6.1f} GB"
         )
     return lines

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from models.audio.encoders import PACKAGED, WEIGHTS
 from models.audio.params import PANNS, EmbedParams
 from models.audio.published import PANNS_FILES, weights_folder
+from models.expressions.params import DESCRIPTIONS, ENCODERS, WEIGHTS_FILE, FacesParams
 from models.faces.params import DetectorParams
 from models.systems.baselines.params import BaselineParams
 
@@ -80,6 +81,16 @@ def detector_weights(params: DetectorParams) -> list[WeightFile]:
         names = IMAGENET if params.weights == "imagenet" else COCO
         return [_torchvision("detector.weights", names[params.backbone])]
     return [WeightFile("detector.weights", params.backbone, (Path(params.weights),))]
+
+
+def expression_weights(params: FacesParams) -> list[WeightFile]:
+    """Files of weights that stage `embed_faces` reads of folders that the user named."""
+    return [
+        WeightFile("faces.embeddings", f"{name}/{file}", (Path(name) / file,))
+        for name in params.embeddings
+        if name not in ENCODERS
+        for file in (WEIGHTS_FILE, *DESCRIPTIONS)
+    ]
 
 
 def baseline_weights(system: str, params: BaselineParams) -> list[WeightFile]:

@@ -21,7 +21,7 @@ from pipeline.errors import CorpusError, MediaError, ParamsError, WeightsError
 from pipeline.media.ffmpeg import run_ffmpeg
 from pipeline.media.images import read_gray, read_image
 from pipeline.media.sound import read_wav
-from stages import annotate, demo, detect, embed, extract, fuse, pack, resample
+from stages import annotate, demo, detect, embed, embed_faces, extract, fuse, pack, resample
 from stages.cli import predict
 from stages.cli.app import app
 
@@ -43,6 +43,8 @@ RUNS = {
     "av_faster_rcnn": {},
     "audio": {"system": "audio_wavegram_logmel"},
     "speech": {"system": "audio_speech"},
+    "expression": {"system": "visual_expression"},
+    "people": {"system": "av_people"},
     "image_cnn": {"system": "visual_cnn_fd"},
     "joint": {"fusion": {"joint": True}},
 }
@@ -72,6 +74,7 @@ def project(tmp_path_factory):
         )  # fmt: skip
         embed.main(data / "audio32k", clips, data / "embeddings")
         detect.main(voc, clips, data / "truth", results / "detector", data / "face_features")
+        embed_faces.main(voc, data / "face_features", data / "face_embeddings")
         for name, changes in RUNS.items():
             shutil.copy(ROOT / "params.yaml", folder)
             set_params(folder, SMALL)

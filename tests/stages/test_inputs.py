@@ -7,7 +7,7 @@ from project_copy import ROOT, copy_project, dvc, set_params, stages_run, tree
 from pipeline.errors import ParamsError
 from stages.inputs import main
 
-OUTS = [Path("data/inputs") / f"{name}.json" for name in ("corpus", "embed", "detector")]
+OUTS = [Path("data/inputs") / f"{name}.json" for name in ("corpus", "embed", "detector", "faces")]
 
 
 @pytest.fixture
@@ -23,15 +23,29 @@ def test_a_replaced_file_changes_what_its_stage_depends_on_alone(settings):
     (settings / "face.safetensors").write_bytes(b"one")
     embed = {"networks": ["Cnn14"], "weights": "mine"}
     detector = {"weights": "face.safetensors"}
-    set_params(settings, {"embed": embed, "detector": detector, "system": "audio_cnn"})
+    for file in ("model.safetensors", "config.json", "preprocessor_config.json"):
+        (settings / file).write_bytes(b"one")
+    faces = {"embeddings": ["fer_mini_xception", "."]}
+    set_params(
+        settings,
+        {"embed": embed, "detector": detector, "faces": faces, "system": "audio_cnn"},
+    )
     main(*OUTS)
     first = [path.read_text() for path in OUTS]
     (settings / "mine" / "Cnn14.pth").write_bytes(b"two")
     main(*OUTS)
-    assert [a == b.read_text() for a, b in zip(first, OUTS, strict=True)] == [True, False, True]
+    assert [a == b.read_text() for a, b in zip(first, OUTS, strict=True)] == [
+        True,
+        False,
+        True,
+        True,
+    ]
     (settings / "face.safetensors").write_bytes(b"two")
     main(*OUTS)
-    assert first[2] != OUTS[2].read_text()
+    assert first[2] != OUTS[2].read_text() and first[3] == OUTS[3].read_text()
+    (settings / "model.safetensors").write_bytes(b"two")
+    main(*OUTS)
+    assert first[3] != OUTS[3].read_text()
     (settings / "face.safetensors").unlink()
     with pytest.raises(ParamsError, match=r"detector.weights: face.safetensors: no such file"):
         main(*OUTS)

@@ -10,8 +10,12 @@ import av
 import pytest
 import soundfile
 
+from annotations import voc
 from models.checkpoint import load_safetensors
-from pipeline.clips import EMOTIONS, emotions_of, read_clips
+from models.expressions.embed import embed_clip
+from models.expressions.encoders import load_encoder, resolve
+from pipeline.clips import EMOTIONS, emotions_of, evenly_spaced, frame_name, read_clips
+from pipeline.media.images import read_image
 from pipeline.media.sound import resampled_length
 from stages import annotate, embed, extract, resample
 
@@ -78,6 +82,20 @@ def annotate_and_embed(out):
         assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
 
 
+def check_expressions(out):
+    """A frozen encoder on the annotated faces: it answers where there is a face."""
+    encoder = load_encoder(resolve("fer_mini_xception"))
+    for record in read_clips(out / "clips.csv"):
+        chosen = evenly_spaced(record.frames, 4)
+        names = [frame_name(record.clip_id, index) for index in chosen]
+        faces = [voc.read_frame(out / "voc", name).speaker_face for name in names]
+        frames = [read_image(out / "voc/JPEGImages" / f"{name}.jpg") for name in names]
+        boxes = [face.box if face else None for face in faces]
+        values = embed_clip(encoder, list(zip(frames, boxes, strict=True)), 0.1)
+        told = values[:, -7:].exp().sum(dim=1) * values.any(dim=1)
+        assert told.tolist() == pytest.approx([float(box is not None) for box in boxes], abs=1e-5)
+
+
 def test_cremad(run, caplog):
     out, records = run("cremad", real("cremad"))
     assert emotions_of(records) == EMOTIONS[:6]
@@ -90,6 +108,7 @@ def test_cremad(run, caplog):
     assert len(list((out / "voc/JPEGImages").iterdir())) == sum(r.frames for r in records)
     check_sound(out, records)
     annotate_and_embed(out)
+    check_expressions(out)
     assert "anger has 1 clips and must keep one to train on" in caplog.text
 
 
@@ -103,6 +122,7 @@ def test_ravdess_picture_and_sound(run):
     assert {record.clip_id: record.frames for record in records} == stored
     check_sound(out, records)
     annotate_and_embed(out)
+    check_expressions(out)
     with (out / "quarantine.csv").open(newline="", encoding="utf-8") as stream:
         reasons = [row["reason"] for row in csv.DictReader(stream)]
     assert len(reasons) == len(silent)

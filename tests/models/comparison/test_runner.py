@@ -13,11 +13,13 @@ import pytest
 import torch
 from drawn_clips import draw_store
 from drawn_faces import TINY, write_voc
+from safetensors.torch import load_file
 
 from models.comparison import boxes as box_study
 from models.comparison.runner import Setup, detector_paths, folds_of, resolve, run_trials
 from models.comparison.tables import ablation_table, system_table
 from models.comparison.trials import Trial
+from models.expressions.params import FacesParams
 from models.faces.folds import Detected, detect
 from models.faces.task import DetectorCost, DetectorTask
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
@@ -56,6 +58,7 @@ SETTINGS = Settings(
         batch=4, lr=0.001, weight_decay=0.0,
     ),
     InnerFoldParams(count=2, seed=0),
+    FacesParams(embeddings=("fer_mini_xception",), margin=0.1),
 )  # fmt: skip
 PLAIN = replace(SETTINGS, inner_folds=InnerFoldParams(count=0, seed=0))
 SPLIT = SplitParams(
@@ -251,6 +254,17 @@ def filmed_setup(folder, settings=PLAIN):
     )
     store = Store(tuple(records), folder / "data", folder / "none")
     return Setup(store, settings, SPLIT, TINY, "demo", "untrained", folder / "out")
+
+
+def test_expressions_are_of_the_faces_that_the_protocols_detectors_found(tmp_path, costly):
+    setup = filmed_setup(tmp_path, PLAIN)
+    trial = Trial("visual_expression", "paper", 0)
+    wider = replace(trial, overrides=(("faces.margin", 0.5),))
+    finished = run_trials(setup, [trial, wider], "tables")
+    assert finished.folders[trial] != finished.folders[wider]
+    found = detector_paths(setup, "paper", 0).face_features.with_name("face_embeddings")
+    keys = load_file(found / "paper.safetensors").keys()
+    assert keys == {f"{r.clip_id}/fer_mini_xception" for r in setup.store.records}
 
 
 def test_rows_over_faces_count_their_detectors(tmp_path, costly):

@@ -8,6 +8,7 @@ from models.fusion.params import AudioParams, FusionParams, LossParams, VisualPa
 from models.losses import emotion_bce, log_scores
 from models.systems.inputs import ClipSet
 from models.systems.recipe import (
+    Widths,
     audio_phase,
     emotion_step,
     fit_statistics,
@@ -18,6 +19,7 @@ from models.systems.recipe import (
 from models.training import History, fit, weighted_sum
 
 K, CLIPS, FRAMES, D_AUDIO, D_FACE = 3, 4, 5, 12, 6
+BLOCKS = {"faces": [D_FACE]}
 
 FUSION = FusionParams(
     head="residual", pool=False, joint=False, hidden=8, dropout=0.0, warmup_epochs=40, epochs=40,
@@ -42,7 +44,7 @@ def clips():
 @pytest.fixture
 def network(clips):
     torch.manual_seed(0)
-    audio, visual = AudioNet([D_AUDIO], (8, 8), K, 0.0), VisualNet(D_FACE, 8, K, 0.0)
+    audio, visual = AudioNet([D_AUDIO], (8, 8), K, 0.0), VisualNet(BLOCKS, 8, K, 0.0)
     network = fusion_net(audio, visual, K, FUSION)
     fit_statistics(network, clips)
     return network
@@ -116,7 +118,7 @@ def test_fusion_is_better_than_either_branch_where_each_knows_a_half():
     clips = ClipSet(names[:48], labels, readers)
     torch.manual_seed(0)
     network = fusion_net(
-        AudioNet([D_AUDIO], (8, 8), 4, 0.0), VisualNet(D_FACE, 8, 4, 0.0), 4, FUSION
+        AudioNet([D_AUDIO], (8, 8), 4, 0.0), VisualNet(BLOCKS, 8, 4, 0.0), 4, FUSION
     )
     fit_statistics(network, clips)
     settings = {"hidden": 8, "dropout": 0.0, "epochs": 40, "lr": 0.02, "weight_decay": 0.01}
@@ -131,7 +133,7 @@ def test_fusion_is_better_than_either_branch_where_each_knows_a_half():
     short = FUSION.model_copy(update={"warmup_epochs": 5, "epochs": 5, "lr": 0.001})
     for phase in (
         audio_phase("audio", audio_params),
-        visual_phase("visual", visual_params),
+        visual_phase("visual", visual_params, Widths(4, (D_AUDIO,), D_FACE)),
         *fusion_phases(short, LossParams(alpha=1, beta=1)),
     ):
         part = phase.part(network)

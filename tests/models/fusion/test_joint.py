@@ -17,7 +17,7 @@ K, D_AUDIO = len(EMOTIONS), 5
 def network():
     torch.manual_seed(0)
     detector = assemble(TINY, EMOTIONS, "untrained")
-    visual = VisualNet(detector.embedding_dim, 4, K, 0.0)
+    visual = VisualNet({"faces": [detector.embedding_dim]}, 4, K, 0.0)
     head = FusionHead(4 + 4, 4, K, 0.0, residual=True)
     return JointNet(FusionNet(AudioNet([D_AUDIO], (4, 4), K, 0.0), visual, head), detector)
 

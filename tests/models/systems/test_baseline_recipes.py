@@ -9,6 +9,7 @@ from torch import nn
 from torchvision.models import resnet18
 from torchvision.models.video import mc3_18
 
+from models.expressions.params import FacesParams
 from models.faces.params import DetectorParams
 from models.faces.train import CROPS_PER_FRAME
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
@@ -60,6 +61,7 @@ def settings(baselines):
         LossParams(alpha=1.0, beta=1.0),
         baselines,
         InnerFoldParams(count=0, seed=0),
+        FacesParams(embeddings=("fer_mini_xception",), margin=0.1),
     )  # fmt: skip
 
 

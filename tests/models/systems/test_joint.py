@@ -9,6 +9,7 @@ import torch
 from drawn_faces import EMOTIONS, TINY, write_voc
 from safetensors.torch import load_file, save_file
 
+from models.expressions.params import FacesParams
 from models.faces.backbones import assemble
 from models.faces.frames import Frame, image_tensor
 from models.faces.task import face_features
@@ -57,6 +58,7 @@ def settings(joint=True, frames=FRAMES):
         LossParams(alpha=1.0, beta=1.0),
         BASELINES,
         InnerFoldParams(count=0, seed=0),
+        FacesParams(embeddings=("fer_mini_xception",), margin=0.1),
     )
 
 

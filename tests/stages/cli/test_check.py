@@ -77,6 +77,12 @@ def test_what_is_not_there_is_listed_whole(settings, monkeypatch):
         ({"corpus": {"modalities": "audio"}}, "corpus.modalities: got audio, but system av_faster"),
         ({"system": "av_vaanet", "baselines": {"weights": "published"}}, "there are none for c3d"),
         ({"detector": {"weights": "coco"}}, "nobody published COCO weights for resnet18_light"),
+        (
+            {"system": "av_people", "faces": {"embeddings": []}},
+            "faces.embeddings: system av_people reads embeddings of faces, and no encoder is named",
+        ),
+        ({"faces": {"embeddings": ["mine"]}}, "mine/model.safetensors: no such file"),
+        ({"system": "av_people"}, "embed.networks: system av_people reads whisper_tiny_en, not"),
         ({"embed": {"weights": "my/weights"}}, "my/weights: no such file of Wavegram_Logmel"),
     ],
 )
