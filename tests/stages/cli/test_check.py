@@ -82,7 +82,7 @@ def test_what_is_not_there_is_listed_whole(settings, monkeypatch):
             "faces.embeddings: system av_people reads embeddings of faces, and no encoder is named",
         ),
         ({"faces": {"embeddings": ["mine"]}}, "mine/model.safetensors: no such file"),
-        ({"system": "av_people"}, "embed.networks: system av_people reads whisper_tiny_en, not"),
+        ({"system": "av_people"}, "av_people reads whisper_tiny_en (audio.encoders), not"),
         ({"embed": {"weights": "my/weights"}}, "my/weights: no such file of Wavegram_Logmel"),
     ],
 )
