@@ -165,6 +165,11 @@ _TABLE = (
         "speech encoders fused with expression encoders and Faster R-CNN face features",
         BOTH, (*_EMBEDDINGS, *_EXPRESSIONS), speech=True,
     ),
+    SystemSpec(
+        "audio_compact",
+        "a small CNN over log-mel spectrograms, trained end to end from random weights",
+        AUDIO, ("audio32k",),
+    ),
 )  # fmt: skip
 
 SYSTEMS: dict[str, SystemSpec] = {spec.name: spec for spec in _TABLE}

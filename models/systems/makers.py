@@ -24,6 +24,7 @@ from models.systems.baselines.recipes import (
     visual_cnn,
     visual_cnn_net,
 )
+from models.systems.compact import compact, compact_net
 from models.systems.inputs import Reader, Store, audio_reader, expression_reader, face_readers
 from models.systems.joint import drawn_reader, face_readers_after, joint_phase
 from models.systems.params import Settings
@@ -192,6 +193,7 @@ MAKERS: Mapping[str, Maker] = {
     "audio_speech": _speech,
     "visual_expression": _expression,
     "av_people": _people,
+    "audio_compact": compact,
 }
 """The rows of both tables and our own, as `pipeline.systems` orders them."""
 
@@ -210,6 +212,7 @@ BUILDERS: Mapping[str, Callable[[Widths, Settings], nn.Module]] = {
     "audio_speech": _speech_net,
     "visual_expression": _visual_net,
     "av_people": _people_net,
+    "audio_compact": compact_net,
 }
 """The network of each row from its widths."""
 
@@ -228,5 +231,6 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
     "audio_speech": ("audio",),
     "visual_expression": ("expressions", "weights"),
     "av_people": ("audio", "faces", "expressions", "weights"),
+    "audio_compact": ("logmel",),
 }
 """What the network of each row reads."""

@@ -15,7 +15,7 @@ from models.expressions.params import FacesParams
 from models.faces.params import DetectorParams
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
-from models.systems.params import PackParams, TrainingParams
+from models.systems.params import CompactParams, PackParams, TrainingParams
 from pipeline.clips import Clip, ClipRecord, labelled, read_clips
 from pipeline.corpora.corpus import CorpusParams, index_corpus
 from pipeline.corpora.demo.params import DemoParams
@@ -52,6 +52,7 @@ SECTIONS: dict[str, type[Section]] = {
     "predict": PredictParams,
     "pack": PackParams,
     "baselines": BaselineParams,
+    "compact": CompactParams,
 }
 """Every section of `params.yaml` and its model; `system` stands beside them."""
 

@@ -26,9 +26,10 @@ from models.fusion.params import AudioParams, FusionParams, LossParams, VisualPa
 from models.systems.baselines.params import BaselineParams
 from models.systems.evaluate import run_folds
 from models.systems.inputs import Store
-from models.systems.params import Settings, TrainingParams
+from models.systems.params import CompactParams, Settings, TrainingParams
 from models.training import counted_steps, describe
 from pipeline.errors import CorpusError, ParamsError
+from pipeline.presets import preset_values
 from pipeline.report.comparison.rows import Missing, SystemRow, VariantRow
 from pipeline.report.comparison.scoring import box_rows, study_rows
 from pipeline.report.comparison.seeds import FACTS, SUM, read_seeds
@@ -59,6 +60,7 @@ SETTINGS = Settings(
     ),
     InnerFoldParams(count=2, seed=0),
     FacesParams(embeddings=("fer_mini_xception",), margin=0.1),
+    CompactParams.model_validate(preset_values("demo")["compact"]),
 )  # fmt: skip
 PLAIN = replace(SETTINGS, inner_folds=InnerFoldParams(count=0, seed=0))
 SPLIT = SplitParams(

@@ -21,7 +21,7 @@ from models.systems.baselines.visual_cnn import FrameNet
 from models.systems.evaluate import predict, run_folds, train
 from models.systems.inputs import ClipSet
 from models.systems.makers import build_network, recipe
-from models.systems.params import Settings, TrainingParams
+from models.systems.params import CompactParams, Settings, TrainingParams
 from models.systems.recipe import Widths
 from models.training import History, describe
 from pipeline.presets import preset_values
@@ -62,6 +62,7 @@ def settings(baselines):
         baselines,
         InnerFoldParams(count=0, seed=0),
         FacesParams(embeddings=("fer_mini_xception",), margin=0.1),
+        CompactParams.model_validate(preset_values("demo")["compact"]),
     )  # fmt: skip
 
 

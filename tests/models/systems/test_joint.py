@@ -21,9 +21,10 @@ from models.systems.evaluate import evaluate_fold, predict
 from models.systems.inputs import ClipSet, Store
 from models.systems.joint import draw_frames
 from models.systems.makers import recipe
-from models.systems.params import Settings, TrainingParams
+from models.systems.params import CompactParams, Settings, TrainingParams
 from pipeline.clips import frame_name
 from pipeline.media.images import read_image
+from pipeline.presets import preset_values
 from pipeline.splits import Fold, InnerFoldParams
 
 FRAMES, SYSTEM = 3, "av_faster_rcnn"
@@ -59,6 +60,7 @@ def settings(joint=True, frames=FRAMES):
         BASELINES,
         InnerFoldParams(count=0, seed=0),
         FacesParams(embeddings=("fer_mini_xception",), margin=0.1),
+        CompactParams.model_validate(preset_values("demo")["compact"]),
     )
 
 
