@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from annotations.annotate import annotate_frames
 from annotations.box import Box
+from models.audio.compact import heard_logmel
 from models.audio.embed import embed_waveform
 from models.audio.panns import SHORTEST
 from models.audio.weights import PUBLISHED, UNTRAINED, Weights, resolve
@@ -47,8 +48,8 @@ from models.systems.baselines.inputs import (
     trunk_features,
 )
 from models.systems.baselines.trunks import Precomputed
-from models.systems.inputs import audio_keys
-from models.systems.makers import INPUTS, build_network
+from models.systems.inputs import HANDCRAFTED, audio_keys, collate
+from models.systems.makers import build_network, inputs_of
 from models.systems.params import Settings
 from models.threads import pinned_threads
 from pipeline.clips import Clip, ClipRecord
@@ -67,7 +68,7 @@ HOP_S = 0.5
 """Time between two moments of a timeline, s."""
 
 _CLIP = "clip"
-_SOUND_INPUTS = frozenset({"audio", "windows", "cepstra"})
+_SOUND_INPUTS = frozenset({"audio", "handcrafted", "waveform", "logmel", "windows", "cepstra"})
 _FACE_INPUTS = frozenset({"faces", "expressions", "crops"})
 
 
@@ -204,7 +205,7 @@ class Recognizer:
         self._audio = audio
         self._encoders = encoders
         self._settings = Settings.load(card.settings)
-        self._reads = INPUTS[card.system]
+        self._reads = inputs_of(card.system, self._settings)
 
     @classmethod
     def load(cls, folder: Path) -> "Recognizer":
@@ -385,7 +386,7 @@ class Recognizer:
             if not (sound_only and name not in _SOUND_INPUTS)
             and not (picture_only and name in _SOUND_INPUTS)
         }
-        batch = {name: value[None] for name, value in inputs.items()}
+        batch = collate([inputs])
         if branch == self.card.branches[0]:
             logits = self.network(batch)
         else:
@@ -430,6 +431,12 @@ class Recognizer:
         base, frames, wave = self._settings.baselines, window.frames, window.waveform
         if name == "audio" and wave is not None:
             return torch.cat([embed_waveform(wave, *block) for block in self.audio_blocks.items()])
+        if name == "handcrafted" and wave is not None:
+            return torch.cat([embed_waveform(wave, key, None) for key in HANDCRAFTED])
+        if name == "waveform" and wave is not None:
+            return torch.from_numpy(wave)
+        if name == "logmel" and wave is not None:
+            return heard_logmel(torch.from_numpy(wave))
         if name == "windows" and wave is not None:
             return sound_windows(wave, base.windows)
         if name == "cepstra" and wave is not None:

@@ -6,9 +6,15 @@ by the system
 | input         | shape        | from                                                         |
 |---------------|--------------|--------------------------------------------------------------|
 | `audio`       | [B, D]       | `data/embeddings`: embeddings of networks, MFCC, log-MFCC    |
+| `handcrafted` | [B, D']      | its MFCC and log-MFCC alone                                  |
+| `waveform`    | [B, T]       | `data/audio32k`                                              |
+| `logmel`      | [B, F, 64]   | `data/audio32k`, see `models.audio.compact`                  |
 | `faces`       | [B, F, D]    | `data/face_features` of the fold                             |
 | `expressions` | [B, F, D]    | `data/face_embeddings` of the fold: of the same frames       |
 | `weights`     | [B, F]       | weight of each of those frames, from `data/speech.csv`       |
+
+Waveforms and log-mels differ in length. They are filled up with zeros to the longest of the batch,
+and beside them stands how long each is without, `waveform_length` and `logmel_length` [B].
 """
 
 import csv
@@ -20,7 +26,8 @@ from typing import Any, TypeVar
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from models.fusion.branches import frame_weights
 from pipeline.clips import ClipRecord, emotions_of
@@ -31,6 +38,9 @@ T = TypeVar("T")
 
 Reader = Callable[[str], Any]
 """Gives one input of a clip, by clip id: a tensor, or a dict of tensors that belong together."""
+
+UNEQUAL = ("logmel", "waveform")
+"""Inputs whose length differs from clip to clip."""
 
 HANDCRAFTED = ("mfcc", "log_mfcc")
 """Keys of the hand-crafted statistics in `data/embeddings`."""
@@ -147,9 +157,13 @@ class ClipSet(Dataset[dict[str, Tensor]]):
         """The same clips with these inputs too, in place of those of the same name."""
         return ClipSet(self.ids, self._labels, {**self._readers, **readers})
 
+    def each(self, name: str) -> list[Tensor]:
+        """One input of each clip."""
+        return [self._readers[name](clip_id) for clip_id in self.ids]
+
     def stack(self, name: str) -> Tensor:
         """One input of all clips, [N, ...]."""
-        return torch.stack([self._readers[name](clip_id) for clip_id in self.ids])
+        return torch.stack(self.each(name))
 
     def labels(self) -> Tensor:
         """Emotion indices [N]."""
@@ -158,11 +172,24 @@ class ClipSet(Dataset[dict[str, Tensor]]):
     def shuffled(self, batch_size: int, seed: int) -> DataLoader[dict[str, Tensor]]:
         """Batches for training, in an order that the seed fixes."""
         order = torch.Generator().manual_seed(seed)
-        return DataLoader(self, batch_size, shuffle=True, generator=order)
+        return DataLoader(self, batch_size, shuffle=True, generator=order, collate_fn=collate)
 
     def ordered(self, batch_size: int) -> DataLoader[dict[str, Tensor]]:
         """Batches for scoring, in the order of `ids`."""
-        return DataLoader(self, batch_size)
+        return DataLoader(self, batch_size, collate_fn=collate)
+
+
+def collate(clips: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Clips as a batch; what is of unequal length becomes equal, see above."""
+    batch: dict[str, Tensor] = {}
+    for name in clips[0]:
+        values = [clip[name] for clip in clips]
+        if name in UNEQUAL:
+            batch[name] = pad_sequence(values, batch_first=True)
+            batch[f"{name}_length"] = torch.tensor([len(value) for value in values])
+        else:
+            batch[name] = default_collate(values)
+    return batch
 
 
 def audio_reader(

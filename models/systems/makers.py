@@ -24,6 +24,7 @@ from models.systems.baselines.recipes import (
     visual_cnn,
     visual_cnn_net,
 )
+from models.systems.compact import compact, compact_net
 from models.systems.inputs import Reader, Store, audio_reader, expression_reader, face_readers
 from models.systems.joint import drawn_reader, face_readers_after, joint_phase
 from models.systems.params import Settings
@@ -40,8 +41,9 @@ from models.systems.recipe import (
     visual_branch,
     visual_phase,
 )
+from models.systems.tuning import tuned, tuned_inputs, tuned_net, tunes
 from pipeline.splits import Fold
-from pipeline.systems import readable
+from pipeline.systems import SYSTEMS, readable
 
 Maker = Callable[[Store, Fold, Settings], Recipe]
 
@@ -67,14 +69,30 @@ def build_network(system: str, widths: Widths, settings: Settings) -> nn.Module:
     return BUILDERS[system](widths, settings)
 
 
+def inputs_of(system: str, settings: Settings) -> tuple[str, ...]:
+    """What the network of a system reads, in the order of `INPUTS`."""
+    return tuned_inputs(settings) if tunes(system, settings) else INPUTS[system]
+
+
+def frozen_networks(system: str, settings: Settings) -> tuple[str, ...]:
+    """Audio networks whose embeddings a trained system reads, as they came."""
+    if tunes(system, settings):
+        return ()
+    return SYSTEMS[system].audio_networks(settings.audio.embeddings, settings.audio.encoders)
+
+
 def _audio(network: str, store: Store, fold: Fold, settings: Settings) -> Recipe:
+    if settings.audio.train == "all":
+        return tuned(network, store, settings)
     reader, blocks = audio_reader(store, [network], settings.audio.handcrafted)
     widths = Widths(len(store.emotions), blocks)
-    build = partial(_audio_net, widths, settings)
+    build = partial(_audio_net, network, widths, settings)
     return Recipe({"audio": reader}, widths, build, (audio_phase("branch", settings.audio),))
 
 
-def _audio_net(widths: Widths, settings: Settings) -> nn.Module:
+def _audio_net(network: str, widths: Widths, settings: Settings) -> nn.Module:
+    if settings.audio.train == "all":
+        return tuned_net(network, widths, settings)
     return SingleNet("audio", audio_branch(widths, settings.audio))
 
 
@@ -192,13 +210,14 @@ MAKERS: Mapping[str, Maker] = {
     "audio_speech": _speech,
     "visual_expression": _expression,
     "av_people": _people,
+    "audio_compact": compact,
 }
 """The rows of both tables and our own, as `pipeline.systems` orders them."""
 
 BUILDERS: Mapping[str, Callable[[Widths, Settings], nn.Module]] = {
-    "audio_cnn": _audio_net,
-    "audio_wavegram": _audio_net,
-    "audio_wavegram_logmel": _audio_net,
+    "audio_cnn": partial(_audio_net, "Cnn14"),
+    "audio_wavegram": partial(_audio_net, "Wavegram_Cnn14"),
+    "audio_wavegram_logmel": partial(_audio_net, "Wavegram_Logmel_Cnn14"),
     "visual_cnn": partial(visual_cnn_net, "frames"),
     "visual_cnn_fd": partial(visual_cnn_net, "crops"),
     "visual_faster_rcnn": _visual_net,
@@ -210,6 +229,7 @@ BUILDERS: Mapping[str, Callable[[Widths, Settings], nn.Module]] = {
     "audio_speech": _speech_net,
     "visual_expression": _visual_net,
     "av_people": _people_net,
+    "audio_compact": compact_net,
 }
 """The network of each row from its widths."""
 
@@ -228,5 +248,6 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
     "audio_speech": ("audio",),
     "visual_expression": ("expressions", "weights"),
     "av_people": ("audio", "faces", "expressions", "weights"),
+    "audio_compact": ("logmel",),
 }
-"""What the network of each row reads."""
+"""What the network of each row reads where its audio networks are frozen, see `inputs_of`."""

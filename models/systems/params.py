@@ -1,4 +1,4 @@
-"""Section `training` of `params.yaml`, and all sections that decide how a system is trained."""
+"""Sections `training`, `compact` and `pack`; all sections that decide how a system is trained."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -6,10 +6,20 @@ from typing import Any, Literal, get_type_hints
 
 from pydantic import Field
 
+from models.audio.params import EmbedParams
 from models.expressions.params import FacesParams
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
-from pipeline.params import Count, Section, Seed, load_section
+from pipeline.params import (
+    Count,
+    Dropout,
+    LearningRate,
+    LossWeight,
+    Section,
+    Seed,
+    WeightDecay,
+    load_section,
+)
 from pipeline.splits import InnerFoldParams
 
 
@@ -35,6 +45,21 @@ class PackParams(Section):
     window_s: float = Field(ge=1, le=60)
 
 
+class CompactParams(Section):
+    """Section `compact` of `params.yaml`: the system `audio_compact`."""
+
+    width: int = Field(ge=1, le=256)
+    dropout: Dropout
+    excerpt_s: float = Field(ge=0.1, le=60)
+    mixup: float = Field(ge=0, le=1)
+    auxiliary: tuple[Literal["sentence", "speaker"], ...]
+    auxiliary_weight: LossWeight
+    batch: Count
+    epochs: Count
+    lr: LearningRate
+    weight_decay: WeightDecay
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The sections of `params.yaml` that decide how a system is trained and calibrated."""
@@ -47,6 +72,8 @@ class Settings:
     baselines: BaselineParams
     inner_folds: InnerFoldParams
     faces: FacesParams
+    compact: CompactParams
+    embed: EmbedParams
 
     @classmethod
     def read(cls) -> "Settings":

@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.fusion.branches import AudioNet, LinearAudioNet, VisualNet
+from models.audio.compact import CompactNet
+from models.fusion.branches import AudioNet, LinearAudioNet, Standardize, VisualNet
 from models.fusion.network import FusionHead, FusionNet
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.losses import emotion_bce, fusion_loss_weights, log_scores
@@ -90,6 +92,9 @@ def fit_statistics(network: nn.Module, clips: ClipSet) -> None:
             part.fit_statistics(clips.stack("audio"))
         elif isinstance(part, VisualNet):
             part.fit_statistics({name: clips.stack(name) for name in (*part.inputs, "weights")})
+        elif isinstance(part, CompactNet):
+            assert isinstance(part.standardize, Standardize)
+            part.standardize.fit(torch.cat(clips.each("logmel")))
 
 
 def emotion_step(branches: tuple[str, ...]) -> Step:

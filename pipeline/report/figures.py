@@ -15,6 +15,8 @@ PHASES = {
     "warmup": "Warm-up on L_av",
     "joint": "Eq. (4): L_av + alpha L_a + beta L_v",
     "end_to_end": "End to end, L_av",
+    "compact": "End to end, L_a",
+    "tuning": "Audio network and layers, L_a",
 }
 """Phases of training in the paper's words."""
 
@@ -25,6 +27,7 @@ TERMS = {
     "l_a": "L_a",
     "l_v": "L_v",
     "l2": "half the squared weights",
+    "auxiliary": "what else is known of a clip",
     "objectness": "RPN: face or not",
     "proposal": "RPN: box",
     "class": "class, L_cls",

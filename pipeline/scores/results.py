@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.files import write_table
 from pipeline.scores.predictions import Predictions
 
-LOSSES = ("total", "l_av", "l_a", "l_v", "l2")
+LOSSES = ("total", "l_av", "l_a", "l_v", "l2", "auxiliary")
 HISTORY_COLUMNS = ("fold", "phase", "epoch", *LOSSES)
 
 TEST_SET_DIGITS = 12

@@ -15,7 +15,7 @@ from models.expressions.params import FacesParams
 from models.faces.params import DetectorParams
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
-from models.systems.params import PackParams, TrainingParams
+from models.systems.params import CompactParams, PackParams, TrainingParams
 from pipeline.clips import Clip, ClipRecord, labelled, read_clips
 from pipeline.corpora.corpus import CorpusParams, index_corpus
 from pipeline.corpora.demo.params import DemoParams
@@ -52,6 +52,7 @@ SECTIONS: dict[str, type[Section]] = {
     "predict": PredictParams,
     "pack": PackParams,
     "baselines": BaselineParams,
+    "compact": CompactParams,
 }
 """Every section of `params.yaml` and its model; `system` stands beside them."""
 
@@ -165,6 +166,12 @@ def settings_findings(named: Named) -> list[str]:
         found.append(
             f"faces.embeddings: system {system.name} reads embeddings of faces, and no encoder is "
             "named; add fer_mini_xception"
+        )
+    if named.audio.train == "all" and networks and not system.can_be_tuned:
+        able = ", ".join(name for name, spec in SYSTEMS.items() if spec.can_be_tuned)
+        found.append(
+            f"audio.train: got all, but {system.name} keeps its audio networks frozen; "
+            f"set it to head, or system to one of {able}"
         )
     detector = named.detector
     if detector.weights == "coco" and detector.backbone not in weight_files.COCO:

@@ -37,6 +37,7 @@ SMALL = {
     "visual": {"epochs": 3},
     "fusion": {"warmup_epochs": 1, "epochs": 1, "joint_epochs": 1, "joint_frames": 3},
     "inner_folds": {"count": 0},
+    "compact": {"width": 4, "epochs": 1},
     "baselines": {"pictures": 1, "frames": 2, "frame_px": 32, "face_px": 32},
 }  # fmt: skip
 RUNS = {
@@ -45,6 +46,7 @@ RUNS = {
     "speech": {"system": "audio_speech"},
     "expression": {"system": "visual_expression"},
     "people": {"system": "av_people"},
+    "compact": {"system": "audio_compact"},
     "image_cnn": {"system": "visual_cnn_fd"},
     "joint": {"fusion": {"joint": True}},
 }

@@ -1,0 +1,52 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pad_sequence
+
+from models.audio.compact import HEARD_DB, CompactNet, heard_logmel, pool_statistics
+from models.audio.front_end import HOP, N_MELS, RATE_HZ
+from pipeline.errors import MediaError
+
+
+@pytest.fixture
+def network():
+    """In eval mode, with statistics of batch norm that zeros do not pass unchanged."""
+    torch.manual_seed(0)
+    network = CompactNet(nn.Identity(), 4, 3, 0.5).eval()
+    for part in network.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.running_mean.normal_()
+            part.running_var.uniform_(0.5, 2.0)
+    return network
+
+
+def batch(clips):
+    return {
+        "logmel": pad_sequence(clips, batch_first=True),
+        "logmel_length": torch.tensor([len(clip) for clip in clips]),
+    }
+
+
+def test_a_batch_of_unequal_lengths_equals_its_singles(network):
+    clips = [torch.randn(frames, N_MELS) for frames in (1, 2, 11, 50, 133, 200)]
+    together = network(batch(clips))
+    alone = [network(batch([clip])) for clip in clips]
+    for joint, singles in zip(together, zip(*alone, strict=True), strict=True):
+        assert joint.std(dim=0).max() > 1e-3
+        assert torch.allclose(joint, torch.cat(singles), atol=1e-5)
+
+
+def test_statistics_are_of_the_frames_of_a_clip():
+    values = torch.randn(1, 4, 7)
+    padded = torch.cat([values, torch.zeros(1, 4, 5)], dim=2)
+    expected = torch.cat([values.mean(dim=2), values.std(dim=2, correction=0)], dim=1)
+    assert torch.allclose(pool_statistics(padded, torch.tensor([7])), expected, atol=1e-5)
+
+
+def test_silence_at_both_ends_is_left_out():
+    tone = torch.sin(2 * torch.pi * 440 * torch.arange(RATE_HZ) / RATE_HZ)
+    quiet = 10 ** (-(HEARD_DB + 20) / 20) * torch.randn(RATE_HZ)
+    found = heard_logmel(torch.cat([quiet, tone, quiet]))
+    assert len(found) == pytest.approx(RATE_HZ / HOP, abs=4)
+    with pytest.raises(MediaError, match="at least"):
+        heard_logmel(tone[:99])
