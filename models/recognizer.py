@@ -205,7 +205,7 @@ class Recognizer:
         self._audio = audio
         self._encoders = encoders
         self._settings = Settings.load(card.settings)
-        self._reads = inputs_of(card.system, self._settings)
+        self.reads = inputs_of(card.system, self._settings)
 
     @classmethod
     def load(cls, folder: Path) -> "Recognizer":
@@ -232,7 +232,7 @@ class Recognizer:
     @property
     def audio_blocks(self) -> dict[str, Weights | None]:
         """What lies side by side in the input `audio`: weights by network, None for a feature."""
-        if "audio" not in self._reads:
+        if "audio" not in self.reads:
             return {}
         system, params = SYSTEMS[self.card.system], self._settings.audio
         networks = system.audio_networks(params.embeddings, params.encoders)
@@ -310,7 +310,7 @@ class Recognizer:
     def _look(self, window: _Window, every_frame: bool) -> _Looked:
         """Faces of a window, as far as the system reads any."""
         frames, params = window.frames, self.card.inputs
-        if not frames or not _FACE_INPUTS & set(self._reads):
+        if not frames or not _FACE_INPUTS & set(self.reads):
             return _Looked([], [], [], {}, {})
         grays = [read_gray(path) for path in frames]
         _, _, boxes, activity = annotate_frames(grays, window.rate_hz, params.annotate)
@@ -382,7 +382,7 @@ class Recognizer:
         sound_only, picture_only = branch == "audio", branch == "visual"
         inputs = {
             name: self._input(name, window, looked)
-            for name in self._reads
+            for name in self.reads
             if not (sound_only and name not in _SOUND_INPUTS)
             and not (picture_only and name in _SOUND_INPUTS)
         }
@@ -411,7 +411,7 @@ class Recognizer:
         faceless = False
         if "video" in modalities and not window.frames:
             missing["visual"] = "no picture"
-        elif _FACE_INPUTS & set(self._reads):
+        elif _FACE_INPUTS & set(self.reads):
             faceless = not any(looked.faces[index].box for index in looked.chosen)
             if faceless:
                 missing["visual"] = f"no face in {len(looked.chosen)} frames"
@@ -541,7 +541,7 @@ def _audio_weights(folder: Path, card: ModelCard, network: str) -> Weights:
 
 
 def _encoders(folder: Path, card: ModelCard, settings: Settings) -> list[Encoder]:
-    if "expressions" not in INPUTS[card.system]:
+    if "expressions" not in inputs_of(card.system, settings):
         return []
     names = settings.faces.embeddings
     return [resolve_encoder(name, folder / ENCODER.format(n)) for n, name in enumerate(names)]

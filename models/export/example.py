@@ -18,7 +18,7 @@ CARD = json.loads((HERE / "model.json").read_text("utf-8"))
 inputs = {}
 
 
-def load(graph):  # noqa: D103
+def load(graph: str) -> onnxruntime.InferenceSession:  # noqa: D103
     return onnxruntime.InferenceSession(HERE / f"{graph}.onnx")
 
 

@@ -47,7 +47,7 @@ def export_model(recognizer: Recognizer, out: Path, clip: Path | None) -> dict[s
     """
     if out.exists():
         raise ExportError(f"{out}: exists already; remove it or name another folder")
-    _require_graphs(recognizer.card.system)
+    _require_graphs(recognizer)
     sample = _sample(recognizer, clip)
     with replace_folder(out) as part, pinned_threads(1):
         differences = {
@@ -67,13 +67,13 @@ def export_model(recognizer: Recognizer, out: Path, clip: Path | None) -> dict[s
     return content
 
 
-def _require_graphs(system: str) -> None:
+def _require_graphs(recognizer: Recognizer) -> None:
     known = set(HEADS["av"][1])
-    unknown = set(INPUTS[system]) - known
+    unknown = set(recognizer.reads) - known
     if unknown:
         able = ", ".join(name for name, inputs in INPUTS.items() if known.issuperset(inputs))
         raise ExportError(
-            f"system {system}: reads {' and '.join(sorted(unknown))}, which no graph computes; "
+            f"system {recognizer.card.system}: reads {' and '.join(sorted(unknown))}, which no graph computes; "
             f"expected a model of {able}"
         )
 
