@@ -48,8 +48,8 @@ from models.systems.baselines.inputs import (
     trunk_features,
 )
 from models.systems.baselines.trunks import Precomputed
-from models.systems.inputs import audio_keys, collate
-from models.systems.makers import INPUTS, build_network
+from models.systems.inputs import HANDCRAFTED, audio_keys, collate
+from models.systems.makers import build_network, inputs_of
 from models.systems.params import Settings
 from models.threads import pinned_threads
 from pipeline.clips import Clip, ClipRecord
@@ -68,7 +68,7 @@ HOP_S = 0.5
 """Time between two moments of a timeline, s."""
 
 _CLIP = "clip"
-_SOUND_INPUTS = frozenset({"audio", "logmel", "windows", "cepstra"})
+_SOUND_INPUTS = frozenset({"audio", "handcrafted", "waveform", "logmel", "windows", "cepstra"})
 _FACE_INPUTS = frozenset({"faces", "expressions", "crops"})
 
 
@@ -205,7 +205,7 @@ class Recognizer:
         self._audio = audio
         self._encoders = encoders
         self._settings = Settings.load(card.settings)
-        self._reads = INPUTS[card.system]
+        self._reads = inputs_of(card.system, self._settings)
 
     @classmethod
     def load(cls, folder: Path) -> "Recognizer":
@@ -431,6 +431,10 @@ class Recognizer:
         base, frames, wave = self._settings.baselines, window.frames, window.waveform
         if name == "audio" and wave is not None:
             return torch.cat([embed_waveform(wave, *block) for block in self.audio_blocks.items()])
+        if name == "handcrafted" and wave is not None:
+            return torch.cat([embed_waveform(wave, key, None) for key in HANDCRAFTED])
+        if name == "waveform" and wave is not None:
+            return torch.from_numpy(wave)
         if name == "logmel" and wave is not None:
             return heard_logmel(torch.from_numpy(wave))
         if name == "windows" and wave is not None:
@@ -537,7 +541,7 @@ def _audio_weights(folder: Path, card: ModelCard, network: str) -> Weights:
 
 
 def _encoders(folder: Path, card: ModelCard, settings: Settings) -> list[Encoder]:
-    if "expressions" not in INPUTS[card.system]:
+    if "expressions" not in inputs_of(card.system, settings):
         return []
     names = settings.faces.embeddings
     return [resolve_encoder(name, folder / ENCODER.format(n)) for n, name in enumerate(names)]

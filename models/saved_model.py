@@ -24,6 +24,7 @@ from models.audio.weights import PUBLISHED, resolve
 from models.checkpoint import load_safetensors, read_state, save_safetensors
 from models.expressions.encoders import resolve as resolve_encoder
 from models.faces.params import DetectorParams
+from models.systems.makers import frozen_networks
 from models.systems.params import PackParams, Settings
 from models.systems.recipe import Widths
 from pipeline.errors import WeightsError
@@ -135,9 +136,7 @@ def write_model(
             ) from error
         identities = {}
         settings = Settings.load(named["settings"])
-        for name in SYSTEMS[system].audio_networks(
-            settings.audio.embeddings, settings.audio.encoders
-        ):
+        for name in frozen_networks(system, settings):
             weights = resolve(name, inputs.embed)
             identities[name] = weights.identity
             own = name in PANNS and inputs.embed.weights != PUBLISHED

@@ -75,6 +75,11 @@ class SystemSpec:
         """Whether it fuses embeddings of the networks that `audio.embeddings` names."""
         return self.fuses and self.reads_panns
 
+    @property
+    def can_be_tuned(self) -> bool:
+        """Whether `audio.train` can train its audio network too."""
+        return bool(self.networks) and not self.speech
+
     def audio_networks(self, embeddings: Sequence[str], encoders: Sequence[str]) -> tuple[str, ...]:
         """Frozen audio networks whose embeddings it reads.
 

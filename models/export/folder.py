@@ -16,7 +16,8 @@ from models.export.graph import OPSET, TOLERANCE, write_graph
 from models.export.graphs import HEADS, Sample, graph_name, graphs_of
 from models.faces.frames import sampled_frames
 from models.recognizer import Recognizer
-from models.systems.makers import INPUTS
+from models.systems.makers import INPUTS, inputs_of
+from models.systems.params import Settings
 from models.threads import pinned_threads
 from pipeline.errors import ExportError
 from pipeline.files import file_digest, replace_folder, write_json
@@ -47,7 +48,7 @@ def export_model(recognizer: Recognizer, out: Path, clip: Path | None) -> dict[s
     """
     if out.exists():
         raise ExportError(f"{out}: exists already; remove it or name another folder")
-    _require_graphs(recognizer.card.system)
+    _require_graphs(recognizer.card.system, Settings.load(recognizer.card.settings))
     sample = _sample(recognizer, clip)
     with replace_folder(out) as part, pinned_threads(1):
         differences = {
@@ -67,9 +68,9 @@ def export_model(recognizer: Recognizer, out: Path, clip: Path | None) -> dict[s
     return content
 
 
-def _require_graphs(system: str) -> None:
+def _require_graphs(system: str, settings: Settings) -> None:
     known = set(HEADS["av"][1])
-    unknown = set(INPUTS[system]) - known
+    unknown = set(inputs_of(system, settings)) - known
     if unknown:
         able = ", ".join(name for name, inputs in INPUTS.items() if known.issuperset(inputs))
         raise ExportError(

@@ -28,6 +28,10 @@ class AudioParams(Section):
     lr: LearningRate
     weight_decay: WeightDecay
     l2: float = Field(gt=0, le=10)
+    train: Literal["head", "all"]
+    tune_epochs: Count
+    tune_lr: LearningRate
+    tune_batch: Count
 
 
 class VisualParams(Section):

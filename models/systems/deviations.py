@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from models.faces.params import DetectorParams
 from models.fusion.params import FusionParams
 from models.systems.baselines.params import BaselineParams
-from models.systems.makers import INPUTS
+from models.systems.makers import inputs_of
 from models.systems.params import Settings
 from pipeline.systems import SYSTEMS
 
@@ -45,7 +45,7 @@ def deviations(
         detector: section `detector`.
         audio_weights: value of `embed.weights`.
     """
-    spec, inputs, params = SYSTEMS[system], INPUTS[system], settings.baselines
+    spec, inputs, params = SYSTEMS[system], inputs_of(system, settings), settings.baselines
     found: list[str] = [] if spec.paper else ["not one of the paper's systems"]
     if spec.fuses:
         found += _fusion(settings.fusion)
@@ -63,6 +63,8 @@ def deviations(
         found += _image_cnn(params, "frames")
     elif "crops" in inputs:
         found += _image_cnn(params, "crops")
+    if "waveform" in inputs:
+        found.append("the audio network learns with the layers over it, not frozen")
     if spec.reads_panns:
         found += _audio(settings, audio_weights, spec.fuses)
     if settings.inner_folds.count:

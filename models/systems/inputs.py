@@ -6,13 +6,15 @@ by the system
 | input         | shape        | from                                                         |
 |---------------|--------------|--------------------------------------------------------------|
 | `audio`       | [B, D]       | `data/embeddings`: embeddings of networks, MFCC, log-MFCC    |
+| `handcrafted` | [B, D']      | its MFCC and log-MFCC alone                                  |
+| `waveform`    | [B, T]       | `data/audio32k`                                              |
 | `logmel`      | [B, F, 64]   | `data/audio32k`, see `models.audio.compact`                  |
 | `faces`       | [B, F, D]    | `data/face_features` of the fold                             |
 | `expressions` | [B, F, D]    | `data/face_embeddings` of the fold: of the same frames       |
 | `weights`     | [B, F]       | weight of each of those frames, from `data/speech.csv`       |
 
-Log-mels differ in length. They are filled up with zeros to the longest of the batch, and beside
-them stands how long each is without, `logmel_length` [B].
+Waveforms and log-mels differ in length. They are filled up with zeros to the longest of the batch,
+and beside them stands how long each is without, `waveform_length` and `logmel_length` [B].
 """
 
 import csv
@@ -37,7 +39,7 @@ T = TypeVar("T")
 Reader = Callable[[str], Any]
 """Gives one input of a clip, by clip id: a tensor, or a dict of tensors that belong together."""
 
-UNEQUAL = ("logmel",)
+UNEQUAL = ("logmel", "waveform")
 """Inputs whose length differs from clip to clip."""
 
 HANDCRAFTED = ("mfcc", "log_mfcc")

@@ -41,8 +41,9 @@ from models.systems.recipe import (
     visual_branch,
     visual_phase,
 )
+from models.systems.tuning import tuned, tuned_inputs, tuned_net, tunes
 from pipeline.splits import Fold
-from pipeline.systems import readable
+from pipeline.systems import SYSTEMS, readable
 
 Maker = Callable[[Store, Fold, Settings], Recipe]
 
@@ -68,14 +69,30 @@ def build_network(system: str, widths: Widths, settings: Settings) -> nn.Module:
     return BUILDERS[system](widths, settings)
 
 
+def inputs_of(system: str, settings: Settings) -> tuple[str, ...]:
+    """What the network of a system reads, in the order of `INPUTS`."""
+    return tuned_inputs(settings) if tunes(system, settings) else INPUTS[system]
+
+
+def frozen_networks(system: str, settings: Settings) -> tuple[str, ...]:
+    """Audio networks whose embeddings a trained system reads, as they came."""
+    if tunes(system, settings):
+        return ()
+    return SYSTEMS[system].audio_networks(settings.audio.embeddings, settings.audio.encoders)
+
+
 def _audio(network: str, store: Store, fold: Fold, settings: Settings) -> Recipe:
+    if settings.audio.train == "all":
+        return tuned(network, store, settings)
     reader, blocks = audio_reader(store, [network], settings.audio.handcrafted)
     widths = Widths(len(store.emotions), blocks)
-    build = partial(_audio_net, widths, settings)
+    build = partial(_audio_net, network, widths, settings)
     return Recipe({"audio": reader}, widths, build, (audio_phase("branch", settings.audio),))
 
 
-def _audio_net(widths: Widths, settings: Settings) -> nn.Module:
+def _audio_net(network: str, widths: Widths, settings: Settings) -> nn.Module:
+    if settings.audio.train == "all":
+        return tuned_net(network, widths, settings)
     return SingleNet("audio", audio_branch(widths, settings.audio))
 
 
@@ -198,9 +215,9 @@ MAKERS: Mapping[str, Maker] = {
 """The rows of both tables and our own, as `pipeline.systems` orders them."""
 
 BUILDERS: Mapping[str, Callable[[Widths, Settings], nn.Module]] = {
-    "audio_cnn": _audio_net,
-    "audio_wavegram": _audio_net,
-    "audio_wavegram_logmel": _audio_net,
+    "audio_cnn": partial(_audio_net, "Cnn14"),
+    "audio_wavegram": partial(_audio_net, "Wavegram_Cnn14"),
+    "audio_wavegram_logmel": partial(_audio_net, "Wavegram_Logmel_Cnn14"),
     "visual_cnn": partial(visual_cnn_net, "frames"),
     "visual_cnn_fd": partial(visual_cnn_net, "crops"),
     "visual_faster_rcnn": _visual_net,
@@ -233,4 +250,4 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
     "av_people": ("audio", "faces", "expressions", "weights"),
     "audio_compact": ("logmel",),
 }
-"""What the network of each row reads."""
+"""What the network of each row reads where its audio networks are frozen, see `inputs_of`."""

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_type_hints
 
 from pydantic import Field
 
+from models.audio.params import EmbedParams
 from models.expressions.params import FacesParams
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
@@ -72,6 +73,7 @@ class Settings:
     inner_folds: InnerFoldParams
     faces: FacesParams
     compact: CompactParams
+    embed: EmbedParams
 
     @classmethod
     def read(cls) -> "Settings":

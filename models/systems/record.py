@@ -11,7 +11,6 @@ from pydantic import JsonValue
 
 from annotations import voc
 from annotations.params import AnnotateParams
-from models.audio.params import EmbedParams
 from models.faces.params import DetectorParams
 from models.systems.inputs import Store
 from models.systems.params import Settings
@@ -36,7 +35,6 @@ class Sections:
     corpus: CorpusParams
     extract: ExtractParams
     annotate: AnnotateParams
-    embed: EmbedParams
     split: SplitParams
     detector: DetectorParams
     settings: Settings
@@ -66,7 +64,7 @@ class Sections:
     def method(self) -> Method:
         """The switches that the report names in words."""
         return Method(
-            audio_weights=self.embed.weights,
+            audio_weights=self.settings.embed.weights,
             detector_weights=self.detector.weights,
             handcrafted=self.settings.audio.handcrafted,
             speech_weighting=self.settings.visual.speech_weighting,

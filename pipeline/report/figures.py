@@ -16,6 +16,7 @@ PHASES = {
     "joint": "Eq. (4): L_av + alpha L_a + beta L_v",
     "end_to_end": "End to end, L_av",
     "compact": "End to end, L_a",
+    "tuning": "Audio network and layers, L_a",
 }
 """Phases of training in the paper's words."""
 

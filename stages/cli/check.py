@@ -167,6 +167,12 @@ def settings_findings(named: Named) -> list[str]:
             f"faces.embeddings: system {system.name} reads embeddings of faces, and no encoder is "
             "named; add fer_mini_xception"
         )
+    if named.audio.train == "all" and networks and not system.can_be_tuned:
+        able = ", ".join(name for name, spec in SYSTEMS.items() if spec.can_be_tuned)
+        found.append(
+            f"audio.train: got all, but {system.name} keeps its audio networks frozen; "
+            f"set it to head, or system to one of {able}"
+        )
     detector = named.detector
     if detector.weights == "coco" and detector.backbone not in weight_files.COCO:
         found.append(

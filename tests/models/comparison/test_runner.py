@@ -15,6 +15,7 @@ from drawn_clips import draw_store
 from drawn_faces import TINY, write_voc
 from safetensors.torch import load_file
 
+from models.audio.params import EmbedParams
 from models.comparison import boxes as box_study
 from models.comparison.runner import Setup, detector_paths, folds_of, resolve, run_trials
 from models.comparison.tables import ablation_table, system_table
@@ -45,7 +46,8 @@ SETTINGS = Settings(
     TrainingParams(seed=0, batch_size=4, threads=1),
     AudioParams(
             embeddings=("Wavegram_Logmel_Cnn14",), handcrafted=False, hidden=(4, 4),
-            encoders=("whisper_tiny_en",), l2=1e-4, **SHARED),
+            encoders=("whisper_tiny_en",), l2=1e-4, train="head", tune_epochs=1,
+            tune_lr=1e-4, tune_batch=2, **SHARED),
     VisualParams(speech_weighting=False, speech_floor=0.0, hidden=4, **SHARED),
     FusionParams(
         head="residual", pool=False, joint=False, hidden=4, warmup_epochs=1, joint_epochs=1,
@@ -61,6 +63,7 @@ SETTINGS = Settings(
     InnerFoldParams(count=2, seed=0),
     FacesParams(embeddings=("fer_mini_xception",), margin=0.1),
     CompactParams.model_validate(preset_values("demo")["compact"]),
+    EmbedParams.model_validate(preset_values("demo")["embed"]),
 )  # fmt: skip
 PLAIN = replace(SETTINGS, inner_folds=InnerFoldParams(count=0, seed=0))
 SPLIT = SplitParams(

@@ -127,6 +127,10 @@ def test_fusion_is_better_than_either_branch_where_each_knows_a_half():
         encoders=("whisper_tiny_en",),
         handcrafted=False,
         l2=1e-4,
+        train="head",
+        tune_epochs=1,
+        tune_lr=1e-4,
+        tune_batch=2,
         **{**settings, "hidden": (8, 8)},
     )
     visual_params = VisualParams(speech_weighting=False, speech_floor=0.0, **settings)

@@ -9,6 +9,7 @@ from torch import nn
 from torchvision.models import resnet18
 from torchvision.models.video import mc3_18
 
+from models.audio.params import EmbedParams
 from models.expressions.params import FacesParams
 from models.faces.params import DetectorParams
 from models.faces.train import CROPS_PER_FRAME
@@ -52,7 +53,8 @@ def settings(baselines):
     TrainingParams(seed=0, batch_size=2, threads=1),
         AudioParams(
             embeddings=("Wavegram_Logmel_Cnn14",), handcrafted=False, hidden=(4, 4),
-            encoders=("whisper_tiny_en",), l2=1e-4, **shared),
+            encoders=("whisper_tiny_en",), l2=1e-4, train="head", tune_epochs=1,
+            tune_lr=1e-4, tune_batch=2, **shared),
         VisualParams(speech_weighting=False, speech_floor=0.0, hidden=4, **shared),
         FusionParams(
             head="residual", pool=False, joint=False, hidden=4, warmup_epochs=1, joint_epochs=1,
@@ -63,6 +65,7 @@ def settings(baselines):
         InnerFoldParams(count=0, seed=0),
         FacesParams(embeddings=("fer_mini_xception",), margin=0.1),
         CompactParams.model_validate(preset_values("demo")["compact"]),
+        EmbedParams.model_validate(preset_values("demo")["embed"]),
     )  # fmt: skip
 
 

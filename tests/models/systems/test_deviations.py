@@ -40,6 +40,8 @@ def test_what_we_added_or_left_out_is_named():
         ({"inner_folds__count": 2}, "temperature"),
     ):
         assert [one for one in stated("savee", OURS, **changed) if phrase in one], phrase
+    tuned = stated("savee", "audio_cnn", audio__train="all")
+    assert "The audio network learns with the layers over it, not frozen" in tuned
     plain = {
         **{"fusion__joint": True, "visual__speech_weighting": False, "inner_folds__count": 0},
         **{"detector__min_size_px": 800, "detector__max_size_px": 1333},

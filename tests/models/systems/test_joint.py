@@ -9,6 +9,7 @@ import torch
 from drawn_faces import EMOTIONS, TINY, write_voc
 from safetensors.torch import load_file, save_file
 
+from models.audio.params import EmbedParams
 from models.expressions.params import FacesParams
 from models.faces.backbones import assemble
 from models.faces.frames import Frame, image_tensor
@@ -52,6 +53,10 @@ def settings(joint=True, frames=FRAMES):
             handcrafted=False,
             hidden=(4, 4),
             l2=1e-4,
+            train="head",
+            tune_epochs=1,
+            tune_lr=1e-4,
+            tune_batch=2,
             **SHARED,
         ),
         VisualParams(speech_weighting=True, speech_floor=0.2, hidden=4, **SHARED),
@@ -61,6 +66,7 @@ def settings(joint=True, frames=FRAMES):
         InnerFoldParams(count=0, seed=0),
         FacesParams(embeddings=("fer_mini_xception",), margin=0.1),
         CompactParams.model_validate(preset_values("demo")["compact"]),
+        EmbedParams.model_validate(preset_values("demo")["embed"]),
     )
 
 

@@ -83,6 +83,7 @@ def test_what_is_not_there_is_listed_whole(settings, monkeypatch):
         ),
         ({"faces": {"embeddings": ["mine"]}}, "mine/model.safetensors: no such file"),
         ({"system": "av_people"}, "embed.networks: system av_people reads whisper_tiny_en, not"),
+        ({"audio": {"train": "all"}}, "av_faster_rcnn keeps its audio networks frozen"),
         ({"embed": {"weights": "my/weights"}}, "my/weights: no such file of Wavegram_Logmel"),
     ],
 )
