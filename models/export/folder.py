@@ -73,8 +73,8 @@ def _require_graphs(recognizer: Recognizer) -> None:
     if unknown:
         able = ", ".join(name for name, inputs in INPUTS.items() if known.issuperset(inputs))
         raise ExportError(
-            f"system {recognizer.card.system}: reads {' and '.join(sorted(unknown))}, which no graph computes; "
-            f"expected a model of {able}"
+            f"system {recognizer.card.system}: reads {' and '.join(sorted(unknown))}, which no "
+            f"graph computes; expected a model of {able}"
         )
 
 
