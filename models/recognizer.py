@@ -567,7 +567,7 @@ def _audio_weights(folder: Path, card: ModelCard, network: str) -> Weights:
 
 
 def _encoders(folder: Path, card: ModelCard, settings: Settings) -> list[Encoder]:
-    if "expressions" not in INPUTS[card.system]:
+    if "expressions" not in inputs_of(card.system, settings):
         return []
     names = settings.faces.embeddings
     return [resolve_encoder(name, folder / ENCODER.format(n)) for n, name in enumerate(names)]
