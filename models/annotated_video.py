@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from models.recognizer import HOP_S, FrameFace, Moment, Recognition, WindowAnswer
+from models.recognizer import HOP_S, FrameFace, Moment, Recognition, WindowAnswer, unbroken
 from pipeline.errors import MediaError
 from pipeline.media.images import Picture
 from pipeline.media.stream import read_frames, write_film
@@ -181,7 +181,7 @@ def _draw_face(
     x1, y1, x2, y2 = (edge * scale[axis % 2] for axis, edge in enumerate(face.box))
     line = max(2, round(em / 7))
     cv2.rectangle(picture, _fixed(x1, y1), _fixed(x2, y2), FOUND, line, cv2.LINE_AA, SUBPIXEL)
-    facts = f"face {face.score:.2f}"
+    facts = "face, found by dlib" if answer.face_finder == "dlib" else f"face {face.score:.2f}"
     if face.sigma is not None:
         s1, s2, s3, s4 = (value * scale[axis % 2] for axis, value in enumerate(face.sigma))
         _ellipse(picture, (x1, y1), (2 * s1, 2 * s2))
@@ -269,7 +269,7 @@ def _timeline(answer: Recognition, layout: _Layout) -> Picture:
         y = top + place * layout.row
         panel[y + 1 : y + layout.row - 1, layout.left : layout.right] = SAND
         colour = LEADING if emotion == answer.emotion else OTHER
-        for moments in _unbroken(answer.timeline):
+        for moments in unbroken(answer.timeline, 2 * HOP_S):
             _area(panel, y + layout.row - 1, moments, emotion, colour, answer, layout)
     _time_axis(panel, top + layout.row * len(answer.probabilities), answer, layout)
     for place, emotion in enumerate(answer.probabilities):
@@ -291,18 +291,6 @@ def _headline(panel: Picture, answer: Recognition, layout: _Layout) -> None:
     for parts, left, y in zip(lines, (x, margin), (0.8 * em, 2.15 * em), strict=True):
         text = " \N{MIDDLE DOT} ".join(parts)
         _ink(panel, _fitting(text, small, layout.width - left - margin), left, y, MUTED)
-
-
-def _unbroken(timeline: Sequence[Moment]) -> Iterator[list[Moment]]:
-    """Runs of moments without a gap that could not be answered."""
-    run: list[Moment] = []
-    for moment in timeline:
-        if run and moment.time_s - run[-1].time_s > 2 * HOP_S:
-            yield run
-            run = []
-        run.append(moment)
-    if run:
-        yield run
 
 
 def _area(

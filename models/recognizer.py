@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -81,12 +81,14 @@ class FrameFace:
         box: x1, y1, x2, y2 in px of the frame, half-open; None without a face.
         sigma: standard deviation of each corner coordinate, px; None where none is predicted.
         score: of the detector in [0, 1]; 1 for a box of dlib, 0 without a face.
+        speech: how likely the mouth speaks, in [0, 1]: visual speech activity of dlib's face.
     """
 
     time_s: float
     box: tuple[float, float, float, float] | None
     sigma: tuple[float, float, float, float] | None
     score: float
+    speech: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +117,8 @@ class Recognition:
     Attributes:
         file: the recording.
         duration_s: of picture or sound, the longer one.
-        fps: frames per second of the source; 0 without a picture.
-        width_px: of its frames; 0 without a picture.
+        fps: frames per second of the source; 0 where no picture is looked at.
+        width_px: of its frames; 0 where no picture is looked at.
         height_px: of its frames.
         has_sound: whether there is sound that is more than silence.
         emotion: the likeliest one.
@@ -129,6 +131,7 @@ class Recognition:
         windows: equal parts in time order; one for a clip of at most `pack.window_s`.
         timeline: answers around moments `HOP_S` apart; empty unless asked for.
         faces: of the frames looked at, in time order.
+        face_finder: whose boxes these are: `detector` or `dlib`; "" where no face is looked for.
         notes: what was missing, in words.
     """
 
@@ -148,11 +151,27 @@ class Recognition:
     windows: tuple[WindowAnswer, ...]
     timeline: tuple[Moment, ...]
     faces: tuple[FrameFace, ...]
+    face_finder: Literal["detector", "dlib", ""]
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         return asdict(self)
+
+
+Timed = TypeVar("Timed", Moment, FrameFace)
+
+
+def unbroken(points: Sequence[Timed], gap_s: float) -> Iterator[list[Timed]]:
+    """Runs of moments or frames of which none is further than `gap_s` from the one before."""
+    run: list[Timed] = []
+    for point in points:
+        if run and point.time_s - run[-1].time_s > gap_s:
+            yield run
+            run = []
+        run.append(point)
+    if run:
+        yield run
 
 
 class _Window(NamedTuple):
@@ -167,7 +186,7 @@ class _Window(NamedTuple):
 
 
 class _Looked(NamedTuple):
-    """What a window shows; all empty where the system reads no face.
+    """What a window shows; all empty where no face is looked for.
 
     `boxes` of dlib and `speech` activity of all frames; by index the `detections` and `faces` of
     the frames looked at, among them those `chosen` to answer from.
@@ -206,6 +225,8 @@ class Recognizer:
         self._encoders = encoders
         self._settings = Settings.load(card.settings)
         self.reads = inputs_of(card.system, self._settings)
+        self._sees = "video" in SYSTEMS[card.system].modalities
+        self._reads_faces = bool(_FACE_INPUTS & set(self.reads))
 
     @classmethod
     def load(cls, folder: Path) -> "Recognizer":
@@ -248,17 +269,18 @@ class Recognizer:
         if not path.is_file():
             raise MediaError(f"{path}: no such file; expected a recording")
         with tempfile.TemporaryDirectory(prefix="avemo-") as folder:
-            record = _decode(path, self.card.inputs.extract, Path(folder))
+            record = _decode(path, self._sees, self.card.inputs.extract, Path(folder))
             window = next(self._windows(record, Path(folder)))
             return [read_image(frame) for frame in window.frames], window.waveform
 
-    def predict(self, path: Path, over_time: bool = False) -> Recognition:
+    def predict(self, path: Path, over_time: bool = False, faces: bool = False) -> Recognition:
         """What a recording expresses.
 
         Args:
             path: video with or without sound, or a sound file.
             over_time: fill `Recognition.timeline`, and `Recognition.faces` with every stored frame,
                 not only with those that the answer rests on; the answer is the same.
+            faces: look for faces, with dlib, where the system reads none; `over_time` does, too.
 
         Raises:
             MediaError: it cannot be decoded, or lacks all that the model reads.
@@ -267,13 +289,14 @@ class Recognizer:
             raise MediaError(f"{path}: no such file; expected a recording")
         answers: list[WindowAnswer] = []
         timeline: list[Moment] = []
-        faces: list[FrameFace] = []
+        found: list[FrameFace] = []
         problems: list[str] = []
+        look = self._sees or faces or over_time
         with tempfile.TemporaryDirectory(prefix="avemo-") as folder, pinned_threads(1):
-            record = _decode(path, self.card.inputs.extract, Path(folder))
+            record = _decode(path, look, self.card.inputs.extract, Path(folder))
             for window in self._windows(record, Path(folder)):
-                looked = self._look(window, over_time)
-                faces += [looked.faces[index] for index in sorted(looked.faces)]
+                looked = self._look(window, faces or over_time, over_time)
+                found += [looked.faces[index] for index in sorted(looked.faces)]
                 try:
                     answers.append(self._answer(window, looked))
                 except MediaError as error:
@@ -282,7 +305,7 @@ class Recognizer:
                     timeline += self._timeline(window, looked)
         if not answers:
             raise MediaError(f"{path}: {problems[0]}")
-        return self._summary(path, record, answers, timeline, faces)
+        return self._summary(path, record, answers, timeline, found)
 
     def _windows(self, record: ClipRecord, folder: Path) -> Iterator[_Window]:
         """Equal stretches of what was decoded into `folder`, read one after another."""
@@ -307,23 +330,25 @@ class Recognizer:
                 waveform = waveform if len(waveform) >= SHORTEST else None
             yield _Window(start_s, end_s, tuple(shown), first[part], frame_hz, waveform)
 
-    def _look(self, window: _Window, every_frame: bool) -> _Looked:
-        """Faces of a window, as far as the system reads any."""
+    def _look(self, window: _Window, wanted: bool, every_frame: bool) -> _Looked:
+        """Faces of a window, if the system reads any or they are wanted."""
         frames, params = window.frames, self.card.inputs
-        if not frames or not _FACE_INPUTS & set(self.reads):
+        if not frames or not (self._reads_faces or wanted):
             return _Looked([], [], [], {}, {})
         grays = [read_gray(path) for path in frames]
         _, _, boxes, activity = annotate_frames(grays, window.rate_hz, params.annotate)
         speech = activity.speech.round(4).tolist()  # as many decimals as the stage stores
         if self.detector is None or params.detector is None:
-            dlib = {i: _face_of_box(_time(window, i), box) for i, box in enumerate(boxes)}
+            dlib = {
+                i: _face_of_box(_time(window, i), boxes[i], speech[i]) for i in range(len(boxes))
+            }
             return _Looked(boxes, speech, list(dlib), {}, dlib)
         chosen = sampled_frames(len(frames), params.detector.frames_per_clip)
         detections = self._detect(frames, chosen, params.detector.batch)
         if every_frame:
             others = [i for i in range(len(frames)) if i not in detections]
             detections |= self._detect(frames, others, params.detector.batch)
-        faces = {i: _face(_time(window, i), one) for i, one in detections.items()}
+        faces = {i: _face(_time(window, i), one, speech[i]) for i, one in detections.items()}
         return _Looked(boxes, speech, chosen, detections, faces)
 
     def _timeline(self, window: _Window, looked: _Looked) -> Iterator[Moment]:
@@ -411,7 +436,7 @@ class Recognizer:
         faceless = False
         if "video" in modalities and not window.frames:
             missing["visual"] = "no picture"
-        elif _FACE_INPUTS & set(self.reads):
+        elif self._reads_faces:
             faceless = not any(looked.faces[index].box for index in looked.chosen)
             if faceless:
                 missing["visual"] = f"no face in {len(looked.chosen)} frames"
@@ -520,6 +545,7 @@ class Recognizer:
             windows=tuple(answers),
             timeline=tuple(timeline),
             faces=tuple(faces),
+            face_finder="" if not faces else "dlib" if self.detector is None else "detector",
             notes=tuple(notes),
         )
 
@@ -547,14 +573,14 @@ def _encoders(folder: Path, card: ModelCard, settings: Settings) -> list[Encoder
     return [resolve_encoder(name, folder / ENCODER.format(n)) for n, name in enumerate(names)]
 
 
-def _decode(path: Path, params: ExtractParams, folder: Path) -> ClipRecord:
-    """Frames and sound of a recording, as the stage `extract` stores them."""
+def _decode(path: Path, look: bool, params: ExtractParams, folder: Path) -> ClipRecord:
+    """Frames, if they are to be looked at, and sound, as the stage `extract` stores them."""
     tracks = probe(path)
     filmed = tracks.picture is not None
     if not filmed and not tracks.sounds:
         raise MediaError(f"{path}: neither picture nor sound; expected a recording")
     clip = Clip(_CLIP, "", "", "", path if filmed else None, None if filmed else path)
-    extract_clip(ExtractJob(clip, filmed, True, params), folder)
+    extract_clip(ExtractJob(clip, filmed and look, True, params), folder)
     return read_record(folder)
 
 
@@ -569,14 +595,14 @@ def _time(window: _Window, index: int) -> float:
     return (window.first_frame + index) / window.rate_hz
 
 
-def _face_of_box(time_s: float, box: Box | None) -> FrameFace:
+def _face_of_box(time_s: float, box: Box | None, speech: float) -> FrameFace:
     if box is None:
-        return FrameFace(time_s, None, None, 0.0)
-    return FrameFace(time_s, (box.x1, box.y1, box.x2, box.y2), None, 1.0)
+        return FrameFace(time_s, None, None, 0.0, speech)
+    return FrameFace(time_s, (box.x1, box.y1, box.x2, box.y2), None, 1.0, speech)
 
 
-def _face(time_s: float, found: Detections) -> FrameFace:
+def _face(time_s: float, found: Detections, speech: float) -> FrameFace:
     if len(found.scores) == 0:
-        return FrameFace(time_s, None, None, 0.0)
+        return FrameFace(time_s, None, None, 0.0, speech)
     box, sigma = found.boxes[0].tolist(), torch.exp(found.log_var[0] / 2).tolist()
-    return FrameFace(time_s, tuple(box), tuple(sigma), float(found.scores[0]))
+    return FrameFace(time_s, tuple(box), tuple(sigma), float(found.scores[0]), speech)

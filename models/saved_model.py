@@ -11,87 +11,34 @@
 
 import json
 import shutil
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
-from annotations.params import AnnotateParams
-from models.audio.params import PANNS, EmbedParams
+from models.audio.params import PANNS
 from models.audio.weights import PUBLISHED, resolve
 from models.checkpoint import load_safetensors, read_state, save_safetensors
 from models.expressions.encoders import resolve as resolve_encoder
-from models.faces.params import DetectorParams
+from models.model_card import HeldOutScores, InputParams, ModelCard, describe
 from models.systems.makers import frozen_networks
-from models.systems.params import PackParams, Settings
-from models.systems.recipe import Widths
+from models.systems.params import Settings
 from pipeline.errors import WeightsError
 from pipeline.files import file_digest, replace_folder
-from pipeline.media.params import ExtractParams, ResampleParams
-from pipeline.params import Section
-from pipeline.scores.params import PredictParams
 from pipeline.systems import SYSTEMS
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the folder's layout and of `model.json`."""
 
-CARD, NETWORK, DETECTOR = "model.json", "network.safetensors", "detector.safetensors"
+CARD, WORDS = "model.json", "README.md"
+NETWORK, DETECTOR = "network.safetensors", "detector.safetensors"
 ENCODER = "encoder_{}"
+
+PRETRAINED = Path(__file__).parent / "pretrained" / "audio_speech"
+"""The model that comes with the package."""
 
 PACKAGES = ("avemo", "torch", "torchvision", "numpy", "opencv-python-headless", "dlib-bin", "soxr")
 """Whose versions are noted."""
-
-
-class InputParams(Section):
-    """The sections of `params.yaml` by which a recording becomes a network's inputs."""
-
-    extract: ExtractParams
-    resample: ResampleParams
-    annotate: AnnotateParams
-    embed: EmbedParams
-    detector: DetectorParams | None
-    predict: PredictParams
-    pack: PackParams
-
-
-class ModelCard(Section):
-    """`model.json`.
-
-    Attributes:
-        schema_version: see `SCHEMA`.
-        system: a key of `pipeline.systems.SYSTEMS`.
-        corpus: that the networks were trained on, as in `corpus.name`.
-        fold: whose networks these are.
-        emotions: in the order of the network's answers.
-        branches: that the network answers with, the headline first.
-        widths: of the network's inputs and answers.
-        pools: by branch the weight of each expert; empty where nothing was calibrated.
-        inputs: how inputs are computed.
-        settings: sections by which the network was built and trained.
-        audio_networks: identity of each frozen audio network's weights.
-        training_clips: ids of the clips that the networks were trained on.
-        metrics: of the run on test clips, with 95% intervals.
-        files: SHA-256 of the other files of the folder.
-        versions: of the packages that wrote it.
-    """
-
-    schema_version: int
-    system: str
-    corpus: str
-    fold: str
-    emotions: tuple[str, ...]
-    branches: tuple[str, ...]
-    widths: Widths
-    pools: dict[str, dict[str, float]]
-    inputs: InputParams
-    settings: dict[str, Any]
-    audio_networks: dict[str, str]
-    training_clips: tuple[str, ...]
-    metrics: dict[str, Any]
-    files: dict[str, str]
-    versions: dict[str, str]
 
 
 def write_model(
@@ -99,14 +46,14 @@ def write_model(
     networks: tuple[Path, Path | None],
     inputs: InputParams,
     corpus: str,
-    metrics: Mapping[str, Any],
+    metrics: HeldOutScores,
 ) -> ModelCard:
     """Write a model folder in place of the one that was there.
 
     Args:
         out: the folder.
-        networks: of one fold, as `fuse` saves it, and the detector of the same fold where the
-            system reads its features.
+        networks: of a fold, or of every clip, as `fuse` saves it, and the detector of the same
+            clips where the system reads its features.
         inputs: how inputs are computed.
         corpus: name of the corpus that they were trained on.
         metrics: of the run.
@@ -156,13 +103,14 @@ def write_model(
             fold=fold,
             inputs=inputs,
             audio_networks=identities,
-            metrics=dict(metrics),
+            metrics=metrics,
             files={p.relative_to(part).as_posix(): file_digest(p) for p in files},
             versions={name: version(name) for name in PACKAGES},
             **named,
         )
         text = card.model_dump_json(indent=2) + "\n"
         (part / CARD).write_text(text, encoding="utf-8")
+        (part / WORDS).write_text(describe(card), encoding="utf-8")
     return card
 
 

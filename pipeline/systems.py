@@ -92,6 +92,11 @@ class SystemSpec:
         return tuple(embeddings) if self.fuses else self.networks
 
     @property
+    def reads_faces(self) -> bool:
+        """Whether it reads face features of the protocol's detectors."""
+        return "face_features" in self.reads
+
+    @property
     def can_be_joint(self) -> bool:
         """Whether `fusion.joint` can train the detector in it."""
         return "detector" in self.reads

@@ -20,7 +20,8 @@ FLOORS = {
     ),
     "models": (
         "checkpoint", "losses", "threads", "training", "audio", "expressions", "faces", "fusion",
-        "systems", "comparison", "saved_model", "recognizer", "annotated_video", "export",
+        "systems", "comparison", "model_card", "pretrained", "saved_model", "recognizer",
+        "annotated_video", "export",
     ),
 }  # fmt: skip
 """Rooms and files of a package in the order in which they may be imported: each by those after."""

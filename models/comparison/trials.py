@@ -24,7 +24,7 @@ from models.systems.evaluate import (
     predict,
     sum_of_branches,
 )
-from models.systems.inputs import ClipSet, Store
+from models.systems.inputs import ClipSet, StoreOfFaces
 from models.systems.makers import recipe
 from models.systems.params import Settings
 from models.training import Size, counted_steps, describe
@@ -55,21 +55,13 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class ProtocolStore(Store):
+class ProtocolStore(StoreOfFaces):
     """A store whose face features are those of the folds of one protocol and seed.
 
-    Attributes:
-        face_features: by fold.
-        costs: of the detectors by fold, of inner folds too; none where no trial reads faces.
+    `costs` of the detectors by fold, of inner folds too; none where no trial reads faces.
     """
 
-    face_features: Path
     costs: Mapping[str, DetectorCost]
-
-    @property
-    def faces(self) -> Path:
-        """Face features by fold."""
-        return self.face_features
 
     def product(self, name: str) -> Path:
         """Where a product of `SystemSpec.reads` lies."""

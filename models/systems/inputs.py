@@ -119,6 +119,21 @@ class Store:
         return {r.clip_id: index[r.emotion] for r in self.records}
 
 
+@dataclass(frozen=True, slots=True)
+class StoreOfFaces(Store):
+    """A store whose face features are those of other detectors than the stage `detect` trained.
+
+    `face_features` by fold.
+    """
+
+    face_features: Path
+
+    @property
+    def faces(self) -> Path:
+        """Face features by fold."""
+        return self.face_features
+
+
 class ClipSet(Dataset[dict[str, Tensor]]):
     """Clips of a fold as dicts of tensors.
 

@@ -38,10 +38,11 @@ class TrainingParams(Section):
 class PackParams(Section):
     """Section `pack` of `params.yaml`: which networks `avemo predict` uses, and how.
 
-    `clips` has one value: those of the first fold, which were scored on clips they never saw.
+    `clips`: those of the first fold, which were scored on clips they never saw, or others that
+    learn from all clips.
     """
 
-    clips: Literal["fold"]
+    clips: Literal["fold", "all"]
     window_s: float = Field(ge=1, le=60)
 
 

@@ -204,7 +204,9 @@ def ablations(
 @app.command()
 def predict(
     clips: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.")],
-    model: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("results/model"),
+    model: Annotated[
+        str, typer.Option(help="Its folder, or `pretrained`; without: results/model, else that.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Boxes and windows, too.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A row per recording.")] = False,
     video: Annotated[
@@ -237,6 +239,22 @@ def export(
     from stages.cli.export import main
 
     main(out, model, clip)
+
+
+@app.command("app")
+def page(
+    model: Annotated[
+        str, typer.Option(help="Its folder, or `pretrained`; without: results/model, else that.")
+    ] = "",
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Without: a free one.")] = None,
+) -> None:
+    """Serve a page for one's own recordings.
+
+    To this machine alone, until Ctrl-C; nothing is kept.
+    """
+    from stages.cli.page import main
+
+    main(model, port)
 
 
 def _names(text: str) -> list[str]:

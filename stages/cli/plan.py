@@ -27,6 +27,8 @@ from models.faces.detector import Detector
 from models.faces.frames import FaceFrames, Frame, collate, image_tensor
 from models.faces.params import DetectorParams
 from models.fusion.params import AudioParams, FusionParams, VisualParams
+from models.systems.params import PackParams
+from models.systems.refit import EVERY_CLIP
 from models.threads import pinned_threads
 from models.training import device_name, weighted_sum
 from pipeline.clips import ClipRecord, emotions_of
@@ -96,7 +98,7 @@ XML_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """What a run works on: clips and the detectors of its folds."""
+    """What a run works on: clips and its folds; those of `inner` are not scored."""
 
     records: list[ClipRecord]
     folds: list[Fold]
@@ -194,6 +196,8 @@ def _demo_records() -> list[ClipRecord]:
 def _volume(named: Named, records: list[ClipRecord], extracted: bool) -> Volume:
     folds = make_folds(records, named.split)
     inner = all_inner_folds(records, folds, load_section("inner_folds", InnerFoldParams))
+    if load_section("pack", PackParams).clips == "all":  # `pack` trains once more
+        inner = (*inner, Fold(EVERY_CLIP, tuple(sorted(r.clip_id for r in records)), ()))
     return Volume(records, folds, inner, extracted)
 
 

@@ -9,30 +9,41 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.annotated_video import write_annotated_video
 from models.recognizer import Recognition, Recognizer
+from models.saved_model import CARD, PRETRAINED, WORDS
 from pipeline.corpora.index import SOUND_SUFFIXES, VIDEO_SUFFIXES
-from pipeline.errors import MediaError
+from pipeline.errors import MediaError, WeightsError
 from pipeline.work.progress import track
 
 MEDIA = SOUND_SUFFIXES | VIDEO_SUFFIXES
 
+OWN = Path("results/model")
+"""Where the stage `pack` leaves a model, as in `dvc.yaml`."""
+
+SHIPPED = "pretrained"
+"""What `--model` calls the one that comes with the package."""
+
 DRAWN = (
-    "note: this model has learned from the demo corpus, drawn faces and synthetic voices; its "
+    "this model has learned from the demo corpus, drawn faces and synthetic voices; its "
     "answers say nothing about people"
+)
+
+PRETRAINED_WORDS = (
+    "the one that comes with avemo answers: from sound alone, taught by actors of RAVDESS "
+    f"(CC BY-NC-SA 4.0, for research); see {PRETRAINED / WORDS}"
 )
 
 COLUMNS = ("clip", "emotion", "confidence", "runner_up", "face_share", "branch", "notes")
 
 
 def main(
-    clips: Sequence[Path], model: Path, as_json: bool, as_csv: bool, video: Path | None = None
+    clips: Sequence[Path], model: str, as_json: bool, as_csv: bool, video: Path | None = None
 ) -> int:
     """Answer for each recording and print a table, JSON or CSV.
 
     Args:
         clips: recordings, or folders of them.
-        model: folder that the stage `pack` wrote.
+        model: see `load_model`.
         as_json: print a list of `Recognition`, boxes and windows included.
         as_csv: print a row per recording, with all probabilities.
         video: annotated video to write, or a folder for one per recording.
@@ -46,16 +57,18 @@ def main(
     """
     named = _recordings(clips)
     videos = _videos(named, video) if video else {}
-    recognizer = Recognizer.load(model)
-    if recognizer.card.corpus == "demo":
-        print(DRAWN, file=sys.stderr)
+    recognizer, note = load_model(model)
+    if note:
+        print(f"note: {note}", file=sys.stderr)
     answers: list[Recognition] = []
     failed = 0
     for path in track(list(named), desc="predict", unit="clip"):
         try:
-            answer = recognizer.predict(path, over_time=bool(video))
+            answer = recognizer.predict(path, over_time=bool(video), faces=as_json)
             answers.append(answer)
             if video:
+                from models.annotated_video import write_annotated_video  # loads its fonts
+
                 write_annotated_video(answer, videos[path])
         except MediaError as error:
             failed += 1
@@ -69,6 +82,32 @@ def main(
     return 1 if failed else 0
 
 
+def load_model(named: str) -> tuple[Recognizer, str]:
+    """A model, and what a user should know of it before its first answer; "" for nothing.
+
+    Args:
+        named: folder that the stage `pack` wrote, or `SHIPPED`; "" takes `OWN`, and where there is
+            none the one that comes with the package.
+
+    Raises:
+        WeightsError: the model cannot be read.
+    """
+    if is_address(named):
+        raise WeightsError(f"{named}: an address; expected a folder; download it first")
+    own = not named and (OWN / CARD).is_file()
+    if named not in ("", SHIPPED) or own:
+        recognizer = Recognizer.load(Path(named) if named else OWN)
+        return recognizer, DRAWN if recognizer.card.corpus == "demo" else ""
+    recognizer = Recognizer.load(PRETRAINED)
+    why = f"{OWN}: no model of your own, so " if not named else ""
+    return recognizer, f"{why}{PRETRAINED_WORDS}"
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is the address of something on the net, and no path."""
+    return re.match(r"[a-z]+:/", text) is not None and not Path(text).exists()
+
+
 def _recordings(clips: Sequence[Path]) -> dict[Path, Path]:
     """Each recording, and its name relative to the folder that was given."""
     found: dict[Path, Path] = {}
@@ -78,7 +117,7 @@ def _recordings(clips: Sequence[Path]) -> dict[Path, Path]:
             if not inside:
                 raise MediaError(f"{path}: holds no recording; expected {', '.join(sorted(MEDIA))}")
             found |= {inner: inner.relative_to(path) for inner in inside}
-        elif re.match(r"[a-z]+:/", str(path)) and not path.exists():
+        elif is_address(str(path)):
             address = str(path).replace(":/", "://", 1)  # as it was before it became a path
             raise MediaError(f"{address}: an address; expected a file; download it first")
         else:

@@ -19,7 +19,7 @@ from pipeline.errors import MediaError
 from pipeline.media.stream import read_frames, write_film
 
 P = {"anger": 0.7, "fear": 0.3}
-FACE = FrameFace(0.0, (20, 12, 40, 36), (1, 1, 2, 1), 0.9)
+FACE = FrameFace(0.0, (20, 12, 40, 36), (1, 1, 2, 1), 0.9, 0.5)
 
 
 @pytest.fixture
@@ -32,7 +32,8 @@ def answer(tmp_path):
         probabilities=P, face_share=0.5,
         windows=(WindowAnswer(0, 0.4, "av", P, ()),),
         timeline=(Moment(0, P), Moment(0.4, {"anger": 0.5, "fear": 0.5})),
-        faces=(FACE, FrameFace(0.36, None, None, 0.0)), notes=(),
+        faces=(FACE, FrameFace(0.36, None, None, 0.0, 0.0)),
+        face_finder="detector", notes=(),
     )  # fmt: skip
 
 

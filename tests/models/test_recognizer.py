@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import weakref
 from pathlib import Path
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 from models.checkpoint import load_safetensors
 from models.faces.weights import load_detector
 from models.recognizer import Recognizer
-from models.saved_model import CARD, DETECTOR, NETWORK
+from models.saved_model import CARD, DETECTOR, NETWORK, WORDS
 from pipeline.errors import CorpusError, MediaError, ParamsError, WeightsError
 from pipeline.media.ffmpeg import run_ffmpeg
 from pipeline.media.images import read_gray, read_image
@@ -50,6 +51,7 @@ RUNS = {
     "image_cnn": {"system": "visual_cnn_fd"},
     "joint": {"fusion": {"joint": True}},
 }
+REFITTED = ("av_faster_rcnn", "speech", "joint")
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +85,10 @@ def project(tmp_path_factory):
             set_params(folder, changes)
             shutil.copytree(results / "detector", folder / name / "detector")
             fuse.main(data, folder / name)
-            pack.main(folder / name, folder / name / "model")
+            pack.main(data, folder / name, folder / name / "model")
+            if name in REFITTED:
+                set_params(folder, {"pack": {"clips": "all"}})
+                pack.main(data, folder / name, folder / name / "refitted")
     return folder
 
 
@@ -122,6 +127,33 @@ def test_a_jointly_trained_model_looks_with_the_detector_that_it_trained(project
     assert len(answer.faces) == SMALL["detector"]["frames_per_clip"]
     recognizer.detector = load_detector(before)
     assert recognizer.predict(clip).faces != answer.faces
+
+
+@pytest.mark.parametrize("name", REFITTED)
+def test_a_model_of_every_clip_has_learned_from_all_and_has_the_scores_of_the_folds(project, name):
+    folds, every = (Recognizer.load(project / name / kind) for kind in ("model", "refitted"))
+    tested = {row["clip_id"] for row in rows(project, name)}
+    assert tested.isdisjoint(folds.card.training_clips)
+    assert set(every.card.training_clips) == tested.union(folds.card.training_clips)
+    assert every.card.metrics == folds.card.metrics and every.card.metrics.clips == len(tested)
+    if every.detector:
+        about = load_safetensors(project / name / "refitted" / DETECTOR)[1]
+        assert json.loads(about["trained_on"]) == list(every.card.training_clips)
+    clip = recording(project, sorted(tested)[0])
+    one, other = (model.predict(clip).probabilities for model in (folds, every))
+    assert one.keys() == other.keys() and one != other
+
+
+def test_the_card_in_words_says_whose_scores_these_are(project):
+    told = {k: (project / "speech" / k / WORDS).read_text() for k in ("model", "refitted")}
+    assert "this network is the first fold's" in told["model"]
+    assert "networks of its kind that each left out" in told["refitted"]
+    for text in told.values():
+        assert "drawn faces and synthetic voices" in text and "| WA, % [95%] |" in text
+        card = Recognizer.load(project / "speech/model").card
+        table = [line for line in text.splitlines() if line.split(" | ")[0][2:] in card.emotions]
+        counts = [[int(n) for n in re.findall(r"\d+", line)] for line in table]
+        assert tuple(map(tuple, counts)) == card.metrics.confusion
 
 
 @pytest.fixture
@@ -273,11 +305,12 @@ def change_card(folder, **values):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda f: change_card(f, schema_version=99), "version 99, expected 1"),
+        (lambda f: change_card(f, schema_version=99), "version 99, expected 2"),
         (
             lambda f: change_card(f, emotions=["fear", "fear"]),
             "expected a known system and each emotion once",
         ),
+        (lambda f: change_card(f, system="av_new"), "expected a known system"),
         (lambda f: change_card(f, emotions=["fear", "anger"]), "not in the order of network"),
         (
             lambda f: change_card(f, widths={"emotions": 3, "audio": [2], "faces": 4}),
@@ -299,9 +332,9 @@ def test_a_damaged_model_is_one_clear_line(moved, damage, message):
 def test_what_pack_cannot_do_is_refused(project, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    set_params(tmp_path, {"pack": {"clips": "all"}})
-    with pytest.raises(ParamsError, match=r"pack\.clips: got 'all'.*'fold'"):
-        pack.main(project / "audio", tmp_path / "model")
+    set_params(tmp_path, {"pack": {"clips": "some"}})
+    with pytest.raises(ParamsError, match=r"pack\.clips: got 'some'.*'fold'"):
+        pack.main(project / "data", project / "audio", tmp_path / "model")
     set_params(tmp_path, {"pack": {"clips": "fold"}})
     with pytest.raises(CorpusError, match="no results yet; run `dvc repro`"):
-        pack.main(tmp_path, tmp_path / "model")
+        pack.main(project / "data", tmp_path, tmp_path / "model")
