@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -20,7 +21,7 @@ TOLERANCE = 1e-4
 """Largest difference between onnxruntime and torch, as a share of the largest number of an output
 where that is above 1: for probabilities and scores an absolute one."""
 
-Inputs = Mapping[str, NDArray[np.generic]]
+Inputs = Mapping[str, NDArray[Any]]
 """By name."""
 
 

@@ -46,7 +46,7 @@ class Tagger(nn.Module):
         """[T] -> [EMBEDDING]."""
         # `pad` rounds up by a negative division, which ONNX rounds the other way
         samples = waveform.shape[0]
-        length = torch.sym_max(SHORTEST_PADDED, (samples + GRID - 1) // GRID * GRID)
+        length: int = torch.sym_max(SHORTEST_PADDED, (samples + GRID - 1) // GRID * GRID)  # type: ignore[assignment]
         embedding: Tensor = self.network(F.pad(waveform, (0, length - samples))[None])["embedding"]
         return embedding[0]
 

@@ -67,7 +67,7 @@ class FerEncoder(nn.Module):
         gray = [cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY) for crop in crops]
         size = (SIDE_PX, SIDE_PX)
         small = np.stack([cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in gray])
-        return self.network(torch.from_numpy(small)[:, None].float() / 127.5 - 1)  # type: ignore[no-any-return]
+        return self.network(torch.from_numpy(small)[:, None].float() / 127.5 - 1)
 
 
 class ImageClassifier(nn.Module):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from models.audio.panns import build, padded_length
+from models.audio.panns import Panns, build, padded_length
 from models.audio.weights import load_network, resolve
 from models.fusion.branches import AudioNet
 from models.fusion.network import SingleNet
@@ -115,7 +115,9 @@ def tuned(network: str, store: Store, settings: Settings) -> Recipe:
     widths = Widths(len(store.emotions), blocks)
 
     def begin() -> nn.Module:
-        return _network(load_network(weights), widths, settings)
+        panns = load_network(weights)
+        assert isinstance(panns, Panns)
+        return _network(panns, widths, settings)
 
     layers = audio_phase("branch.branch", params)
     return Recipe(readers, widths, begin, (layers, _phase(settings)))
