@@ -1,6 +1,8 @@
 """`avemo app`: serve the page of `stages.web` until it is interrupted."""
 
 import importlib.util
+import signal
+import sys
 import threading
 
 from models.model_card import describe
@@ -23,6 +25,7 @@ def main(model: str, port: int | None) -> None:
         raise AvemoError("avemo app: gradio is not installed; run `pip install 'avemo[app]'`")
     from stages.web.server import served
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that uploads go then, too
     recognizer, note = load_model(model)
     try:
         with served(recognizer, note, describe(recognizer.card), port) as address:

@@ -39,8 +39,15 @@ class Desk:
         except AvemoError as error:
             return _refusal(str(error).replace(str(path), path.name))
         finally:
-            if path.is_relative_to(self.uploads):
-                shutil.rmtree(path.parent)
+            self._forget(path)
+
+    def _forget(self, path: Path) -> None:
+        """Delete an upload, and the nameless copies that Gradio leaves beside its folder."""
+        if path.is_relative_to(self.uploads):
+            shutil.rmtree(path.parent)
+            for copy in self.uploads.iterdir():
+                if copy.is_file():
+                    copy.unlink()
 
 
 def _refusal(why: str) -> tuple[Markup, Markup, Markup]:

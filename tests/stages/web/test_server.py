@@ -49,6 +49,7 @@ def test_a_new_user_gets_an_answer_and_nothing_leaves_the_machine(tmp_path, widt
         wide = view.evaluate("document.documentElement.scrollWidth")
         uploads = [path for path in tmp_path.glob("avemo-app-*/**/*") if path.is_file()]
         browser.close()
+    assert not list(tmp_path.glob("avemo-app-*")), "and all the rest when the page ends"
     assert wide <= width
     assert not uploads, "an upload is deleted with its answer"
     elsewhere = {urlsplit(url).netloc for url in asked if url.startswith("http")}
