@@ -78,6 +78,18 @@ def test_the_readme_shows_the_demo_seeds_as_measured():
         assert figures == pytest.approx(expected, abs=0.051), protocol
 
 
+def test_the_readme_shows_the_shipped_model_as_measured():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    line = re.search(r"^\| `audio_speech`, .*? \| (.+) \| (.+) \| .* \|$", readme, re.M)
+    card = ROOT / "models/pretrained/audio_speech/model.json"
+    scores = json.loads(card.read_text(encoding="utf-8"))["metrics"]["branches"]["audio"]
+    for shown, name in zip(line.groups(), ("accuracy", "uar"), strict=True):
+        interval = scores[f"{name}_95"]
+        expected = [100 * value for value in (scores[name], interval["low"], interval["high"])]
+        figures = [float(text) for text in re.findall(r"\d+\.\d+", shown)]
+        assert figures == pytest.approx(expected, abs=0.051)
+
+
 def git(*arguments: str) -> str:
     command = ["git", *arguments]
     return subprocess.run(
