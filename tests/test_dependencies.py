@@ -11,6 +11,7 @@ from pipeline.work.closure import PROJECT as ROOT
 BROUGHT_BY = {
     "cv2": "opencv-python-headless",
     "PIL": "pillow",
+    "starlette": "gradio",
     "dlib": "dlib-bin",
     "ffmpeg": "ffmpeg-python",
     "ruamel": "ruamel.yaml",
@@ -50,6 +51,6 @@ def test_what_is_imported_is_required_and_the_other_way_round():
     required = names(project["dependencies"])
     used = {normal(BROUGHT_BY.get(module, module)) for module in imported()}
     extras = project["optional-dependencies"]
-    asked_for = names(extras["cluster"]) | names(extras["export"])
+    asked_for = names(extras["app"] + extras["cluster"] + extras["export"])
     assert used - required == asked_for - NOT_IMPORTED
     assert (required | asked_for) - used == NOT_IMPORTED

@@ -24,8 +24,8 @@ from pipeline.scores.predictions import read_predictions
 from pipeline.scores.results import digest_of_test_set
 
 ALL = [
-    "demo", "extract", "resample", "annotate", "image_sets", "embed", "detect", "fuse", "pack",
-    "report",
+    "demo", "extract", "resample", "annotate", "image_sets", "embed", "detect", "embed_faces",
+    "fuse", "pack", "report",
 ]  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def test_a_corpus_of_one_modality_runs_its_systems(project, modalities, system, 
 def test_joint_training_and_leave_one_speaker_out_run(project):
     changes = ["-S", "fusion.joint=true", "-S", "split.protocol=loso"]
     ran = stages_run(dvc(project, "exp", "run", *changes))
-    assert ran == ["image_sets", "detect", "fuse", "pack", "report"]
+    assert ran == ["image_sets", "detect", "embed_faces", "fuse", "pack", "report"]
     scores = scores_of(project)
     assert scores["clips"] == 28
     assert set(scores["speakers"]) == {"DC", "JE"}

@@ -1,6 +1,7 @@
-"""Recordings of a second or less, made by ffmpeg for the tests."""
+"""Recordings of a second or less, made by ffmpeg for the tests; each has bytes of its own."""
 
 import subprocess
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,21 @@ def make_video(path: Path, seconds: float = 0.4, fps: int = 25, sound: str | Non
     if sound:
         inputs += ["-f", "lavfi", "-i", f"{sound}=sample_rate=44100:duration={seconds}"]
     codecs = {".avi": ["-c:v", "mjpeg", "-c:a", "pcm_s16le"], ".mp4": ["-movflags", "faststart"]}
-    return encode(path, *inputs, *codecs.get(path.suffix, []), "-ar", "44100")
+    title = ["-metadata", f"title={_place(path)}"]
+    return encode(path, *inputs, *codecs.get(path.suffix, []), *title, "-ar", "44100")
 
 
 def make_sound(path: Path, seconds: float = 0.4, rate_hz: int = 44_100, level: float = 0.5) -> Path:
     """A mono tone; `level` 0 is digital silence."""
     path.parent.mkdir(parents=True, exist_ok=True)
     times = np.arange(round(seconds * rate_hz)) / rate_hz
-    soundfile.write(path, level * np.sin(2 * np.pi * TONE_HZ * times), rate_hz)
+    begin = zlib.crc32(_place(path).encode("utf-8", "surrogateescape"))
+    soundfile.write(path, level * np.sin(2 * np.pi * TONE_HZ * times + begin), rate_hz)
     return path
+
+
+def _place(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
 
 
 def cut(path: Path, share: float) -> Path:

@@ -24,8 +24,8 @@ from models.export import folder
 from models.export.graph import TOLERANCE, Graph
 from models.faces.weights import build_detector, save_detector
 from models.recognizer import Recognizer
-from models.saved_model import InputParams, write_model
-from models.systems.makers import build_network
+from models.saved_model import PRETRAINED, InputParams, read_card, write_model
+from models.systems.makers import INPUTS, build_network
 from models.systems.params import Settings
 from models.systems.recipe import Widths
 from pipeline.errors import ExportError
@@ -82,7 +82,9 @@ def model(tmp_path_factory):
     texts |= {"system": "av_faster_rcnn", "fold": "paper"}
     save_safetensors(place / "network.safetensors", network.state_dict(), texts)
     files = (place / "network.safetensors", place / "detector.safetensors")
-    write_model(place / "model", files, inputs, "demo", {})
+    scores = read_card(PRETRAINED).metrics  # of any network; export does not read them
+    scores = scores.model_copy(update={"confusion": ((1,) * len(EMOTIONS),) * len(EMOTIONS)})
+    write_model(place / "model", files, inputs, "demo", scores)
     return place / "model"
 
 
@@ -168,7 +170,7 @@ def test_a_graph_that_differs_is_refused_and_nothing_is_left(tmp_path, monkeypat
 
 
 def of_system(name):
-    return SimpleNamespace(card=SimpleNamespace(system=name))
+    return SimpleNamespace(card=SimpleNamespace(system=name), reads=INPUTS[name])
 
 
 def test_what_cannot_be_exported_is_one_clear_line(model, tmp_path, monkeypatch):

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 from tiny_media import cut, make_sound, make_video
 
@@ -15,7 +17,8 @@ def folder(tmp_path):
     make_sound(tmp_path / "anna/joy/3.wav", rate_hz=16_000)
     make_sound(tmp_path / "anna/bored/1.wav", seconds=0.5)
     make_sound(tmp_path / "anna/bored/2.wav", seconds=0.7)
-    make_sound(tmp_path / "ben/bored/twin.wav", seconds=0.7)
+    (tmp_path / "ben/bored").mkdir(parents=True)
+    shutil.copy(tmp_path / "anna/bored/2.wav", tmp_path / "ben/bored/twin.wav")
     cut(make_sound(tmp_path / "ben/bored/cut.wav", seconds=2), 0.5)
     make_sound(tmp_path / "lone.wav", seconds=0.3)
     return tmp_path

@@ -88,8 +88,9 @@ def test_the_demo_is_planned_before_it_is_made_and_told_in_a_table(settings, mon
 
     monkeypatch.setattr(plan, "time_speeds", timed)
     told = plan.plan().splitlines()
-    assert [line.split()[0] for line in told[1:9]] == [
-        "demo", "extract", "resample", "annotate", "embed", "detect", "fuse", "total",
+    assert [line.split()[0] for line in told[1:10]] == [
+        "demo", "extract", "resample", "annotate", "embed", "detect", "embed_faces", "fuse",
+        "total",
     ]  # fmt: skip
     assert "112 clips, 4 min, 2800 frames" in told[2]
     assert clips[0][1:] == (True, True)
