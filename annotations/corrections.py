@@ -120,9 +120,9 @@ def require_unedited(annotations: Path, checksums: Path) -> None:
 
 
 def _digests(checksums: Path, folder: str) -> dict[str, str]:
-    """Digests of the files of one folder, by name."""
+    """Digests of the XML files of one folder, by name; an empty one has a note of another kind."""
     lines = checksums.read_text(encoding="utf-8").splitlines()
-    listed = (line.split(f"  {folder}/", 1) for line in lines)
+    listed = (line.split(f"  {folder}/", 1) for line in lines if line.endswith(".xml"))
     return {name: digest for digest, *names in listed for name in names}
 
 

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from annotations import voc
-from annotations.corrections import find_corrections, split_frame_name
+from annotations.corrections import find_corrections, require_unedited, split_frame_name
 from annotations.voc import Annotation, Box, FaceObject, Flags
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import AnnotationError
+from pipeline.files import EMPTY_NOTE, file_digest, replace_folder
 
 SIZE_PX = (64, 48)
 FACE = FaceObject(Box(10, 10, 30, 30), primary=True)
@@ -95,3 +96,13 @@ def test_an_invalid_face_is_neither_learned_from_nor_background():
     annotation = Annotation("a.jpg", *SIZE_PX, (invalid,))
     assert annotation.speaker_face is None and not annotation.is_clear
     assert Annotation("a.jpg", *SIZE_PX, (invalid, FACE)).speaker_face == FACE
+
+
+def test_the_note_in_an_empty_product_is_not_an_edit(tmp_path):
+    """Sound alone has no frames: a second run is not refused."""
+    with replace_folder(tmp_path / "Annotations"):
+        pass
+    note = tmp_path / "Annotations" / EMPTY_NOTE
+    checksums = tmp_path / "SHA256SUMS"
+    checksums.write_text(f"{file_digest(note)}  Annotations/{EMPTY_NOTE}\n")
+    require_unedited(tmp_path / "Annotations", checksums)
