@@ -12,7 +12,11 @@ from models.faces.scores import score_frames
 from pipeline.report import run
 from pipeline.work.closure import PROJECT as ROOT
 
-PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")),
+]
 TOP = "annotations|benchmarks|docs|models|pipeline|presets|stages|tests"
 FILE = re.compile(rf"(?<![\w./-])(?:{TOP})/[\w/-]+\.(?:py|md|yaml|html|css)\b")
 FOLDER = re.compile(rf"(?<![\w./-])(?:{TOP})(?:/[\w-]+)+/(?=`)")
