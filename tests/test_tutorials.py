@@ -106,6 +106,7 @@ def own(tmp_path_factory):
     return project, follow("own_data.md", project, {"/data/": f"{data}/"})
 
 
+@pytest.mark.slow
 def test_own_recordings_become_a_model(own):
     _, told = own
     said = dict(told)
