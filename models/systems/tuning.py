@@ -8,6 +8,7 @@ Out-of-Distribution", ICLR 2022: layers first, then all.
 """
 
 import logging
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -115,9 +116,8 @@ def tuned(network: str, store: Store, settings: Settings) -> Recipe:
     widths = Widths(len(store.emotions), blocks)
 
     def begin() -> nn.Module:
-        panns = load_network(weights)
-        assert isinstance(panns, Panns)
-        return _network(panns, widths, settings)
+        # of PANNs by the row's name, never a speech encoder
+        return _network(cast(Panns, load_network(weights)), widths, settings)
 
     layers = audio_phase("branch.branch", params)
     return Recipe(readers, widths, begin, (layers, _phase(settings)))
