@@ -161,12 +161,13 @@ def test_a_corpus_of_one_modality_runs_its_systems(project, modalities, system, 
 def test_joint_training_and_leave_one_speaker_out_run(project):
     changes = ["-S", "fusion.joint=true", "-S", "split.protocol=loso"]
     ran = stages_run(dvc(project, "exp", "run", *changes))
-    assert ran == ["image_sets", "detect", "embed_faces", "fuse", "pack", "report"]
+    assert set(ran) == {"image_sets", "detect", "embed_faces", "fuse", "pack", "report"}
     scores = scores_of(project)
     assert scores["clips"] == 28
     assert set(scores["speakers"]) == {"DC", "JE"}
 
 
+@pytest.mark.slow
 def test_an_edit_in_the_product_stops_the_run_and_is_kept_as_a_correction(project):
     """The right box stays, and one clip is annotated again."""
     path = min((project / "data/voc/Annotations").iterdir())
