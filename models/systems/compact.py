@@ -24,7 +24,6 @@ from models.systems.inputs import Reader, Store
 from models.systems.params import CompactParams, Settings
 from models.systems.recipe import LOSS_NAMES, Phase, Recipe, Widths
 from models.training import Step, TrainSettings
-from pipeline.media.sound import read_waveform
 from pipeline.splits import Fold
 
 AUXILIARY = "auxiliary"
@@ -78,7 +77,7 @@ def logmel_reader(store: Store) -> Reader:
     """
 
     def read(clip_id: str) -> Tensor:
-        return heard_logmel(torch.from_numpy(read_waveform(store.audio32k / f"{clip_id}.wav")))
+        return heard_logmel(torch.from_numpy(store.waveform(clip_id)))
 
     return Remembered(read)
 

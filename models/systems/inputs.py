@@ -23,7 +23,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -32,6 +34,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from models.fusion.branches import frame_weights
 from pipeline.clips import ClipRecord, emotions_of
 from pipeline.errors import CorpusError
+from pipeline.media.sound import read_waveform
 from pipeline.splits import Fold
 
 T = TypeVar("T")
@@ -101,6 +104,14 @@ class Store:
     def speech(self) -> Path:
         """Visual speech activity by frame."""
         return self.data / "speech.csv"
+
+    def waveform(self, clip_id: str) -> NDArray[np.float32]:
+        """The sound of a clip, [T] at 32 kHz, full scale 1.
+
+        Raises:
+            MediaError: there is none stored.
+        """
+        return read_waveform(self.audio32k / f"{clip_id}.wav")
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -305,7 +316,7 @@ def expression_reader(
             "`dvc repro`"
         )
     tensors = load_file(path)
-    clips = (*fold.train, *fold.test)
+    clips = (*fold.train, *fold.test, *fold.asked)
     for key in (f"{clip}/{name}" for clip in clips for name in encoders):
         if key not in tensors:
             raise CorpusError(f"{path}: lacks {key}; run `dvc repro embed_faces`")

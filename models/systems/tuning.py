@@ -30,7 +30,6 @@ from models.systems.recipe import (
     branch_step,
 )
 from models.training import TrainSettings, describe
-from pipeline.media.sound import read_waveform
 from pipeline.systems import SYSTEMS
 
 log = logging.getLogger(__name__)
@@ -134,7 +133,7 @@ def waveform_reader(store: Store) -> Reader:
     Raises:
         MediaError: a clip has no sound stored.
     """
-    return lambda clip_id: torch.from_numpy(read_waveform(store.audio32k / f"{clip_id}.wav"))
+    return lambda clip_id: torch.from_numpy(store.waveform(clip_id))
 
 
 def _network(panns: nn.Module, widths: Widths, settings: Settings) -> nn.Module:

@@ -31,7 +31,6 @@ from models.audio.handcrafted import trajectory
 from models.systems.inputs import Reader, Store
 from pipeline.clips import evenly_spaced, frame_name
 from pipeline.media.images import Picture, read_image
-from pipeline.media.sound import read_waveform
 
 log = logging.getLogger(__name__)
 
@@ -186,7 +185,7 @@ def window_reader(store: Store, count: int) -> Reader:
     Raises:
         MediaError: a clip has no sound stored.
     """
-    return Remembered(lambda clip_id: sound_windows(_sound(store, clip_id), count))
+    return Remembered(lambda clip_id: sound_windows(store.waveform(clip_id), count))
 
 
 def cepstrum_reader(store: Store, count: int, frames: int) -> Reader:
@@ -195,7 +194,7 @@ def cepstrum_reader(store: Store, count: int, frames: int) -> Reader:
     Raises:
         MediaError: a clip has no sound stored.
     """
-    return Remembered(lambda clip_id: cepstra(_sound(store, clip_id), count, frames))
+    return Remembered(lambda clip_id: cepstra(store.waveform(clip_id), count, frames))
 
 
 def frozen_features(backbone: nn.Module, read: Reader) -> Reader:
@@ -222,7 +221,3 @@ def _frame(store: Store, clip_id: str, index: int) -> Picture:
 def _box(store: Store, clip_id: str, index: int) -> Box | None:
     face = voc.read_frame(store.voc, frame_name(clip_id, index)).speaker_face
     return face.box if face else None
-
-
-def _sound(store: Store, clip_id: str) -> NDArray[np.float32]:
-    return read_waveform(store.audio32k / f"{clip_id}.wav")
