@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from models.checkpoint import load_safetensors
+from models.expressions.embed import embed_all
+from models.expressions.params import FacesParams
 from models.faces.folds import DetectPaths, detect
 from models.faces.weights import detector_params
 from models.systems.evaluate import JOINT_DETECTORS, Outcome, save_networks, train
@@ -65,7 +67,7 @@ def refit(run: Run, tested: Predictions, data: Path, results: Path, out: Path) -
     used.update(tested.clip_id)
     records = tuple(record for record in read_clips(data / "clips.csv") if record.clip_id in used)
     fold = Fold(EVERY_CLIP, tuple(sorted(record.clip_id for record in records)), ())
-    store = _with_faces(run, records, fold, data, results, out)
+    store = _with_faces(run, records, fold, settings.faces, data, results, out)
     built = recipe(run.system, store, fold, settings)
     clips = ClipSet(fold.train, store.labels(), built.readers)
     with pinned_threads(settings.training.threads):
@@ -91,13 +93,22 @@ def _mean(weights: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _with_faces(
-    run: Run, records: tuple[ClipRecord, ...], fold: Fold, data: Path, results: Path, out: Path
+    run: Run,
+    records: tuple[ClipRecord, ...],
+    fold: Fold,
+    faces: FacesParams,
+    data: Path,
+    results: Path,
+    out: Path,
 ) -> Store:
-    """The run's products, face features of a detector that learned from all clips among them."""
-    store = Store(records, data, results / "detector")
-    if not SYSTEMS[run.system].reads_faces:
+    """The run's products, but with faces of a detector that learned from all clips."""
+    store, system = Store(records, data, results / "detector"), SYSTEMS[run.system]
+    if not system.reads_faces:
         return store
     params = detector_params(store.detector / f"{run.protocol.folds[0].name}.safetensors")
     paths = DetectPaths(store.voc, data / "truth", out / "detector", out / "face_features")
     detect(paths, records, [fold], (), params)
-    return StoreOfFaces(records, data, paths.results, paths.face_features)
+    found = StoreOfFaces(records, data, paths.results, paths.face_features)
+    if "face_embeddings" in system.reads:
+        embed_all(found.faces, found.voc, found.face_embeddings, faces)
+    return found

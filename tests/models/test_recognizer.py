@@ -51,7 +51,7 @@ RUNS = {
     "image_cnn": {"system": "visual_cnn_fd"},
     "joint": {"fusion": {"joint": True}},
 }
-REFITTED = ("av_faster_rcnn", "speech", "joint")
+REFITTED = ("av_faster_rcnn", "speech", "people", "joint")
 
 
 @pytest.fixture(scope="module")
