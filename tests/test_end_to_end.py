@@ -167,7 +167,6 @@ def test_joint_training_and_leave_one_speaker_out_run(project):
     assert set(scores["speakers"]) == {"DC", "JE"}
 
 
-@pytest.mark.slow
 def test_an_edit_in_the_product_stops_the_run_and_is_kept_as_a_correction(project):
     """The right box stays, and one clip is annotated again."""
     path = min((project / "data/voc/Annotations").iterdir())
