@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import soundfile
 
-from models.recognizer import Recognizer
+from models.recognition.recognizer import Recognizer
 from models.saved_model import PRETRAINED
 
 SOUND_S = 4.0

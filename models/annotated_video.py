@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from models.recognizer import HOP_S, FrameFace, Moment, Recognition, WindowAnswer, unbroken
+from models.recognition.answers import HOP_S, FrameFace, Moment, Recognition, WindowAnswer, unbroken
 from pipeline.errors import MediaError
 from pipeline.media.images import Picture
 from pipeline.media.stream import read_frames, write_film

@@ -20,7 +20,7 @@ FLOORS = {
     ),
     "models": (
         "checkpoint", "losses", "threads", "training", "audio", "expressions", "faces", "fusion",
-        "systems", "comparison", "model_card", "pretrained", "saved_model", "recognizer",
+        "systems", "comparison", "model_card", "pretrained", "saved_model", "recognition",
         "annotated_video", "export",
     ),
 }  # fmt: skip

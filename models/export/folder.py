@@ -12,14 +12,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from models.export.graph import OPSET, TOLERANCE, write_graph
 from models.export.graphs import HEADS, Sample, graph_name, graphs_of
 from models.faces.frames import sampled_frames
-from models.recognizer import Recognizer
+from models.recognition.recognizer import Recognizer
+from models.recognition.windows import decoded
 from models.systems.makers import INPUTS
 from models.threads import pinned_threads
 from pipeline.errors import ExportError
 from pipeline.files import file_digest, replace_folder, write_json
+from pipeline.media.images import Picture, read_image
 from pipeline.media.sound import SAMPLE_RATE_HZ
 from pipeline.work.progress import track
 
@@ -79,7 +84,7 @@ def _require_graphs(recognizer: Recognizer) -> None:
 
 
 def _sample(recognizer: Recognizer, clip: Path | None) -> Sample:
-    pictures, waveform = recognizer.first_window(clip) if clip else ([], None)
+    pictures, waveform = first_window(recognizer, clip) if clip else ([], None)
     if clip and recognizer.audio_blocks and waveform is None:
         raise ExportError(f"--clip: {clip} has no sound, which {recognizer.card.system} reads")
     params = recognizer.card.inputs.detector
@@ -93,6 +98,19 @@ def _sample(recognizer: Recognizer, clip: Path | None) -> Sample:
         )
     chosen = sampled_frames(len(pictures), params.frames_per_clip)
     return Sample([pictures[index] for index in chosen], waveform)
+
+
+def first_window(
+    recognizer: Recognizer, clip: Path
+) -> tuple[list[Picture], NDArray[np.float32] | None]:
+    """Frames and sound [T] at 32 kHz of a recording's first window, as `predict` reads them.
+
+    Raises:
+        MediaError: it cannot be decoded.
+    """
+    with decoded(clip, recognizer.sees, recognizer.card.inputs) as recording:
+        window = next(recording.windows())
+        return [read_image(frame) for frame in window.frames], window.waveform
 
 
 def _card(recognizer: Recognizer, sample: Sample) -> dict[str, Any]:

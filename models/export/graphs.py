@@ -27,7 +27,7 @@ from models.export.graph import Axis, Graph, Inputs
 from models.export.sound import sound_graph
 from models.faces.detector import Detector
 from models.faces.frames import image_tensor
-from models.recognizer import Recognizer
+from models.recognition.recognizer import Recognizer
 from pipeline.media.images import Picture
 from pipeline.media.sound import SAMPLE_RATE_HZ
 

@@ -30,7 +30,7 @@ def main(out: Path, model: Path, clip: Path | None) -> None:
             f'export: {", ".join(missing)} not installed; run `pip install "avemo[export]"`'
         )
     from models.export.folder import export_model
-    from models.recognizer import Recognizer
+    from models.recognition.recognizer import Recognizer
 
     started = time.monotonic()
     card = export_model(Recognizer.load(model), out, clip)

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.recognizer import Recognition, Recognizer
+from models.recognition.answers import Recognition
+from models.recognition.recognizer import Recognizer
 from models.saved_model import CARD, PRETRAINED, WORDS
 from pipeline.corpora.index import SOUND_SUFFIXES, VIDEO_SUFFIXES
 from pipeline.errors import MediaError, WeightsError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from models.annotated_video import write_annotated_video
-from models.recognizer import AROUND_S, HOP_S, Recognition, unbroken
+from models.recognition.answers import AROUND_S, HOP_S, Recognition, unbroken
 from pipeline.report.chart_style import GRID, INK, MUTED, canvas, to_svg
 
 if TYPE_CHECKING:

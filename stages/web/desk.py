@@ -5,7 +5,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from models.recognizer import Recognizer
+from models.recognition.recognizer import Recognizer
 from pipeline.errors import AvemoError, MediaError
 from pipeline.media.probe import probe
 from stages.web import answer

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from models.recognizer import Recognizer
+from models.recognition.recognizer import Recognizer
 from stages.web.desk import Desk
 from stages.web.page import build
 

@@ -14,7 +14,7 @@ from models.annotated_video import (
     annotated_frames,
     write_annotated_video,
 )
-from models.recognizer import FrameFace, Moment, Recognition, WindowAnswer
+from models.recognition.answers import FrameFace, Moment, Recognition, WindowAnswer
 from pipeline.errors import MediaError
 from pipeline.media.stream import read_frames, write_film
 

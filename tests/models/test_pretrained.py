@@ -11,7 +11,7 @@ from tiny_media import encode, make_video
 from typer.testing import CliRunner
 
 from models.model_card import describe
-from models.recognizer import Recognizer
+from models.recognition.recognizer import Recognizer
 from models.saved_model import PRETRAINED, WORDS
 from pipeline.errors import WeightsError
 from stages.cli.app import app

@@ -186,5 +186,6 @@ def test_other_or_incomplete_weights_are_refused(tmp_path):
 
 
 def test_transformers_is_imported_only_where_the_encoder_is_built():
-    code = "import sys, models.recognizer, stages.embed; assert 'transformers' not in sys.modules"
+    modules = "sys, models.recognition.recognizer, stages.embed"
+    code = f"import {modules}; assert 'transformers' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -21,9 +21,10 @@ from typer.testing import CliRunner
 
 from models.checkpoint import save_safetensors
 from models.export import folder
+from models.export.folder import first_window
 from models.export.graph import TOLERANCE, Graph
 from models.faces.weights import build_detector, save_detector
-from models.recognizer import Recognizer
+from models.recognition.recognizer import Recognizer
 from models.saved_model import PRETRAINED, InputParams, read_card, write_model
 from models.systems.makers import INPUTS, build_network
 from models.systems.params import Settings
@@ -133,7 +134,7 @@ def test_the_example_answers_as_avemo_where_there_is_no_torch(
 ):
     assert subprocess.run([bare, "-I", "-c", "import torch"], capture_output=True).returncode
     recognizer = Recognizer.load(model)
-    pictures, sound = recognizer.first_window(clip)
+    pictures, sound = first_window(recognizer, clip)
     (tmp_path / "frames.rgb").write_bytes(np.stack(pictures).tobytes())
     with wave.open(str(tmp_path / "sound.wav"), "wb") as file:
         file.setparams((1, 2, 32_000, 0, "NONE", ""))

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from models.audio.handcrafted import HANDCRAFTED
 from models.audio.panns import pad
 from models.fusion.branches import AudioNet
-from models.recognizer import Recognizer
+from models.recognition.recognizer import Recognizer
 from models.saved_model import InputParams, ModelCard
 from models.systems import tuning
 from models.systems.evaluate import predict, train

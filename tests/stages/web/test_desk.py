@@ -4,7 +4,7 @@ import pytest
 from demo_clips import draw_demo
 from tiny_media import make_sound
 
-from models.recognizer import Recognizer
+from models.recognition.recognizer import Recognizer
 from models.saved_model import PRETRAINED
 from stages.web import desk
 from stages.web.desk import Desk

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from models.checkpoint import load_safetensors
 from models.faces.weights import load_detector
-from models.recognizer import Recognizer
+from models.recognition.recognizer import Recognizer
 from models.saved_model import CARD, DETECTOR, NETWORK, WORDS
 from pipeline.errors import CorpusError, MediaError, ParamsError, WeightsError
 from pipeline.media.ffmpeg import run_ffmpeg
@@ -125,8 +125,9 @@ def test_a_jointly_trained_model_looks_with_the_detector_that_it_trained(project
     recognizer = Recognizer.load(model)
     answer = recognizer.predict(clip)
     assert len(answer.faces) == SMALL["detector"]["frames_per_clip"]
-    recognizer.detector = load_detector(before)
-    assert recognizer.predict(clip).faces != answer.faces
+    audio = {name: one for name, one in recognizer.audio_blocks.items() if one}
+    other = Recognizer(recognizer.card, recognizer.network, load_detector(before), audio)
+    assert other.predict(clip).faces != answer.faces
 
 
 @pytest.mark.parametrize("name", REFITTED)
@@ -223,7 +224,7 @@ def test_windows_share_frames_and_sound_out_and_their_mean_is_the_answer(
         heard.append((start, stop))
         return read_wav(path, start, stop)
 
-    monkeypatch.setattr("models.recognizer.read_wav", read)
+    monkeypatch.setattr("models.recognition.windows.read_wav", read)
     answer = recognizer.predict(clip)
     assert heard == [(0, 13333), (13333, 26667), (26667, 40000)]
     assert [round(w.end_s, 2) for w in answer.windows] == [0.83, 1.67, 2.5]
@@ -238,8 +239,8 @@ def test_no_more_than_a_window_of_a_long_recording_lies_in_memory(project, tmp_p
     window_s = recognizer.card.inputs.pack.window_s
     monkeypatch.setattr(recognizer, "_branch", lambda *_: ("visual", ()))  # no face: grey crops
     held = Held()
-    monkeypatch.setattr("models.recognizer.read_gray", held.watch(read_gray))
-    monkeypatch.setattr("models.recognizer.read_image", held.watch(read_image))
+    monkeypatch.setattr("models.recognition.faces.read_gray", held.watch(read_gray))
+    monkeypatch.setattr("models.recognition.inputs.read_image", held.watch(read_image))
     answer = recognizer.predict(clip, over_time=True)
     assert len(answer.windows) == 180 / window_s and held.total > 220
     frames_of_a_window = window_s * 5 / recognizer.card.inputs.extract.frame_step
