@@ -111,9 +111,10 @@ class ModelCard(Section):
 
 def describe(card: ModelCard) -> str:
     """The card in words, Markdown."""
-    template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(
-        TEMPLATE.read_text(encoding="utf-8")
-    )
+    # Markdown, not HTML: what shows it escapes it
+    template = Environment(  # noqa: S701
+        undefined=StrictUndefined, keep_trailing_newline=True
+    ).from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         card=card,
         scores=card.metrics,

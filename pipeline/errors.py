@@ -7,7 +7,8 @@
     ├── AnnotationError   a VOC file cannot be used
     ├── WeightsError      a checkpoint is missing, damaged or of another network
     ├── TrainingError     a network cannot be trained with these params
-    └── ExportError       a model cannot be written as ONNX
+    ├── ExportError       a model cannot be written as ONNX
+    └── DamageError       a product is not what its stage wrote
 
 A message is one line and says where, what was got, what was expected, and the remedy.
 Stages catch `AvemoError` at one boundary (`stages.cli.boundary`); anything else is a bug and keeps
@@ -48,3 +49,7 @@ class TrainingError(AvemoError):
 
 class ExportError(AvemoError):
     """A model cannot be written as ONNX, or answers differently as such."""
+
+
+class DamageError(AvemoError):
+    """A product is not, byte for byte, what its stage wrote."""

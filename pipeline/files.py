@@ -112,3 +112,18 @@ def write_checksums(path: Path, folders: Iterable[Path]) -> None:
     lines = [f"{file_digest(file)}  {file.parent.name}/{file.name}\n" for file in files]
     with atomic_write(path) as part:
         part.write_text("".join(lines), encoding="utf-8")
+
+
+def differing_from(checksums: Path) -> list[str]:
+    """Names in a list of `write_checksums` whose file is gone or not as listed, as listed.
+
+    Raises:
+        ValueError: a line is none of such a list.
+    """
+    odd = []
+    for line in checksums.read_text(encoding="utf-8").splitlines():
+        digest, name = line.split("  ", 1)
+        path = checksums.parent / name
+        if not path.is_file() or file_digest(path) != digest:
+            odd.append(name)
+    return odd

@@ -96,6 +96,14 @@ class SystemSpec:
         """Whether it reads face features of the protocol's detectors."""
         return "face_features" in self.reads
 
+    def reads_frames(self, joint: bool) -> bool:
+        """Whether it reads stored frames, and not only what the detector found in them.
+
+        Args:
+            joint: whether the detector is trained in it.
+        """
+        return "voc" in self.reads and (joint or not self.can_be_joint)
+
     @property
     def can_be_joint(self) -> bool:
         """Whether `fusion.joint` can train the detector in it."""

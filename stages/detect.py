@@ -13,6 +13,7 @@ from models.faces.params import DetectorParams
 from pipeline.clips import read_clips
 from pipeline.params import load_section
 from pipeline.splits import InnerFoldParams, SplitParams, all_inner_folds, make_folds
+from pipeline.work.integrity import require_frames
 from pipeline.work.progress import counted, figure, print_summary
 from stages.cli.boundary import run
 
@@ -30,6 +31,7 @@ def main(voc: Path, clips: Path, truth: Path, results: Path, face_features: Path
     started = time.monotonic()
     params = load_section("detector", DetectorParams)
     records = read_clips(clips)
+    require_frames(voc)
     folds = make_folds(records, load_section("split", SplitParams))
     inner = all_inner_folds(records, folds, load_section("inner_folds", InnerFoldParams))
     paths = DetectPaths(voc, truth, results, face_features)

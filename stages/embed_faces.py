@@ -10,6 +10,7 @@ from pathlib import Path
 from models.expressions.embed import embed_all
 from models.expressions.params import FacesParams
 from pipeline.params import load_section
+from pipeline.work.integrity import require_frames
 from pipeline.work.progress import counted, print_summary
 from stages.cli.boundary import run
 
@@ -24,6 +25,7 @@ def main(voc: Path, face_features: Path, face_embeddings: Path) -> None:
     """
     started = time.monotonic()
     params = load_section("faces", FacesParams)
+    require_frames(voc)
     products = embed_all(face_features, voc, face_embeddings, params)
     count = counted(len(products.folders), "embedding")
     print_summary("embed_faces", f"{count}, {products.cached} from cache", started)

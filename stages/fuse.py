@@ -29,7 +29,8 @@ from pipeline.scores.metrics import summarise, summarise_plainly
 from pipeline.scores.predictions import headline, write_predictions
 from pipeline.scores.results import headline_metrics, write_history
 from pipeline.splits import make_folds
-from pipeline.systems import load_system
+from pipeline.systems import SYSTEMS, load_system
+from pipeline.work.integrity import require_frames
 from pipeline.work.progress import counted, print_summary, timed
 from stages.cli.boundary import run
 
@@ -41,6 +42,8 @@ def main(data: Path, results: Path) -> None:
     started = time.monotonic()
     system, sections = load_system(), Sections.read()
     store = Store(tuple(read_clips(data / "clips.csv")), data, results / "detector")
+    if SYSTEMS[system].reads_frames(sections.settings.fusion.joint):
+        require_frames(store.voc)
     folds = make_folds(store.records, sections.split)
     with timed("training and inference"):
         outcomes = run_folds(system, store, folds, sections.settings)

@@ -111,7 +111,7 @@ def git(*arguments: str) -> str:
     """What a Git command prints; empty where it fails or there is no Git."""
     try:
         done = subprocess.run(
-            ["git", "--no-optional-locks", *arguments],
+            ["git", "--no-optional-locks", *arguments],  # noqa: S607  the user's own Git
             capture_output=True,
             encoding="utf-8",
             errors="replace",

@@ -5,6 +5,7 @@ import functools
 import gc
 import inspect
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import typer
 
 from pipeline.errors import AvemoError
 from pipeline.work import occasion
+from pipeline.work.integrity import require_intact
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -37,13 +39,16 @@ def run(main: Callable[..., None]) -> None:
 
 
 def _noted(main: Callable[..., None]) -> Callable[..., None]:
-    """`main`, followed by a note of when, where and how long it ran."""
+    """`main`, between a check of the products that it reads and a note of when and where it ran."""
 
     @functools.wraps(main)
     def stage(*arguments: object, **options: object) -> None:
         began, started = datetime.now(UTC), time.monotonic()
+        name = Path(inspect.getfile(main)).stem
+        if os.environ.get("DVC_STAGE"):  # set by DVC: what it wrote is what it noted
+            require_intact(name)
         main(*arguments, **options)
-        occasion.note(Path(inspect.getfile(main)).stem, began, time.monotonic() - started)
+        occasion.note(name, began, time.monotonic() - started)
 
     return stage
 
