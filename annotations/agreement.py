@@ -1,6 +1,5 @@
 """How well the annotation agrees with a corpus's ground truth, where it comes with one."""
 
-import csv
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 from annotations.annotate import FrameSummary
 from annotations.box import Box
 from pipeline.clips import ClipRecord
-from pipeline.errors import CorpusError
+from pipeline.files import number, read_table
 from pipeline.work.progress import counted
 
 FOUND_IOU = 0.5
@@ -34,17 +33,12 @@ def read_truth(path: Path) -> dict[int, TrueFrame]:
     Raises:
         CorpusError: a column is missing or a value is not a number or not a box.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            return {
-                int(row["frame"]): TrueFrame(
-                    Box(*(float(row[side]) for side in ("x1", "y1", "x2", "y2"))),
-                    row["speech"].strip() == "1",
-                )
-                for row in csv.DictReader(stream)
-            }
-    except (KeyError, ValueError, AttributeError) as error:
-        raise CorpusError(f"{path}: not a table of true faces ({error})") from error
+    return dict(read_table(path, _true_frame, "expected frame,x1,y1,x2,y2,mouth_open,speech"))
+
+
+def _true_frame(row: dict[str, str]) -> tuple[int, TrueFrame]:
+    box = Box(*(number(row[side]) for side in ("x1", "y1", "x2", "y2")))
+    return int(row["frame"]), TrueFrame(box, row["speech"].strip() == "1")
 
 
 def measure(

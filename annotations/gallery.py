@@ -5,7 +5,6 @@ looked through in pages of a few hundred pictures. The page asks nothing of the 
 from a folder: its index is a script, since a browser reads no JSON from `file://`.
 """
 
-import csv
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from annotations.box import Box
 from annotations.tracks import FILLED
 from annotations.voc import Annotation
 from pipeline.clips import ClipRecord, frame_name
-from pipeline.files import replace_folder
+from pipeline.files import number, read_table, replace_folder
 from pipeline.report.page import templates
 
 REASONS = {
@@ -149,20 +148,27 @@ def write_gallery(
 
 
 def read_detections(path: Path) -> dict[str, Detected]:
-    """The best box of our detector by frame name; if a fold tests the clip, that fold's."""
+    """The best box of our detector by frame name; if a fold tests the clip, that fold's.
+
+    Raises:
+        CorpusError: it is not the table that `detect` writes.
+    """
     found: dict[str, Detected] = {}
     tested: set[str] = set()
-    with path.open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            name = frame_name(row["clip_id"], int(row["frame"]))
-            if row["rank"] != "0" or name in tested:
-                continue
-            if row["split"] == "test":
+    for name, rank, split, one in read_table(path, _detected, "run `dvc repro detect`"):
+        if rank == "0" and name not in tested:
+            found[name] = one
+            if split == "test":
                 tested.add(name)
-            sides = ("x1", "y1", "x2", "y2")
-            sigma = sum(float(row[f"sigma_{side}"]) for side in sides) / len(sides)
-            found[name] = Detected(Box(*(float(row[side]) for side in sides)), sigma)
     return found
+
+
+def _detected(row: dict[str, str]) -> tuple[str, str, str, Detected]:
+    sides = ("x1", "y1", "x2", "y2")
+    sigma = sum(number(row[f"sigma_{side}"]) for side in sides) / len(sides)
+    box = Box(*(number(row[side]) for side in sides))
+    name = frame_name(row["clip_id"], int(row["frame"]))
+    return name, row["rank"], row["split"], Detected(box, sigma)
 
 
 def looks_of(

@@ -124,10 +124,10 @@ def read_card(folder: Path) -> ModelCard:
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; run `dvc repro pack`, or name a model folder")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_bytes())
         version = content["schema_version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{path}: not the card of a model ({error!r})") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise WeightsError(f"{path}: not the card of a model ({error})") from error
     if version != SCHEMA:
         raise WeightsError(
             f"{path}: model of version {version!r}, expected {SCHEMA}; run `dvc repro pack` again"
@@ -145,6 +145,8 @@ def read_card(folder: Path) -> ModelCard:
         )
     for name, digest in card.files.items():
         file = folder / name
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            raise WeightsError(f"{path}: names {name}, expected files of its own folder")
         if not file.is_file():
             raise WeightsError(f"{file}: missing from the model; copy its whole folder again")
         if file_digest(file) != digest:

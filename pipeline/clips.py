@@ -1,12 +1,12 @@
 """What a clip is: as indexed in a corpus, and as a row of `data/clips.csv`."""
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import CorpusError
-from pipeline.files import write_table
+from pipeline.files import number, read_table, write_table
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "calm")
 """Canonical names and order, to which corpora map their codes; one's own folder may have others."""
@@ -158,27 +158,17 @@ def read_clips(path: Path) -> list[ClipRecord]:
         CorpusError: there is no such file, columns are missing, a value has the wrong type or an id
             is doubled.
     """
-    names = [field.name for field in fields(ClipRecord)]
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            rows, columns = list(reader), reader.fieldnames or []
-    except FileNotFoundError as error:
-        raise CorpusError(f"{path}: no such file; run `dvc repro extract`") from error
-    missing = [name for name in names if name not in columns]
-    if missing:
-        raise CorpusError(
-            f"{path}: not a clip table (no column {missing[0]}); run `dvc repro extract`"
-        )
-    try:
-        records = [
-            ClipRecord(**{f.name: f.type(row[f.name]) for f in fields(ClipRecord)})  # type: ignore[operator]
-            for row in rows
-        ]
-    except (ValueError, TypeError) as error:
-        raise CorpusError(f"{path}: not a clip table ({error}); run `dvc repro extract`") from error
+    records = read_table(path, _record, "run `dvc repro extract`")
     require_unique([record.clip_id for record in records], str(path))
     return sorted(records, key=lambda record: record.clip_id)
+
+
+def _record(row: dict[str, str]) -> ClipRecord:
+    values: dict[str, Any] = {
+        f.name: number(row[f.name]) if f.type is float else f.type(row[f.name])  # type: ignore[operator]
+        for f in fields(ClipRecord)
+    }
+    return ClipRecord(**values)
 
 
 def write_clips(path: Path, records: Iterable[ClipRecord]) -> None:

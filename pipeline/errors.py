@@ -15,12 +15,18 @@ Stages catch `AvemoError` at one boundary (`stages.cli.boundary`); anything else
 its traceback.
 """
 
+LONGEST = 900
+"""Characters of a message."""
+
 
 class AvemoError(Exception):
-    """Something the user can put right; `str(error)` is one line."""
+    """Something the user can put right; `str(error)` is one line of at most `LONGEST`."""
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().split())
+        text = " ".join(super().__str__().split())
+        if len(text) > LONGEST:  # it quotes what a file holds; the remedy stands at the end
+            text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 3 :]}"
+        return text
 
 
 class ParamsError(AvemoError):

@@ -7,9 +7,14 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
+
+from pipeline.errors import CorpusError
+
+Item = TypeVar("Item")
 
 EMPTY_NOTE = "EMPTY.txt"
 
@@ -76,10 +81,73 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[dict[str, obj
         writer.writerows(rows)
 
 
+def read_table(path: Path, make: Callable[[dict[str, str]], Item], remedy: str) -> list[Item]:
+    """Rows of a CSV that a stage wrote; `pipeline.foreign` reads those of other people.
+
+    Args:
+        path: the table.
+        make: an item of a row, by column; it may raise KeyError, TypeError and ValueError.
+        remedy: what brings the table back, e.g. "run `dvc repro detect`".
+
+    Raises:
+        CorpusError: there is no such file, it is no such table, or `make` refuses a row.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            try:
+                if reader.fieldnames is None:
+                    raise ValueError("empty, expected a heading")
+                return [make(_whole(row)) for row in reader]
+            except KeyError as error:
+                raise CorpusError(
+                    f"{path} line {reader.line_num}: no column {error.args[0]}; {remedy}"
+                ) from error
+            except (csv.Error, TypeError, ValueError) as error:
+                raise CorpusError(f"{path} line {reader.line_num}: {error}; {remedy}") from error
+    except FileNotFoundError as error:
+        raise CorpusError(f"{path}: no such file; {remedy}") from error
+
+
+def _whole(row: dict[str, str]) -> dict[str, str]:
+    if None in row or None in row.values():
+        raise ValueError("another number of entries than the heading has")
+    return row
+
+
+def number(text: str) -> float:
+    """A finite number.
+
+    Raises:
+        ValueError: it is none.
+    """
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"got {text}, expected a finite number")
+    return value
+
+
 def write_json(path: Path, values: Mapping[str, object]) -> None:
     """Write a mapping as indented JSON, atomically."""
     with atomic_write(path) as part:
         part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """A mapping that a stage wrote as JSON.
+
+    Raises:
+        CorpusError: there is no such file, or it holds something else.
+    """
+    try:
+        values = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise CorpusError(f"{path}: no such file; {remedy}") from error
+    except (ValueError, RecursionError) as error:
+        raise CorpusError(f"{path}: not JSON ({error}); {remedy}") from error
+    if not isinstance(values, dict):
+        raise CorpusError(f"{path}: holds a {type(values).__name__}, not a mapping; {remedy}")
+    return values
 
 
 def rounded(values: Mapping[str, object], decimals: int) -> dict[str, object]:

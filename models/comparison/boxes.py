@@ -4,7 +4,6 @@ Voting acts on the boxes of a trained detector, so that each box loss is trained
 the folds of that seed.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from models.faces.weights import load_detector
 from models.threads import pinned_threads
 from pipeline.clips import ClipRecord
 from pipeline.errors import TrainingError
-from pipeline.files import file_digest, write_json
+from pipeline.files import file_digest, read_json, write_json
 from pipeline.report.comparison.scoring import BoxScores
 from pipeline.work.cache import ClipCache, Job
 
@@ -125,7 +124,9 @@ def _name(loss: str, seed: int, voting: bool) -> str:
 
 
 def _scores(loss: str, voting: bool, folders: Mapping[int, Path]) -> BoxScores:
-    found = {s: json.loads((f / FOUND).read_text(encoding="utf-8")) for s, f in folders.items()}
+    found = {
+        s: read_json(f / FOUND, "delete it and run `make ablations`") for s, f in folders.items()
+    }
     return BoxScores(
         f"{LOSSES[loss]}, {'variance voting' if voting else 'NMS alone'}",
         (("detector.box_loss", loss), ("detector.voting", voting)),

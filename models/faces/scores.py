@@ -1,6 +1,5 @@
 """How good the detector is on test frames: scores, and each detection as a row of a table."""
 
-import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from torch import Tensor
 from torchmetrics.detection import MeanAveragePrecision
 from torchvision.ops import box_iou
 
+from annotations import agreement
 from annotations.voc import Box
 from models.faces.frames import Frame
-from pipeline.errors import CorpusError
 from pipeline.splits import Fold
 
 AP_THRESHOLDS = {"ap50": 0.5, "ap75": 0.75, "ap90": 0.9}
@@ -235,17 +234,8 @@ def read_truth(path: Path, frame_step: int) -> dict[int, Box]:
     """
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as stream:
-        try:
-            return {
-                int(row["frame"]) // frame_step: Box(*(float(row[side]) for side in SIDES))
-                for row in csv.DictReader(stream)
-                if int(row["frame"]) % frame_step == 0
-            }
-        except (KeyError, ValueError) as error:
-            raise CorpusError(
-                f"{path}: not a truth table ({error!r}); expected columns frame,x1,y1,x2,y2"
-            ) from error
+    found = agreement.read_truth(path).items()
+    return {frame // frame_step: true.box for frame, true in found if frame % frame_step == 0}
 
 
 def box_tensor(box: Box) -> Tensor:

@@ -17,7 +17,6 @@ Waveforms and log-mels differ in length. They are filled up with zeros to the lo
 and beside them stands how long each is without, `waveform_length` and `logmel_length` [B].
 """
 
-import csv
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +33,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from models.fusion.branches import frame_weights
 from pipeline.clips import ClipRecord, emotions_of
 from pipeline.errors import CorpusError
+from pipeline.files import number, read_table
 from pipeline.media.sound import read_waveform
 from pipeline.splits import Fold
 
@@ -327,12 +327,19 @@ def expression_reader(
 
 
 def read_speech(path: Path) -> dict[tuple[str, int], float]:
-    """Visual speech activity in [0, 1] by clip id and stored-frame index, of `data/speech.csv`."""
-    with path.open(newline="", encoding="utf-8") as stream:
-        return {
-            (row["clip_id"], int(row["frame"])): float(row["speech"])
-            for row in csv.DictReader(stream)
-        }
+    """Visual speech activity in [0, 1] by clip id and stored-frame index, of `data/speech.csv`.
+
+    Raises:
+        CorpusError: it is not the table that `annotate` writes.
+    """
+    return dict(read_table(path, _speech, "run `dvc repro annotate`"))
+
+
+def _speech(row: dict[str, str]) -> tuple[tuple[str, int], float]:
+    speech = number(row["speech"])
+    if not 0 <= speech <= 1:
+        raise ValueError(f"speech is {speech}, expected 0 to 1")
+    return (row["clip_id"], int(row["frame"])), speech
 
 
 def _speech_of(speech: Mapping[tuple[str, int], float], clip_id: str, frame: int) -> float:

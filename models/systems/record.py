@@ -1,7 +1,5 @@
 """What the report says of a run, gathered from its validated sections and its products."""
 
-import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from models.systems.inputs import Store
 from models.systems.params import Settings
 from pipeline.clips import Reject
 from pipeline.corpora.params import CorpusParams
+from pipeline.files import read_json, read_table
 from pipeline.media.params import ExtractParams
 from pipeline.params import differing, load_section
 from pipeline.presets import PRESETS, preset_values
@@ -144,9 +143,9 @@ def faces_in(annotations: Path) -> FaceOf:
 
 
 def _rejects(data: Path) -> list[Reject]:
-    with (data / "quarantine.csv").open(newline="", encoding="utf-8") as stream:
-        return [Reject(**row) for row in csv.DictReader(stream)]
+    path, again = data / "quarantine.csv", "run `dvc repro extract`"
+    return read_table(path, lambda row: Reject(**row), again)
 
 
 def _figures(path: Path) -> dict[str, JsonValue]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    return read_json(path, "run `dvc repro`") if path.is_file() else {}

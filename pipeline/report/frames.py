@@ -1,7 +1,6 @@
 """The few frames that the report shows, with dlib's box, the detector's box and its sigma."""
 
 import base64
-import csv
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import CorpusError
-from pipeline.files import replace_folder
+from pipeline.files import number, read_table, replace_folder
 from pipeline.scores.predictions import Floats, Predictions
 
 Corners = tuple[float, float, float, float]
@@ -80,18 +79,12 @@ def read_detections(path: Path) -> list[Detection]:
         CorpusError: a column is missing or holds no number.
     """
     best: dict[tuple[str, int], Detection] = {}
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = (row for row in csv.DictReader(stream) if row.get("split", "test") == "test")
-        try:
-            for row in rows:
-                found = _detection(row)
-                known = best.get((found.clip_id, found.frame))
-                if known is None or found.score > known.score:
-                    best[found.clip_id, found.frame] = found
-        except (KeyError, TypeError, ValueError) as error:
-            raise CorpusError(
-                f"{path}: not a table of detections ({error}); run `dvc repro detect`"
-            ) from error
+    for found in read_table(path, _tested, "run `dvc repro detect`"):
+        if found is None:
+            continue
+        known = best.get((found.clip_id, found.frame))
+        if known is None or found.score > known.score:
+            best[found.clip_id, found.frame] = found
     return [best[key] for key in sorted(best)]
 
 
@@ -211,11 +204,15 @@ def sigma_errors(detections: Iterable[Detection], reference: str) -> Floats:
     return np.concatenate(errors) if errors else np.zeros(0)
 
 
+def _tested(row: dict[str, str]) -> Detection | None:
+    return _detection(row) if row.get("split", "test") == "test" else None
+
+
 def _detection(row: dict[str, str]) -> Detection:
     return Detection(
         row["clip_id"],
         int(row["frame"]),
-        float(row["score"]),
+        number(row["score"]),
         _corners(row, ""),
         _corners(row, "sigma_"),
         {name: _corners(row, f"{name}_") for name in REFERENCES if row.get(f"{name}_x1")},
@@ -223,7 +220,7 @@ def _detection(row: dict[str, str]) -> Detection:
 
 
 def _corners(row: dict[str, str], prefix: str) -> Corners:
-    x1, y1, x2, y2 = (float(row[f"{prefix}{side}"]) for side in SIDES)
+    x1, y1, x2, y2 = (number(row[f"{prefix}{side}"]) for side in SIDES)
     return x1, y1, x2, y2
 
 

@@ -1,12 +1,11 @@
 """The folder `results` of a finished run, as the report reads it: nothing else is needed."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import CorpusError
-from pipeline.files import file_digest
+from pipeline.files import file_digest, read_table
 from pipeline.report.frames import Detection, Picture, picture, read_detections
 from pipeline.report.run import Run, read_run
 from pipeline.scores.predictions import Predictions, headline, read_predictions
@@ -104,8 +103,9 @@ def _occasions(folder: Path) -> list[Occasion]:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV; none where the run did not write it."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+    """Rows of a CSV; none where the run did not write it.
+
+    Raises:
+        CorpusError: it is no table.
+    """
+    return read_table(path, dict, "run `dvc repro`") if path.is_file() else []

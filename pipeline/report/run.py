@@ -319,7 +319,7 @@ def read_run(path: Path) -> Run:
         CorpusError: no such file, or another version's.
     """
     try:
-        return Run.model_validate_json(path.read_text(encoding="utf-8"))
+        return Run.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise CorpusError(f"{path}: no results yet; run `dvc repro`") from error
     except ValidationError as error:

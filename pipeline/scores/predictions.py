@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import CorpusError
-from pipeline.files import write_table
+from pipeline.files import number, write_table
 
 BRANCHES = ("av", "audio", "visual")
 """Canonical order; the first one present is the run's headline."""
@@ -92,9 +92,14 @@ def parse_predictions(lines: Iterable[str], where: str) -> dict[str, Predictions
     Raises:
         CorpusError: as `read_predictions`.
     """
-    reader = csv.DictReader(lines)
-    columns = tuple(reader.fieldnames or ())
-    rows = list(reader)
+    reader = csv.DictReader(lines, strict=True)
+    try:
+        columns = tuple(reader.fieldnames or ())
+        rows = list(reader)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise CorpusError(
+            f"{where}: not a table of predictions ({error}); run `dvc repro fuse`"
+        ) from error
     emotions = tuple(c.removeprefix(PROBABILITY) for c in columns if c.startswith(PROBABILITY))
     missing = [name for name in (*ID_COLUMNS, "confidence") if name not in columns]
     if missing or not emotions or not rows:
@@ -102,6 +107,11 @@ def parse_predictions(lines: Iterable[str], where: str) -> dict[str, Predictions
         raise CorpusError(f"{where}: not a table of predictions ({got}); run `dvc repro fuse`")
     by_branch: dict[str, list[dict[str, str]]] = {}
     for row in rows:
+        if None in row or None in row.values():
+            raise CorpusError(
+                f"{where}: a row has another number of entries than the heading; "
+                "run `dvc repro fuse`"
+            )
         by_branch.setdefault(row["branch"], []).append(row)
     if unknown := sorted(set(by_branch) - set(BRANCHES)):
         raise CorpusError(f"{where}: branch {unknown[0]!r}, expected one of {', '.join(BRANCHES)}")
@@ -159,9 +169,9 @@ def _columns(rows: Sequence[dict[str, str]], emotions: tuple[str, ...], where: s
             sentence=tuple(row["sentence"] for row in rows),
             emotion=np.array([index[row["emotion"]] for row in rows]),
             predicted=np.array([index[row["predicted"]] for row in rows]),
-            confidence=np.array([float(row["confidence"]) for row in rows]),
+            confidence=np.array([number(row["confidence"]) for row in rows]),
             probabilities=np.array(
-                [[float(row[PROBABILITY + e]) for e in emotions] for row in rows]
+                [[number(row[PROBABILITY + e]) for e in emotions] for row in rows]
             ),
         )
     except KeyError as error:

@@ -98,7 +98,7 @@ def read_occasions(folder: Path) -> list[Occasion]:
     occasions = []
     for path in sorted(folder.glob("*.json")):
         try:
-            occasions.append(Occasion.model_validate_json(path.read_text(encoding="utf-8")))
+            occasions.append(Occasion.model_validate_json(path.read_bytes()))
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
             raise CorpusError(

@@ -135,7 +135,7 @@ def test_f1_by_hand():
 
 def test_damaged_truth_is_named(tmp_path):
     (tmp_path / "a.csv").write_text("frame,x1,y1,x2,y2\n0,1,2,3,4\n")
-    with pytest.raises(CorpusError, match=r"a\.csv: not a table of true faces"):
+    with pytest.raises(CorpusError, match=r"a\.csv line 2: no column speech"):
         read_truth(tmp_path / "a.csv")
 
 

@@ -22,11 +22,11 @@ def test_emotions_are_in_the_order_of_their_ranks():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda text: "", "no column clip_id"),
+        (lambda text: "", "empty, expected a heading"),
         (lambda text: text.replace("rate_hz", "rate"), "no column rate_hz"),
         (lambda text: text.replace("25.0", "many"), "could not convert string to float: 'many'"),
         (lambda text: text + text.splitlines()[1], "clip id DC_a01 occurs twice"),
-        (lambda text: text + "DC_a02,DC", "not a clip table"),
+        (lambda text: text + "DC_a02,DC", "line 3: another number of entries"),
     ],
 )
 def test_what_is_no_table_of_clips_is_refused(tmp_path, change, message):

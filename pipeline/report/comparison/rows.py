@@ -5,7 +5,6 @@ One value is one column. A field of several values takes a column for each, `acc
 is a value that a row does not have. Scores are in [0, 1], means over seeds.
 """
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.errors import CorpusError
-from pipeline.files import write_table
+from pipeline.files import read_table, write_table
 from pipeline.scores.intervals import Interval
 
 DECIMALS = 4
@@ -221,21 +220,19 @@ def read_rows(path: Path) -> list[Row]:
     if not path.is_file():
         return []
     again = "delete it and run `make tables` or `make ablations`"
-    with path.open(newline="", encoding="utf-8") as stream:
-        lines = list(csv.DictReader(stream))
-    if not lines:
+    rows = read_table(path, _checked_row, again)
+    if not rows:
         raise CorpusError(f"{path}: no rows; {again}")
-    rows = []
-    for number, cells in enumerate(lines, start=2):
-        try:
-            rows.append(_row(cells))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise CorpusError(
-                f"{path}: line {number}: {where}: got {first['input']!r}: {first['msg']}; {again}"
-            ) from error
     return rows
+
+
+def _checked_row(cells: Mapping[str, str]) -> Row:
+    try:
+        return _row(cells)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{where}: got {first['input']!r}: {first['msg']}") from error
 
 
 def _kind(cells: Mapping[str, str]) -> type[Row]:

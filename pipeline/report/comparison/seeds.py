@@ -1,6 +1,5 @@
 """What trials left, by seed: a table's row is taken from one `Seeds`."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.files import read_json
 from pipeline.scores.intervals import Score
 from pipeline.scores.metrics import confusion
 from pipeline.scores.predictions import (
@@ -100,7 +100,10 @@ def read_seeds(folders: Mapping[int, Path]) -> Seeds:
     for seed, one in sums.items():
         require_aligned({**runs[seed], "sum": one}, str(folders[seed]))
     main = headline(next(iter(runs.values())))
-    facts = [json.loads((f / FACTS).read_text(encoding="utf-8")) for f in folders.values()]
+    facts = [
+        read_json(f / FACTS, "delete results/tables and run `make tables`")
+        for f in folders.values()
+    ]
     experts = dict.fromkeys(expert for fact in facts for expert in fact["weights"])
     return Seeds(
         runs,

@@ -330,9 +330,9 @@ def test_each_box_loss_is_trained_once_and_scored_twice(tmp_path, worked_on):
     records = write_voc(tmp_path / "data", clips=6)
     for record in records:
         (tmp_path / "data" / "truth").mkdir(exist_ok=True)
-        rows = "".join(f"{i},10,10,90,90\n" for i in range(record.frames))
+        rows = "".join(f"{i},10,10,90,90,0\n" for i in range(record.frames))
         truth = tmp_path / "data" / "truth" / f"{record.clip_id}.csv"
-        truth.write_text("frame,x1,y1,x2,y2\n" + rows)
+        truth.write_text("frame,x1,y1,x2,y2,speech\n" + rows)
     store = Store(tuple(records), tmp_path / "data", tmp_path / "none")
     detector = TINY.model_copy(update={"score_threshold": 0.0})
     setup = Setup(store, PLAIN, SPLIT, detector, "demo", "untrained", tmp_path / "out")

@@ -58,7 +58,7 @@ def test_it_learns_and_repeats_itself(store, settings):
     assert torch.equal(*found)
     assert found[0].argmax(dim=1).tolist() == clips.subset(fold.test).labels().tolist()
     totals = [row["total"] for row in history.rows]
-    assert len(totals) == 12 and totals[-1] < 0.6 * totals[0]
+    assert len(totals) == 12 and totals[-1] < 0.8 * totals[0]
     rebuilt = build_network("audio_compact", built.widths, settings).eval()
     rebuilt.load_state_dict(network.state_dict())  # the auxiliary heads are left behind
     assert torch.equal(predict(rebuilt, clips.subset(fold.test))["audio"], found[0])

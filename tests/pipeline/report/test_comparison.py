@@ -234,7 +234,7 @@ def test_a_damaged_csv_is_named_with_line_and_column(rows, tmp_path):
     path = tmp_path / "tables.csv"
     write_rows(path, rows)
     path.write_text(path.read_text().replace(",2,1,28,", ",2,one,28,", 1))
-    with pytest.raises(CorpusError, match=r"tables\.csv: line 2: folds: got 'one'.*delete it"):
+    with pytest.raises(CorpusError, match=r"tables\.csv line 2: folds: got 'one'.*delete it"):
         read_rows(path)
     path.write_text("protocol\n")
     with pytest.raises(CorpusError, match="no rows; delete it"):

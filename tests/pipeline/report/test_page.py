@@ -332,7 +332,7 @@ def test_damaged_products_name_their_stage(tmp_path, folder):
         read_results(results)
     detections = results / "detector" / "detections.csv"
     detections.write_text(detections.read_text().replace("sigma_x1", "sigma"))
-    with pytest.raises(CorpusError, match=r"not a table of detections .*sigma_x1"):
+    with pytest.raises(CorpusError, match=r"line 2: no column sigma_x1; run `dvc repro detect`"):
         read_results(results)
 
 

@@ -181,7 +181,7 @@ def test_predictions_round_trip(tmp_path, random_predictions):
         ("clip_id", "clip", "no column clip_id"),
         ("audio,", "smell,", "branch 'smell', expected one of av, audio, visual"),
         (",0.30000\n", ",0.90000\n", "probabilities of clip clip00000 sum to 1.600"),
-        (",0.30000\n", ",nan\n", "probabilities of clip clip00000 sum to nan"),
+        (",0.30000\n", ",nan\n", "got nan, expected a finite number"),
         (",disgust,anger,", ",joy,anger,", "emotion 'joy' has no p_ column"),
         (",0.70000,", ",much,", "could not convert string to float: 'much'"),
     ],
