@@ -7,7 +7,7 @@ with another value than the one that DVC compares and records.
 
 import json
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -43,6 +43,14 @@ WeightDecay = Annotated[float, Field(ge=0, le=10)]
 
 LossWeight = Annotated[float, Field(ge=0, le=1000)]
 """Factor of a term of a loss."""
+
+MOVED = {
+    "calibrate": "section inner_folds",
+    "fusion.seed": "training.seed",
+    "fusion.batch_size": "training.batch_size",
+    "baselines.epochs": "baselines.pictures, of each clip over a whole training",
+}
+"""What became of keys that an earlier version had."""
 
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
 
@@ -175,11 +183,18 @@ def differing(
     return found
 
 
+def unknown(key: str, known: Iterable[str]) -> str:
+    """What to do about a section or key that nobody reads."""
+    if key in MOVED:
+        return f"is {MOVED[key]} now; move its value there"
+    kind = "key" if "." in key else "section"
+    return f"unknown {kind}; expected one of {', '.join(known)}"
+
+
 def _explain(path: Path, name: str, model: type[Section], error: Any) -> str:
     key = ".".join([name, *(str(part) for part in error["loc"])])
     if error["type"] == "extra_forbidden":
-        known = ", ".join(model.model_fields)
-        return f"{path}: {key}: unknown key; expected one of {known}"
+        return f"{path}: {key}: {unknown(key, model.model_fields)}"
     if error["type"] == "missing":
         return f"{path}: {key}: missing; see presets/demo.yaml"
     if error["type"] == "literal_error":

@@ -21,7 +21,7 @@ from pipeline.corpora.corpus import CorpusParams, index_corpus
 from pipeline.corpora.demo.params import DemoParams
 from pipeline.errors import CorpusError, ParamsError
 from pipeline.media.params import ExtractParams, ResampleParams
-from pipeline.params import PARAMS_FILE, Section, read_params, refusals, validate
+from pipeline.params import PARAMS_FILE, Section, read_params, refusals, unknown, validate
 from pipeline.scores.params import PredictParams
 from pipeline.splits import InnerFoldParams, SplitParams, make_folds
 from pipeline.systems import SYSTEMS, SystemSpec, load_system
@@ -102,7 +102,7 @@ def params_findings(path: Path = PARAMS_FILE, shown: Path | None = None) -> list
     """
     content, shown = read_params(path), shown or path
     found = [
-        f"{shown}: {name}: unknown section; expected one of {', '.join(SECTIONS)}"
+        f"{shown}: {name}: {unknown(name, SECTIONS)}"
         for name in content
         if name not in SECTIONS and name != "system"
     ]
