@@ -22,8 +22,10 @@ from pipeline.work.integrity import require_intact
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
-NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-"""A full disk, a quota, a read-only file system, a lack of permission."""
+NOT_WRITABLE = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM,
+)  # fmt: skip
+"""A full disk, a quota, a limit on files, a read-only file system, a lack of permission."""
 
 
 def run(main: Callable[..., None]) -> None:
