@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from models.fusion.pool import pooled
+from models.losses import log_scores
 
 
 class Answer(nn.Module):
@@ -43,10 +43,5 @@ class Answer(nn.Module):
             logits = self.network.branch(self.branch, batch)  # type: ignore[operator]
         else:
             logits = self.network(batch)
-        scores = {name: _log_scores(one) for name, one in logits.items()}
+        scores = {name: log_scores(one) for name, one in logits.items()}
         return pooled(scores, self.pool)[0].float()
-
-
-def _log_scores(logits: Tensor) -> Tensor:
-    """As `models.losses.log_scores`; ONNX takes the log of a rounded sigmoid, 0 for large -z."""
-    return F.log_softmax(-F.softplus(-logits), dim=1)
