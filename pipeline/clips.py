@@ -1,7 +1,11 @@
-"""What a clip is: as indexed in a corpus, and as a row of `data/clips.csv`."""
+"""What a clip is: as indexed in a corpus, and as a row of `data/clips.csv`.
+
+`data/frames.csv` beside it says when each stored frame is shown.
+"""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -54,9 +58,13 @@ class ClipRecord:
     """A usable clip: a row of `data/clips.csv`.
 
     `frames` counts the stored frames (every `frame_step`-th of the source; 0 without video),
-    `fps` is the source's frame rate in 1/s, `samples` counts samples per channel at the native
-    `rate_hz` (0 without sound). Wherever emotions are in an order, it is that of `rank`. A clip
-    whose `emotion` is "" trains and tests nothing, and is predicted.
+    `fps` is the source's frame rate in 1/s, the mean where it varies, `samples` counts samples per
+    channel at the native `rate_hz` (0 without sound). Wherever emotions are in an order, it is that
+    of `rank`. A clip whose `emotion` is "" trains and tests nothing, and is predicted.
+
+    A clip has one clock, in seconds. It begins where picture or sound does, whichever is first:
+    `picture_start_s` and `sound_start_s` say when each begins, `times_s` when each stored frame is
+    shown (not in `data/clips.csv` but in `data/frames.csv`; at a constant rate where not given).
     """
 
     clip_id: str
@@ -73,6 +81,16 @@ class ClipRecord:
     rank: int = 0
     twin: str = ""
     polarity: int = 0
+    picture_start_s: float = 0.0
+    sound_start_s: float = 0.0
+    times_s: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.times_s and self.frames:
+            steady = steady_times(self.picture_start_s, self.fps, self.frame_step, self.frames)
+            object.__setattr__(self, "times_s", steady)
+        if len(self.times_s) != self.frames:
+            raise ValueError(f"{len(self.times_s)} times for {self.frames} frames")
 
     @property
     def has_video(self) -> bool:
@@ -114,6 +132,11 @@ def frame_name(clip_id: str, index: int) -> str:
     return f"{clip_id}_{index:05d}"
 
 
+def steady_times(start_s: float, fps: float, frame_step: int, frames: int) -> tuple[float, ...]:
+    """When each of `frames` stored frames is shown at a constant rate of the source, s."""
+    return tuple(start_s + index / (fps / frame_step) for index in range(frames))
+
+
 def evenly_spaced(length: int, count: int) -> list[int]:
     """The middle of each of `count` equal parts of `length` items; repeats where items are few."""
     return [(2 * part + 1) * length // (2 * count) for part in range(count)]
@@ -151,14 +174,48 @@ def require_unique(clip_ids: Sequence[str], where: str) -> None:
         seen.add(clip_id)
 
 
+CLIP_COLUMNS = tuple(field for field in fields(ClipRecord) if field.name != "times_s")
+FRAMES_CSV = "frames.csv"
+FRAME_COLUMNS = ("clip_id", "frame", "time_s")
+
+
 def read_clips(path: Path) -> list[ClipRecord]:
-    """Read `data/clips.csv`, sorted by clip id.
+    """Read `data/clips.csv`, and `frames.csv` beside it, sorted by clip id.
 
     Raises:
-        CorpusError: there is no such file, columns are missing, a value has the wrong type or an id
-            is doubled.
+        CorpusError: one of these files is missing, columns are missing, a value has the wrong type,
+            an id is doubled, or a clip has not as many times as frames.
     """
-    names = [field.name for field in fields(ClipRecord)]
+    rows = _read_rows(path, [column.name for column in CLIP_COLUMNS])
+    times = _read_times(path.with_name(FRAMES_CSV))
+    try:
+        records = [
+            ClipRecord(
+                **{c.name: c.type(row[c.name]) for c in CLIP_COLUMNS},  # type: ignore[operator]
+                times_s=times.get(row["clip_id"], ()),
+            )
+            for row in rows
+        ]
+    except (ValueError, TypeError, ZeroDivisionError) as error:
+        raise CorpusError(f"{path}: not a clip table ({error}); run `dvc repro extract`") from error
+    require_unique([record.clip_id for record in records], str(path))
+    return sorted(records, key=lambda record: record.clip_id)
+
+
+def _read_times(path: Path) -> Mapping[str, tuple[float, ...]]:
+    """Times of the stored frames by clip id."""
+    times: dict[str, list[float]] = defaultdict(list)
+    try:
+        for row in _read_rows(path, FRAME_COLUMNS):
+            times[row["clip_id"]].append(float(row["time_s"]))
+    except (ValueError, TypeError) as error:
+        raise CorpusError(
+            f"{path}: not a table of frames ({error}); run `dvc repro extract`"
+        ) from error
+    return {clip_id: tuple(found) for clip_id, found in times.items()}
+
+
+def _read_rows(path: Path, names: Sequence[str]) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             reader = csv.DictReader(stream)
@@ -168,23 +225,23 @@ def read_clips(path: Path) -> list[ClipRecord]:
     missing = [name for name in names if name not in columns]
     if missing:
         raise CorpusError(
-            f"{path}: not a clip table (no column {missing[0]}); run `dvc repro extract`"
+            f"{path}: not a table of clips or frames (no column {missing[0]}); run "
+            "`dvc repro extract`"
         )
-    try:
-        records = [
-            ClipRecord(**{f.name: f.type(row[f.name]) for f in fields(ClipRecord)})  # type: ignore[operator]
-            for row in rows
-        ]
-    except (ValueError, TypeError) as error:
-        raise CorpusError(f"{path}: not a clip table ({error}); run `dvc repro extract`") from error
-    require_unique([record.clip_id for record in records], str(path))
-    return sorted(records, key=lambda record: record.clip_id)
+    return rows
 
 
 def write_clips(path: Path, records: Iterable[ClipRecord]) -> None:
-    """Write `data/clips.csv`, sorted by clip id."""
+    """Write `data/clips.csv`, and `frames.csv` beside it, sorted by clip id."""
     ordered = sorted(records, key=lambda record: record.clip_id)
-    write_table(path, [f.name for f in fields(ClipRecord)], (asdict(r) for r in ordered))
+    names = [column.name for column in CLIP_COLUMNS]
+    write_table(path, names, ({name: getattr(r, name) for name in names} for r in ordered))
+    shown = (
+        dict(zip(FRAME_COLUMNS, (record.clip_id, frame, time_s), strict=True))
+        for record in ordered
+        for frame, time_s in enumerate(record.times_s)
+    )
+    write_table(path.with_name(FRAMES_CSV), FRAME_COLUMNS, shown)
 
 
 def write_quarantine(path: Path, rejects: Iterable[Reject]) -> None:

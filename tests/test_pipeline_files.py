@@ -33,6 +33,12 @@ def test_deps_of_a_stage_hold_its_import_closure_and_none_is_unused(stage):
 
 
 @pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_that_reads_or_writes_clips_does_so_with_their_frames(stage):
+    for files in (STAGES[stage].get("deps", []), STAGES[stage]["outs"]):
+        assert ("data/clips.csv" in files) == ("data/frames.csv" in files)
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_sections_that_a_stage_reads_are_its_params(stage):
     source = (ROOT / "stages" / f"{stage}.py").read_text(encoding="utf-8")
     read = set(re.findall(r'load_section\(\s*"(\w+)"', source))

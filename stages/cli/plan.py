@@ -212,6 +212,7 @@ def expected(record: ClipRecord, kind: Kind, frame_step: int, filmed: bool) -> C
         height_px=kind.height_px,
         samples=round(kind.seconds * kind.rate_hz),
         rate_hz=kind.rate_hz,
+        times_s=(),
     )
 
 
