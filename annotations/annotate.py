@@ -37,9 +37,8 @@ class ClipFrames:
     Attributes:
         clip_id: of the clip.
         emotion: its label.
-        frames: its stored frames in time order, `rate_hz` a second, every `frame_step`-th of the
-            recording.
-        rate_hz: stored frames per second.
+        frames: its stored frames in time order, every `frame_step`-th of the recording.
+        times_s: when each is shown.
         frame_step: from one stored frame to the next, in frames of the recording.
         params: section `annotate`.
         corrections: annotations that a person has put right, by stored frame.
@@ -48,7 +47,7 @@ class ClipFrames:
     clip_id: str
     emotion: str
     frames: tuple[Path, ...]
-    rate_hz: float
+    times_s: tuple[float, ...]
     frame_step: int
     params: AnnotateParams
     corrections: Mapping[int, Path]
@@ -83,7 +82,7 @@ def annotate_clip(clip: ClipFrames, folder: Path) -> None:
     grays = [read_gray(path) for path in clip.frames]
     corrections = {index: voc.read(path) for index, path in clip.corrections.items()}
     given = {index: _speaker_box(correction) for index, correction in corrections.items()}
-    found = annotate_frames(grays, clip.rate_hz, clip.params, given)
+    found = annotate_frames(grays, clip.times_s, clip.params, given)
     faces, origins = [], []
     for index, (path, gray) in enumerate(zip(clip.frames, grays, strict=True)):
         height, width = gray.shape
@@ -114,7 +113,7 @@ class FrameAnnotations(NamedTuple):
 
 def annotate_frames(
     grays: Sequence[Picture],
-    rate_hz: float,
+    times_s: Sequence[float],
     params: AnnotateParams,
     given: Mapping[int, Box | None] = MappingProxyType({}),
 ) -> FrameAnnotations:
@@ -122,14 +121,14 @@ def annotate_frames(
 
     Args:
         grays: F frames in gray levels [H, W], in time order.
-        rate_hz: frames per second.
+        times_s: when each frame is shown, ascending.
         params: section `annotate`.
         given: the speaker's box in frames where it is known, None where it is known that there is
             none; it stands in place of the one that is chosen.
     """
 
     def activity_of(boxes: Sequence[Box | None]) -> Activity:
-        return speech_activity(grays, boxes, rate_hz, params.speech_smoothing_s)
+        return speech_activity(grays, boxes, times_s, params.speech_smoothing_s)
 
     def mouth_motion(boxes: Sequence[Box | None]) -> float:
         seen = [box is not None for box in boxes]
@@ -328,7 +327,7 @@ def _job(
         record.clip_id,
         record.emotion,
         frames,
-        record.fps / record.frame_step,
+        record.times_s,
         record.frame_step,
         params,
         corrections,

@@ -4,6 +4,7 @@
 """
 
 import csv
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -28,6 +29,10 @@ POLARITY = {
 Source: Zhao et al., "An End-to-End Visual-Audio Attention Network for Emotion Recognition in
 User-Generated Videos", AAAI 2020, whose loss reads it.
 """
+
+
+CLOCK_TICK_S = 1e-6
+"""Times are told apart from here on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +145,22 @@ def steady_times(start_s: float, fps: float, frame_step: int, frames: int) -> tu
 def evenly_spaced(length: int, count: int) -> list[int]:
     """The middle of each of `count` equal parts of `length` items; repeats where items are few."""
     return [(2 * part + 1) * length // (2 * count) for part in range(count)]
+
+
+def evenly_shown(times_s: Sequence[float], count: int) -> list[int]:
+    """The frames that are shown in the middle of each of `count` equal parts of their time.
+
+    Args:
+        times_s: when each frame is shown, ascending; the last one stays as long as others on
+            average.
+        count: parts; frames repeat where they are few, or stay long.
+    """
+    if not times_s:
+        return []
+    first, last, frames = times_s[0], times_s[-1], len(times_s)
+    length_s = (last - first) * frames / max(1, frames - 1)
+    moments = (first + (2 * part + 1) * length_s / (2 * count) for part in range(count))
+    return [bisect_right(times_s, moment_s + CLOCK_TICK_S) - 1 for moment_s in moments]
 
 
 def emotions_of(records: Iterable[ClipRecord]) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from pipeline.media.ffmpeg import find_ffmpeg
 from pipeline.media.images import read_gray
 
 TONE_HZ = 440
+PCM = ["-c:a", "pcm_s16le"]
+"""Arguments by which ffmpeg stores sound without a codec's delay."""
 
 
 def make_video(path: Path, seconds: float = 0.4, fps: int = 25, sound: str | None = "sine") -> Path:

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ import numpy as np
 import soundfile
 from ffmpeg.nodes import FilterableStream
 
-from pipeline.clips import Clip, ClipRecord, steady_times
+from pipeline.clips import CLOCK_TICK_S, Clip, ClipRecord, steady_times
 from pipeline.errors import MediaError
 from pipeline.media.ffmpeg import complaint, run_ffmpeg
 from pipeline.media.params import ExtractParams
@@ -45,8 +46,6 @@ LOST_S = 0.2
 CORRUPT_FRAME = "corrupt decoded frame"
 """What ffmpeg says of a frame that it could decode in part only."""
 
-TICK_S = 1e-6
-"""Times of frames and sound are read to this."""
 ROUNDING_S = 1e-3
 """Containers round times to ticks of up to this: frames no further off have a constant rate."""
 
@@ -229,25 +228,30 @@ def _decode(
 
 
 def _timed(stream: FilterableStream, name: str, kind: str = "") -> FilterableStream:
-    """The stream; on its way the time of each frame goes to `<name>.times`, as ticks of `TICK_S`.
+    """The stream, which on its way writes the time of each frame to `<name>.times`.
 
-    Times are the container's, less the beginning of its first track. `kind` is "a" for sound.
+    Times are the container's, less the beginning of its first track, in ticks of `CLOCK_TICK_S`.
+    `kind` is "a" for sound.
     """
-    ticking = stream.filter(f"{kind}settb", f"{TICK_S:.6f}")
+    ticking = stream.filter(f"{kind}settb", f"{CLOCK_TICK_S:.6f}")
     # `print` leaves out frames without metadata
     marked = ticking.filter(f"{kind}metadata", "add", key="frame", value="shown")
     return marked.filter(f"{kind}metadata", "print", key="frame", file=f"{name}{TIMES}")
 
 
 def _take_times(folder: Path) -> dict[str, list[float]]:
-    """Times in s that `_timed` wrote, by name; the earliest of all is 0. The files are removed."""
+    """Times in s that `_timed` wrote, by name; the earliest of all is 0. The files are removed.
+
+    They ascend: a frame that claims to come no later than the one before comes a tick later.
+    """
     times_s = {}
     for path in sorted(folder.glob(f"*{TIMES}")):
         ticks = re.findall(r"\bpts:(-?\d+)", path.read_text(encoding="utf-8"))
-        times_s[path.stem] = [int(tick) for tick in ticks]
+        ascending = accumulate(map(int, ticks), lambda before, tick: max(tick, before + 1))
+        times_s[path.stem] = list(ascending)
         path.unlink()
     begin = min((ticks[0] for ticks in times_s.values() if ticks), default=0)
-    return {name: [(t - begin) * TICK_S for t in ticks] for name, ticks in times_s.items()}
+    return {name: [(t - begin) * CLOCK_TICK_S for t in ticks] for name, ticks in times_s.items()}
 
 
 def _check_picture(

@@ -22,7 +22,8 @@ def annotated(folder, images, params=PARAMS):
     for path, image in zip(paths, images, strict=True):
         path.write_bytes(cv2.imencode(".jpg", image)[1].tobytes())
     out = folder / "out"
-    annotate_clip(ClipFrames("DC_h01", "happiness", paths, 25.0, 2, params, {}), out)
+    times_s = tuple(index / 25 for index in range(len(paths)))
+    annotate_clip(ClipFrames("DC_h01", "happiness", paths, times_s, 2, params, {}), out)
     return [voc.read(out / "Annotations" / f"{p.stem}.xml") for p in paths], read_summary(out)
 
 
@@ -100,7 +101,7 @@ def test_unreadable_frame_is_named(tmp_path):
     for content in (b"", b"no image"):
         (tmp_path / "a.jpg").write_bytes(content)
         with pytest.raises(MediaError, match=r"a\.jpg: not a readable image"):
-            clip = ClipFrames("a", "", (tmp_path / "a.jpg",), 25.0, 1, PARAMS, {})
+            clip = ClipFrames("a", "", (tmp_path / "a.jpg",), (0.0,), 1, PARAMS, {})
             annotate_clip(clip, tmp_path)
 
 

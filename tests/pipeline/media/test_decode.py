@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from tiny_media import (
+    PCM,
     brightening,
     cut,
     encode,
@@ -284,7 +285,6 @@ def without_rate(webm):
 
 
 THINNED = ["-vf", "select='lt(mod(n,8),5)'", "-fps_mode", "vfr"]
-PCM = ["-c:a", "pcm_s16le"]
 CASES = [
     # name, arguments, when picture and sound begin
     ("plain.mp4", [*brightening(), *tone()], 0, 0),
