@@ -2,7 +2,8 @@
 
 Products of a clip:
 
-    JPEGImages/<clip id>_<stored frame, 5 digits>.jpg    every `frame_step`-th frame of the source
+    JPEGImages/<clip id>_<stored frame, 5 digits>.jpg    every `frame_step`-th frame of the source,
+                                                         upright and with square pixels
     audio/<clip id>.wav                                  native rate, channels and depth
     record.json                                          the clip's `Decoded`
 """
@@ -209,6 +210,8 @@ def _decode(
         frames = sources[picture.path][str(picture.track.index)]
         if params.frame_step > 1:
             frames = frames.filter("select", f"not(mod(n,{params.frame_step}))")
+        if not picture.track.square:
+            frames = frames.filter("scale", "round(iw*max(1,sar))", "round(ih*max(1,1/sar))")
         frames = _timed(frames, PICTURE)
         # passthrough: otherwise frames are repeated to fill the frame rate, 101 for 100
         options = {"fps_mode": "passthrough", "q:v": params.jpeg_quality, "start_number": 0}

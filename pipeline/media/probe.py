@@ -43,12 +43,13 @@ PCM_CODECS = {"u8": "pcm_s16le", "s16": "pcm_s16le", "s32": "pcm_s32le"}
 class PictureTrack:
     """A track of moving pictures.
 
-    `index` of the stream, `fps` of the header in 1/s; from the first packet on that needs no other,
-    `frames` that there should be and `length_s` that they fill.
+    `index` of the stream, `fps` of the header in 1/s, whether pixels are `square`; from the first
+    packet on that needs no other, `frames` that there should be and `length_s` that they fill.
     """
 
     index: int
     fps: float
+    square: bool
     frames: int
     length_s: float
 
@@ -185,7 +186,8 @@ def _picture(stream: av.VideoStream, extent: _Extent) -> PictureTrack | None:
     filled_s = held.length_s - held.holes_s
     frames = min(len(held.times_s), max(1, round(fps * filled_s)))
     missing = round(frames * held.holes_s / filled_s) if filled_s else 0
-    return PictureTrack(stream.index, fps, frames + missing, held.length_s)
+    square = (stream.sample_aspect_ratio or 1) == 1
+    return PictureTrack(stream.index, fps, square, frames + missing, held.length_s)
 
 
 def _sound(stream: av.AudioStream, extent: _Extent) -> SoundTrack | None:

@@ -326,6 +326,19 @@ def test_separate_files_begin_together(tmp_path):
     assert record.picture_start_s == pytest.approx(0, abs=0.03) and record.sound_start_s == 0
 
 
+@pytest.mark.parametrize(
+    ("aspect", "size_px"), [("1/1", (64, 48)), ("2/1", (128, 48)), ("3/4", (64, 64))]
+)
+def test_pixels_are_square(tmp_path, aspect, size_px):
+    wide = [*picture(0.4), "-vf", f"setsar={aspect}"]
+    record = extract(tmp_path / "out", encode(tmp_path / "a.mp4", *wide))
+    assert (record.width_px, record.height_px) == size_px
+    turned = tmp_path / "turned.mp4"  # as phones do: by a note of it
+    encode(turned, "-display_rotation", "90", "-i", str(tmp_path / "a.mp4"), "-c", "copy")
+    record = extract(tmp_path / "turned", turned)
+    assert (record.width_px, record.height_px) == size_px[::-1]
+
+
 def test_an_even_rate_is_told_from_rounded_times(tmp_path):
     video = encode(tmp_path / "a.mkv", *picture(2, 30), "-r", "30000/1001")  # in ticks of 1 ms
     record = extract(tmp_path / "out", video, frame_step=3)
