@@ -134,7 +134,7 @@ def annotate_frames(
         seen = [box is not None for box in boxes]
         return max(float(activity_of(boxes).motion[seen].mean()), MOTION_FLOOR)
 
-    found = [detect_faces(gray, params.upsample, params.min_score) for gray in grays]
+    found = [detect_faces(gray, params) for gray in grays]
     chosen = choose_speaker(found, mouth_motion)
     boxes = [
         None if index is None else detections[index].box

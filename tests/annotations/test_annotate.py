@@ -12,7 +12,14 @@ from annotations.params import AnnotateParams
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import CorpusError, MediaError
 
-PARAMS = AnnotateParams(upsample=0, min_score=0.0, fill_gaps=0, speech_smoothing_s=0.1)
+PARAMS = AnnotateParams(
+    upsample=0,
+    max_side_px=640,
+    min_score=0.0,
+    second_look=False,
+    fill_gaps=0,
+    speech_smoothing_s=0.1,
+)
 
 
 def annotated(folder, images, params=PARAMS):

@@ -20,7 +20,8 @@ from stages.annotate import main
 SIZE_PX = (320, 256)
 FRAMES = 6
 PARAMS = """
-annotate: {upsample: 0, min_score: 0.0, fill_gaps: 0, speech_smoothing_s: 0.1}
+annotate: {upsample: 0, max_side_px: 640, min_score: 0.0, second_look: true,
+  fill_gaps: 0, speech_smoothing_s: 0.1}
 """
 OUTPUTS = (
     "voc/Annotations",
