@@ -21,6 +21,7 @@ from pipeline.errors import AnnotationError, CorpusError
 from pipeline.files import write_table
 from pipeline.media.images import Picture, read_gray
 from pipeline.work.cache import ClipCache, Job, Products
+from pipeline.work.progress import counted, listed
 
 XML_FOLDER = "Annotations"
 FRAMES_CSV = "frames.csv"
@@ -271,24 +272,25 @@ def count_faces(summaries: Summaries) -> dict[str, float]:
         (0 without frames).
     """
     frames = [row for rows in summaries.values() for row in rows]
-    empty_clips = 0
-    for clip_id, rows in summaries.items():
-        several = sum(row.faces > 1 for row in rows)
-        if several:
-            log.warning(
-                "%s: several faces in %d of %d frames; the one that moves the mouth, or else the "
-                "largest steady one, is taken for the speaker, the others are marked primary=0",
-                clip_id,
-                several,
-                len(rows),
-            )
-        if not any(row.faces for row in rows):
-            empty_clips += 1
-            log.warning(
-                "%s: no face in any of %d frames, all frames weigh alike; try annotate.upsample",
-                clip_id,
-                len(rows),
-            )
+    crowded = {
+        clip_id: sum(row.faces > 1 for row in rows)
+        for clip_id, rows in summaries.items()
+        if any(row.faces > 1 for row in rows)
+    }
+    if crowded:
+        log.warning(
+            "several faces in frames of %s: %s; the one that moves the mouth, or else the largest "
+            "steady one, is taken for the speaker, the others are marked primary=0",
+            counted(len(crowded), "clip"),
+            listed([f"{i} ({n} of {len(summaries[i])})" for i, n in crowded.items()]),
+        )
+    empty = [clip_id for clip_id, rows in summaries.items() if not any(row.faces for row in rows)]
+    if empty:
+        log.warning(
+            "no face in any frame of %s: %s; all its frames weigh alike; try annotate.upsample",
+            counted(len(empty), "clip"),
+            listed(empty),
+        )
     missing = sum(row.faces == 0 for row in frames)
     return {
         "clips": len(summaries),
@@ -297,7 +299,7 @@ def count_faces(summaries: Summaries) -> dict[str, float]:
         "frames_with_several_faces": sum(row.faces > 1 for row in frames),
         "frames_filled": sum(row.origin == FILLED for row in frames),
         "frames_corrected": sum(row.origin == CORRECTED for row in frames),
-        "clips_without_face": empty_clips,
+        "clips_without_face": len(empty),
         "found_rate": round(1 - missing / len(frames), 4) if frames else 0.0,
     }
 
@@ -306,11 +308,11 @@ def _warn_of_low_rates(records: Sequence[ClipRecord]) -> None:
     slow = [r for r in records if r.has_video and r.fps / r.frame_step < MIN_RATE_HZ]
     if slow:
         log.warning(
-            "%d clips have under %g stored frames a second, the first is %s: speech activity is "
-            "unreliable; lower extract.frame_step",
-            len(slow),
+            "under %g stored frames a second of %s: %s; speech activity is unreliable; lower "
+            "extract.frame_step",
             MIN_RATE_HZ,
-            slow[0].clip_id,
+            counted(len(slow), "clip"),
+            listed([record.clip_id for record in slow]),
         )
 
 

@@ -108,11 +108,19 @@ class ClipRecord:
         return self.samples > 0
 
     @property
+    def picture_s(self) -> float:
+        """Length of the picture, s."""
+        return self.frames * self.frame_step / self.fps if self.has_video else 0.0
+
+    @property
+    def sound_s(self) -> float:
+        """Length of the sound, s."""
+        return self.samples / self.rate_hz if self.has_audio else 0.0
+
+    @property
     def duration_s(self) -> float:
-        """Length in seconds: of the sound, else of the frames."""
-        if self.has_audio:
-            return self.samples / self.rate_hz
-        return self.frames * self.frame_step / self.fps
+        """Length in seconds: of the sound, else of the picture."""
+        return self.sound_s if self.has_audio else self.picture_s
 
 
 @dataclass(frozen=True, slots=True)

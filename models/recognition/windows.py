@@ -78,9 +78,7 @@ class Recording:
     def length_s(self) -> float:
         """To the end of picture or sound, whichever is later."""
         record = self.record
-        shown_s = record.frames * record.frame_step / record.fps if record.frames else 0.0
-        heard_s = record.samples / record.rate_hz if record.samples else 0.0
-        return max(record.picture_start_s + shown_s, record.sound_start_s + heard_s)
+        return max(record.picture_start_s + record.picture_s, record.sound_start_s + record.sound_s)
 
     @property
     def window_count(self) -> int:

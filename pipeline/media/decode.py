@@ -148,10 +148,9 @@ def extract_clip(job: ExtractJob, folder: Path) -> None:
         times_s=shown.times_s,
     )
     if picture:
-        length_s = len(frames) * params.frame_step / shown.fps
-        _require_length(picture.path, length_s, params.min_duration_s)
-    if sound and heard.samples:
-        _require_length(sound.path, heard.samples / heard.rate_hz, params.min_duration_s)
+        _require_length(picture.path, record.picture_s, params.min_duration_s)
+    if sound and record.has_audio:
+        _require_length(sound.path, record.sound_s, params.min_duration_s)
     silent, lost_share = bool(sound) and not heard.samples, max(shown.lost_share, heard.lost_share)
     values = json.dumps(asdict(Decoded(record, silent, lost_share)), indent=1)
     (folder / RECORD).write_text(values, encoding="utf-8")

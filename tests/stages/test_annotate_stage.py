@@ -144,7 +144,7 @@ def test_blank_frames_do_not_stop_the_stage(annotate, drawn, tmp_path, caplog):
     write_clips(tmp_path / "blank.csv", records)
     out = annotate(tmp_path / "blank.csv")
     assert not voc.read(out / "voc/Annotations/KL_a01_00000.xml").objects
-    assert "KL_a01: no face in any of 2 frames" in caplog.text
+    assert "no face in any frame of 1 clip: KL_a01;" in caplog.text
 
 
 def test_a_corrected_frame_costs_one_clip_and_stays_corrected(annotate, capsys):

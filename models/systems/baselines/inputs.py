@@ -155,13 +155,20 @@ def crop_reader(store: Store, count: int, size_px: int) -> Reader:
     A frame without a face gives the face of the nearest frame that has one.
     """
     times_s = {record.clip_id: record.times_s for record in store.records}
+    faceless: set[str] = set()
 
     def read(clip_id: str) -> Tensor:
         def crop(index: int) -> Picture:
             frame, box = partial(_frame, store, clip_id), partial(_box, store, clip_id)
             face = face_crop(frame, box, len(times_s[clip_id]), index)
             if face is None:
-                log.warning("%s: no frame shows a face; its face crops are grey", clip_id)
+                if not faceless:  # stage `annotate` has counted them
+                    log.warning(
+                        "%s: no frame shows a face; its face crops are grey, as those of all such "
+                        "clips",
+                        clip_id,
+                    )
+                faceless.add(clip_id)
                 return grey_face()
             return face
 
