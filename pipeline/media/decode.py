@@ -26,7 +26,7 @@ from pipeline.clips import CLOCK_TICK_S, Clip, ClipRecord, steady_times
 from pipeline.errors import MediaError
 from pipeline.media.ffmpeg import complaint, run_ffmpeg
 from pipeline.media.params import ExtractParams
-from pipeline.media.probe import PictureTrack, SoundTrack, probe
+from pipeline.media.probe import GAP_S, PictureTrack, SoundTrack, probe
 from pipeline.media.sound import to_mono
 
 FRAMES = "JPEGImages"
@@ -221,6 +221,9 @@ def _decode(
         for track in sound.tracks:
             options = {"c:a": track.codec, "map_metadata": -1}
             heard = _timed(sources[sound.path][str(track.index)], str(track.index), "a")
+            if track.gaps_s:  # become silence; without this what follows them would come too early
+                bound = {"min_comp": GAP_S, "min_hard_comp": GAP_S}
+                heard = heard.filter("aresample", **{"async": 1}, **bound)
             name = f"{SOUND}/{track.index}.wav"
             products.append(ffmpeg.output(heard, name, bitexact=None, **options))
     if not products:
@@ -309,7 +312,7 @@ def _check_sound(
         path = folder / SOUND / f"{track.index}.wav"
         if not heard.samples:
             info = soundfile.info(path)
-            lost_s = track.length_s - info.frames / info.samplerate
+            lost_s = track.length_s - (info.frames / info.samplerate - track.gaps_s)
             if lost_s > max(LOST_S, LOST_SHARE * track.length_s):
                 raise MediaError(
                     f"{sound.path}: damaged or cut short: {lost_s:.2f} of {track.length_s:.2f} s "

@@ -326,6 +326,19 @@ def test_separate_files_begin_together(tmp_path):
     assert record.picture_start_s == pytest.approx(0, abs=0.03) and record.sound_start_s == 0
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "webm"])
+def test_sound_that_pauses_goes_on_at_its_time(tmp_path, suffix):
+    heard = "sine=sample_rate=48000:duration=3,aselect='not(between(t,1,1.45))'"
+    film = [*picture(3), "-f", "lavfi", "-i", heard]
+    record = extract(tmp_path / "out", encode(tmp_path / f"a.{suffix}", *film))
+    assert record.sound_s == pytest.approx(3, abs=0.06)
+    sound, rate_hz = soundfile.read(tmp_path / "out/audio/DC_a01.wav")
+    level = np.abs(sound[: 3 * rate_hz - 9_000]).reshape(-1, 3_000).max(axis=1)  # of 1/16 s
+    is_silent = level < 0.3 * level.max()
+    assert not is_silent[:15].any() and is_silent[17:22].all() and not is_silent[24:].any()
+    assert read_decoded(tmp_path / "out").lost_share == 0
+
+
 @pytest.mark.parametrize(
     ("aspect", "size_px"), [("1/1", (64, 48)), ("2/1", (128, 48)), ("3/4", (64, 64))]
 )
