@@ -10,6 +10,9 @@ RUN := dvc.lock params.yaml results/metrics.json
 # columns of `make runs`: always shown, and never (deps, by path)
 HEADLINE := accuracy$$|uar$$|macro_f1$$|ece$$|ap75$$|mean_iou$$
 HIDDEN := .*/|annotations$$|.*\.csv$$|Created$$|State$$|Executor$$
+# as in dvc.yaml
+PRODUCTS := $(addprefix data/,inputs demo clips.csv frames.csv quarantine.csv truth voc audio \
+  audio32k speech.csv annotation_metrics.json embeddings face_features face_embeddings)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help: ## list the commands
@@ -58,6 +61,7 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-clean: ## remove products and the clip cache; .venv and what Git holds stay
-	rm -rf data .avemo
+# recordings may lie in data, too
+clean: ## remove products and the clip cache; .venv, recordings and what Git holds stay
+	rm -rf .avemo $(PRODUCTS)
 	git clean -fdqx results

@@ -21,6 +21,7 @@ from pipeline.errors import AnnotationError, CorpusError
 from pipeline.files import write_table
 from pipeline.media.images import Picture, read_gray
 from pipeline.work.cache import ClipCache, Job, Products
+from pipeline.work.progress import counted, listed
 
 XML_FOLDER = "Annotations"
 FRAMES_CSV = "frames.csv"
@@ -37,9 +38,8 @@ class ClipFrames:
     Attributes:
         clip_id: of the clip.
         emotion: its label.
-        frames: its stored frames in time order, `rate_hz` a second, every `frame_step`-th of the
-            recording.
-        rate_hz: stored frames per second.
+        frames: its stored frames in time order, every `frame_step`-th of the recording.
+        times_s: when each is shown.
         frame_step: from one stored frame to the next, in frames of the recording.
         params: section `annotate`.
         corrections: annotations that a person has put right, by stored frame.
@@ -48,7 +48,7 @@ class ClipFrames:
     clip_id: str
     emotion: str
     frames: tuple[Path, ...]
-    rate_hz: float
+    times_s: tuple[float, ...]
     frame_step: int
     params: AnnotateParams
     corrections: Mapping[int, Path]
@@ -83,7 +83,7 @@ def annotate_clip(clip: ClipFrames, folder: Path) -> None:
     grays = [read_gray(path) for path in clip.frames]
     corrections = {index: voc.read(path) for index, path in clip.corrections.items()}
     given = {index: _speaker_box(correction) for index, correction in corrections.items()}
-    found = annotate_frames(grays, clip.rate_hz, clip.params, given)
+    found = annotate_frames(grays, clip.times_s, clip.params, given)
     faces, origins = [], []
     for index, (path, gray) in enumerate(zip(clip.frames, grays, strict=True)):
         height, width = gray.shape
@@ -114,7 +114,7 @@ class FrameAnnotations(NamedTuple):
 
 def annotate_frames(
     grays: Sequence[Picture],
-    rate_hz: float,
+    times_s: Sequence[float],
     params: AnnotateParams,
     given: Mapping[int, Box | None] = MappingProxyType({}),
 ) -> FrameAnnotations:
@@ -122,20 +122,20 @@ def annotate_frames(
 
     Args:
         grays: F frames in gray levels [H, W], in time order.
-        rate_hz: frames per second.
+        times_s: when each frame is shown, ascending.
         params: section `annotate`.
         given: the speaker's box in frames where it is known, None where it is known that there is
             none; it stands in place of the one that is chosen.
     """
 
     def activity_of(boxes: Sequence[Box | None]) -> Activity:
-        return speech_activity(grays, boxes, rate_hz, params.speech_smoothing_s)
+        return speech_activity(grays, boxes, times_s, params.speech_smoothing_s)
 
     def mouth_motion(boxes: Sequence[Box | None]) -> float:
         seen = [box is not None for box in boxes]
         return max(float(activity_of(boxes).motion[seen].mean()), MOTION_FLOOR)
 
-    found = [detect_faces(gray, params.upsample, params.min_score) for gray in grays]
+    found = [detect_faces(gray, params) for gray in grays]
     chosen = choose_speaker(found, mouth_motion)
     boxes = [
         None if index is None else detections[index].box
@@ -272,24 +272,25 @@ def count_faces(summaries: Summaries) -> dict[str, float]:
         (0 without frames).
     """
     frames = [row for rows in summaries.values() for row in rows]
-    empty_clips = 0
-    for clip_id, rows in summaries.items():
-        several = sum(row.faces > 1 for row in rows)
-        if several:
-            log.warning(
-                "%s: several faces in %d of %d frames; the one that moves the mouth, or else the "
-                "largest steady one, is taken for the speaker, the others are marked primary=0",
-                clip_id,
-                several,
-                len(rows),
-            )
-        if not any(row.faces for row in rows):
-            empty_clips += 1
-            log.warning(
-                "%s: no face in any of %d frames, all frames weigh alike; try annotate.upsample",
-                clip_id,
-                len(rows),
-            )
+    crowded = {
+        clip_id: sum(row.faces > 1 for row in rows)
+        for clip_id, rows in summaries.items()
+        if any(row.faces > 1 for row in rows)
+    }
+    if crowded:
+        log.warning(
+            "several faces in frames of %s: %s; the one that moves the mouth, or else the largest "
+            "steady one, is taken for the speaker, the others are marked primary=0",
+            counted(len(crowded), "clip"),
+            listed([f"{i} ({n} of {len(summaries[i])})" for i, n in crowded.items()]),
+        )
+    empty = [clip_id for clip_id, rows in summaries.items() if not any(row.faces for row in rows)]
+    if empty:
+        log.warning(
+            "no face in any frame of %s: %s; all its frames weigh alike; try annotate.upsample",
+            counted(len(empty), "clip"),
+            listed(empty),
+        )
     missing = sum(row.faces == 0 for row in frames)
     return {
         "clips": len(summaries),
@@ -298,7 +299,7 @@ def count_faces(summaries: Summaries) -> dict[str, float]:
         "frames_with_several_faces": sum(row.faces > 1 for row in frames),
         "frames_filled": sum(row.origin == FILLED for row in frames),
         "frames_corrected": sum(row.origin == CORRECTED for row in frames),
-        "clips_without_face": empty_clips,
+        "clips_without_face": len(empty),
         "found_rate": round(1 - missing / len(frames), 4) if frames else 0.0,
     }
 
@@ -307,11 +308,11 @@ def _warn_of_low_rates(records: Sequence[ClipRecord]) -> None:
     slow = [r for r in records if r.has_video and r.fps / r.frame_step < MIN_RATE_HZ]
     if slow:
         log.warning(
-            "%d clips have under %g stored frames a second, the first is %s: speech activity is "
-            "unreliable; lower extract.frame_step",
-            len(slow),
+            "under %g stored frames a second of %s: %s; speech activity is unreliable; lower "
+            "extract.frame_step",
             MIN_RATE_HZ,
-            slow[0].clip_id,
+            counted(len(slow), "clip"),
+            listed([record.clip_id for record in slow]),
         )
 
 
@@ -328,7 +329,7 @@ def _job(
         record.clip_id,
         record.emotion,
         frames,
-        record.fps / record.frame_step,
+        record.times_s,
         record.frame_step,
         params,
         corrections,

@@ -105,6 +105,10 @@ class Box:
             float(math.ceil(self.y2)),
         )
 
+    def resized(self, across: float, down: float) -> Self:
+        """The same box in an image whose width and height are so many times as large."""
+        return type(self)(self.x1 * across, self.y1 * down, self.x2 * across, self.y2 * down)
+
     def iou(self, other: "Box") -> float:
         """Intersection over union, 0 to 1."""
         width = min(self.x2, other.x2) - max(self.x1, other.x1)

@@ -18,7 +18,7 @@ from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import AnnotationError
 from pipeline.files import file_digest
 from pipeline.media.images import read_size
-from pipeline.work.progress import counted
+from pipeline.work.progress import counted, listed
 
 PERSON = "person"
 """Source of a box that a person drew or moved."""
@@ -59,11 +59,11 @@ def find_corrections(
             )
     if strays:
         log.warning(
-            "%d of %d corrections are of frames that are not stored, the first is %s; delete it, "
-            "or set corpus and extract.frame_step back",
+            "no frame is stored of %d of %s: %s; delete it, or set corpus and extract.frame_step "
+            "back",
             len(strays),
-            len(paths),
-            strays[0],
+            counted(len(paths), "correction"),
+            listed([str(path) for path in strays]),
         )
     return found
 

@@ -77,7 +77,7 @@ class Activity:
 def speech_activity(
     frames: Sequence[NDArray[np.uint8]],
     boxes: Sequence[Box | None],
-    rate_hz: float,
+    times_s: Sequence[float],
     smoothing_s: float,
 ) -> Activity:
     """Measure mouth motion and turn it into a speech probability per frame.
@@ -85,7 +85,7 @@ def speech_activity(
     Args:
         frames: F gray images of shape [H, W].
         boxes: the speaker's face in each frame, None where it was not found.
-        rate_hz: frames per second.
+        times_s: when each frame is shown, ascending.
         smoothing_s: standard deviation of the Gaussian that smooths motion over time, in seconds.
 
     Returns:
@@ -93,17 +93,29 @@ def speech_activity(
     """
     count = len(frames)
     pairs = [_pair_motion(frames[t : t + 2], boxes[t : t + 2]) for t in range(count - 1)]
-    times = [t + 0.5 for t, pair in enumerate(pairs) if pair is not None]
     visible = np.array([box is not None for box in boxes])
-    if not times:
+    measured = np.array([pair is not None for pair in pairs], bool)
+    if not measured.any():
         speech = np.where(visible | ~visible.any(), UNKNOWN, 0.0)
         return Activity(np.zeros(count), speech, measured=False)
     mouth, upper = np.array([pair for pair in pairs if pair is not None]).T
-    excess = np.interp(np.arange(count - 1) + 0.5, times, np.maximum(mouth - upper, 0.0))
+    shown_s = np.asarray(times_s, np.float64)
+    between_s = (shown_s[1:] + shown_s[:-1]) / 2
+    excess = np.interp(between_s, between_s[measured], np.maximum(mouth - upper, 0.0))
     per_frame = (np.append(excess[0], excess) + np.append(excess, excess[-1])) / 2  # [F]
-    motion = gaussian_filter1d(per_frame, smoothing_s * rate_hz, mode="nearest")
+    motion = _smoothed(per_frame, shown_s, smoothing_s)
     speech = _probability(motion, float(np.median(upper)))
     return Activity(motion * visible, speech * visible, measured=True)
+
+
+def _smoothed(values: Floats, times_s: Floats, deviation_s: float) -> Floats:
+    """A Gaussian over values [F] at uneven times, on an even grid of their usual distance."""
+    length_s = times_s[-1] - times_s[0]
+    steps = max(1, round(length_s / float(np.median(np.diff(times_s)))))
+    grid_s = np.linspace(times_s[0], times_s[-1], steps + 1)
+    even = np.interp(grid_s, times_s, values)
+    smooth = gaussian_filter1d(even, deviation_s * steps / length_s, mode="nearest")
+    return np.interp(times_s, grid_s, smooth)
 
 
 def _probability(motion: Floats, background: float) -> Floats:

@@ -1,6 +1,11 @@
-"""What a clip is: as indexed in a corpus, and as a row of `data/clips.csv`."""
+"""What a clip is: as indexed in a corpus, and as a row of `data/clips.csv`.
 
-from collections.abc import Iterable, Sequence
+`data/frames.csv` beside it says when each stored frame is shown.
+"""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +29,10 @@ POLARITY = {
 Source: Zhao et al., "An End-to-End Visual-Audio Attention Network for Emotion Recognition in
 User-Generated Videos", AAAI 2020, whose loss reads it.
 """
+
+
+CLOCK_TICK_S = 1e-6
+"""Times are told apart from here on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +63,13 @@ class ClipRecord:
     """A usable clip: a row of `data/clips.csv`.
 
     `frames` counts the stored frames (every `frame_step`-th of the source; 0 without video),
-    `fps` is the source's frame rate in 1/s, `samples` counts samples per channel at the native
-    `rate_hz` (0 without sound). Wherever emotions are in an order, it is that of `rank`. A clip
-    whose `emotion` is "" trains and tests nothing, and is predicted.
+    `fps` is the source's frame rate in 1/s, the mean where it varies, `samples` counts samples per
+    channel at the native `rate_hz` (0 without sound). Wherever emotions are in an order, it is that
+    of `rank`. A clip whose `emotion` is "" trains and tests nothing, and is predicted.
+
+    A clip has one clock, in seconds. It begins where picture or sound does, whichever is first:
+    `picture_start_s` and `sound_start_s` say when each begins, `times_s` when each stored frame is
+    shown (not in `data/clips.csv` but in `data/frames.csv`; at a constant rate where not given).
     """
 
     clip_id: str
@@ -73,6 +86,16 @@ class ClipRecord:
     rank: int = 0
     twin: str = ""
     polarity: int = 0
+    picture_start_s: float = 0.0
+    sound_start_s: float = 0.0
+    times_s: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.times_s and self.frames:
+            steady = steady_times(self.picture_start_s, self.fps, self.frame_step, self.frames)
+            object.__setattr__(self, "times_s", steady)
+        if len(self.times_s) != self.frames:
+            raise ValueError(f"{len(self.times_s)} times for {self.frames} frames")
 
     @property
     def has_video(self) -> bool:
@@ -85,11 +108,19 @@ class ClipRecord:
         return self.samples > 0
 
     @property
+    def picture_s(self) -> float:
+        """Length of the picture, s."""
+        return self.frames * self.frame_step / self.fps if self.has_video else 0.0
+
+    @property
+    def sound_s(self) -> float:
+        """Length of the sound, s."""
+        return self.samples / self.rate_hz if self.has_audio else 0.0
+
+    @property
     def duration_s(self) -> float:
-        """Length in seconds: of the sound, else of the frames."""
-        if self.has_audio:
-            return self.samples / self.rate_hz
-        return self.frames * self.frame_step / self.fps
+        """Length in seconds: of the sound, else of the picture."""
+        return self.sound_s if self.has_audio else self.picture_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +145,30 @@ def frame_name(clip_id: str, index: int) -> str:
     return f"{clip_id}_{index:05d}"
 
 
+def steady_times(start_s: float, fps: float, frame_step: int, frames: int) -> tuple[float, ...]:
+    """When each of `frames` stored frames is shown at a constant rate of the source, s."""
+    return tuple(start_s + index / (fps / frame_step) for index in range(frames))
+
+
 def evenly_spaced(length: int, count: int) -> list[int]:
     """The middle of each of `count` equal parts of `length` items; repeats where items are few."""
     return [(2 * part + 1) * length // (2 * count) for part in range(count)]
+
+
+def evenly_shown(times_s: Sequence[float], count: int) -> list[int]:
+    """The frames that are shown in the middle of each of `count` equal parts of their time.
+
+    Args:
+        times_s: when each frame is shown, ascending; the last one stays as long as others on
+            average.
+        count: parts; frames repeat where they are few, or stay long.
+    """
+    if not times_s:
+        return []
+    first, last, frames = times_s[0], times_s[-1], len(times_s)
+    length_s = (last - first) * frames / max(1, frames - 1)
+    moments = (first + (2 * part + 1) * length_s / (2 * count) for part in range(count))
+    return [bisect_right(times_s, moment_s + CLOCK_TICK_S) - 1 for moment_s in moments]
 
 
 def emotions_of(records: Iterable[ClipRecord]) -> tuple[str, ...]:
@@ -151,30 +203,60 @@ def require_unique(clip_ids: Sequence[str], where: str) -> None:
         seen.add(clip_id)
 
 
+CLIP_COLUMNS = tuple(field for field in fields(ClipRecord) if field.name != "times_s")
+FRAMES_CSV = "frames.csv"
+FRAME_COLUMNS = ("clip_id", "frame", "time_s")
+
+
 def read_clips(path: Path) -> list[ClipRecord]:
-    """Read `data/clips.csv`, sorted by clip id.
+    """Read `data/clips.csv`, and `frames.csv` beside it, sorted by clip id.
 
     Raises:
-        CorpusError: there is no such file, columns are missing, a value has the wrong type or an id
-            is doubled.
+        CorpusError: one of these files is missing, columns are missing, a value has the wrong type,
+            an id is doubled, or a clip has not as many times as frames.
     """
-    records = read_table(path, _record, "run `dvc repro extract`")
+    again = "run `dvc repro extract`"
+    times = _read_times(path.with_name(FRAMES_CSV), again)
+    records = read_table(path, lambda row: _record(row, times), again)
     require_unique([record.clip_id for record in records], str(path))
     return sorted(records, key=lambda record: record.clip_id)
 
 
-def _record(row: dict[str, str]) -> ClipRecord:
+def _read_times(path: Path, again: str) -> Mapping[str, tuple[float, ...]]:
+    """Times of the stored frames by clip id."""
+    times: dict[str, list[float]] = defaultdict(list)
+
+    def take(row: dict[str, str]) -> None:
+        shown = times[row["clip_id"]]
+        if int(row["frame"]) != len(shown):
+            raise ValueError(f"frame {row['frame']}, expected {len(shown)}")
+        shown.append(number(row["time_s"]))
+
+    read_table(path, take, again)
+    return {clip_id: tuple(shown) for clip_id, shown in times.items()}
+
+
+def _record(row: dict[str, str], times: Mapping[str, tuple[float, ...]]) -> ClipRecord:
     values: dict[str, Any] = {
-        f.name: number(row[f.name]) if f.type is float else f.type(row[f.name])  # type: ignore[operator]
-        for f in fields(ClipRecord)
+        c.name: number(row[c.name]) if c.type is float else c.type(row[c.name])  # type: ignore[operator]
+        for c in CLIP_COLUMNS
     }
-    return ClipRecord(**values)
+    if values["frames"] and not (values["fps"] > 0 and values["frame_step"] > 0):
+        raise ValueError("fps and frame_step are not above 0")
+    return ClipRecord(**values, times_s=times.get(row["clip_id"], ()))
 
 
 def write_clips(path: Path, records: Iterable[ClipRecord]) -> None:
-    """Write `data/clips.csv`, sorted by clip id."""
+    """Write `data/clips.csv`, and `frames.csv` beside it, sorted by clip id."""
     ordered = sorted(records, key=lambda record: record.clip_id)
-    write_table(path, [f.name for f in fields(ClipRecord)], (asdict(r) for r in ordered))
+    names = [column.name for column in CLIP_COLUMNS]
+    write_table(path, names, ({name: getattr(r, name) for name in names} for r in ordered))
+    shown = (
+        dict(zip(FRAME_COLUMNS, (record.clip_id, frame, time_s), strict=True))
+        for record in ordered
+        for frame, time_s in enumerate(record.times_s)
+    )
+    write_table(path.with_name(FRAMES_CSV), FRAME_COLUMNS, shown)
 
 
 def write_quarantine(path: Path, rejects: Iterable[Reject]) -> None:

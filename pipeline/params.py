@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
@@ -59,6 +59,14 @@ class Section(BaseModel):
     """A section of `params.yaml`: unknown keys are refused, numbers finite, values frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _a_tilde_is_of_the_shell(cls, value: Any) -> Any:
+        names = value if isinstance(value, tuple) else (value,)
+        if any(str(name).startswith("~") for name in names):
+            raise ValueError("~ is read by the shell alone; write the whole path")
+        return value
 
 
 SectionT = TypeVar("SectionT", bound=Section)

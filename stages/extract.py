@@ -1,8 +1,9 @@
 """Recordings of a corpus to frames and sound.
 
 Inputs: the corpus folder that `corpus.root` names.
-Outputs: `clips.csv` (usable clips), `quarantine.csv` (the others, with reasons), the frames, the
-sound at its native rate, and the corpus's ground truth per clip where it has one.
+Outputs: `clips.csv` (usable clips) with `frames.csv` beside it (when each frame is shown),
+`quarantine.csv` (the others, with reasons), the frames, the sound at its native rate, and the
+corpus's ground truth per clip where it has one.
 Params: `corpus`, `extract`, and `system`, so that one that the corpus cannot serve is refused here.
 """
 

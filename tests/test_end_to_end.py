@@ -30,7 +30,7 @@ ALL = [
 
 
 PER_CLIP = (
-    "clips.csv", "quarantine.csv", "truth", "voc", "audio", "audio32k", "speech.csv",
+    "clips.csv", "frames.csv", "quarantine.csv", "truth", "voc", "audio", "audio32k", "speech.csv",
     "annotation_metrics.json", "embeddings",
 )  # fmt: skip
 

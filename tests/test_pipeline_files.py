@@ -4,6 +4,7 @@ import csv
 import re
 import subprocess
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import yaml
@@ -30,6 +31,26 @@ def test_deps_of_a_stage_hold_its_import_closure_and_none_is_unused(stage):
     needed = closure(f"stages.{stage}")
     assert [p for p in needed if not any(p == d or p.startswith(f"{d}/") for d in code)] == []
     assert [d for d in code if not any(p == d or p.startswith(f"{d}/") for p in needed)] == []
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_that_reads_or_writes_clips_does_so_with_their_frames(stage):
+    for files in (STAGES[stage].get("deps", []), STAGES[stage]["outs"]):
+        assert ("data/clips.csv" in files) == ("data/frames.csv" in files)
+
+
+def test_clean_removes_every_product_and_no_recording(tmp_path):
+    outs = [Path(out) for stage in STAGES.values() for out in stage["outs"]]
+    products = [out for out in outs if out.parts[0] == "data"]
+    recordings = [Path("data/corpus/a.wav"), Path("data/demo2/a.wav"), Path("results/metrics.json")]
+    for path in [*products, *recordings]:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    (tmp_path / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
+    for command in (["git", "init", "-q"], ["git", "add", "results"], ["make", "-s", "clean"]):
+        subprocess.run(command, cwd=tmp_path, check=True)
+    left = {path.relative_to(tmp_path) for path in tmp_path.rglob("*.*") if path.is_file()}
+    assert set(recordings) <= left and not left & set(products)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -35,14 +35,22 @@ f1,train,DC_a2,5,1,0.4,fear,1.00,2.00,30.00,40.00,0.5,0.5,0.5,0.5,,,,
 """
 CLIPS = """\
 clip_id,speaker,emotion,sentence,frames,fps,frame_step,width_px,height_px,samples,rate_hz,rank,\
-twin,polarity
-DC_a1,DC,anger,s1,24,25.0,4,320,256,96000,48000,0,,-1
-JE_a1,JE,"calm, or so",s1,24,25.0,4,320,256,96000,48000,1,t1,0
+twin,polarity,picture_start_s,sound_start_s
+DC_a1,DC,anger,s1,2,25.0,4,320,256,96000,48000,0,,-1,0.0,0.25
+JE_a1,JE,"calm, or so",s1,1,25.0,4,320,256,96000,48000,1,t1,0,0.0,0.0
 """
+
+PARTNERS = {
+    "model.json": "network.safetensors", "frames.csv": "clips.csv", "clips.csv": "frames.csv",
+}  # fmt: skip
+"""Files that are read with another one."""
+
+FRAMES = "clip_id,frame,time_s\nDC_a1,0,0.0\nDC_a1,1,0.16\nJE_a1,0,0.04\n"
 
 READERS: dict[str, Callable[[Path], Any]] = {
     "speech.csv": read_speech,
     "clips.csv": read_clips,
+    "frames.csv": lambda path: read_clips(path.with_name("clips.csv")),
     "truth.csv": agreement.read_truth,
     "detections.csv": lambda path: (frames.read_detections(path), gallery.read_detections(path)),
     "predictions.csv": read_predictions,
@@ -72,6 +80,7 @@ def originals(tmp_path_factory):
     (folder / "truth.csv").write_text(truth)
     (folder / "detections.csv").write_text(DETECTIONS)
     (folder / "clips.csv").write_text(CLIPS)
+    (folder / "frames.csv").write_text(FRAMES)
     save_file({"a": zeros(3, 2), "b": zeros(1)}, folder / "weights.safetensors", {"emotions": "[]"})
     save({"a": zeros(3, 2), "b": zeros(1)}, folder / "weights.pth")
     return folder
@@ -102,14 +111,14 @@ def test_a_damaged_file_is_one_line_of_ours(originals, tmp_path, name, data):
         start = data.draw(st.integers(0, len(content)), "start")
         length = data.draw(st.sampled_from([0, 1, 1, 2, 8, 100, 10**6]), "length")
         content[start : start + length] = data.draw(ODD | st.binary(max_size=4), "put in")
+    for beside in ("clips.csv", "frames.csv"):
+        shutil.copyfile(originals / beside, tmp_path / beside)
     path = tmp_path / name
     path.write_bytes(content)
     try:
         READERS[name](path)
     except AvemoError as error:
         message = str(error)
-        assert (
-            (name in message or "network.safetensors" in message)
-            and "\n" not in message
-            and len(message) < 1000
-        )
+        named = (name, PARTNERS.get(name, name))
+        assert any(file in message for file in named), message
+        assert "\n" not in message and len(message) < 1000

@@ -8,8 +8,11 @@ import numpy as np
 import soundfile
 
 from pipeline.media.ffmpeg import find_ffmpeg
+from pipeline.media.images import read_gray
 
 TONE_HZ = 440
+PCM = ["-c:a", "pcm_s16le"]
+"""Arguments by which ffmpeg stores sound without a codec's delay."""
 
 
 def make_video(path: Path, seconds: float = 0.4, fps: int = 25, sound: str | None = "sine") -> Path:
@@ -46,6 +49,18 @@ def cut(path: Path, share: float) -> Path:
 def picture(seconds: float = 2, fps: int = 25) -> list[str]:
     """Arguments by which ffmpeg reads a moving test picture of 64 x 48 px."""
     return ["-f", "lavfi", "-i", f"testsrc2=size=64x48:rate={fps}:duration={seconds}"]
+
+
+def brightening(seconds: float = 2, fps: int = 25) -> list[str]:
+    """Arguments by which ffmpeg reads a plain picture that tells its time; see `told_time_s`."""
+    plain = f"color=s=64x48:rate={fps}:duration={seconds},format=yuv420p"
+    return ["-f", "lavfi", "-i", f"{plain},geq=lum=30+80*T:cb=128:cr=128"]
+
+
+def told_time_s(frame: Path) -> float:
+    """The time that a stored frame of `brightening` tells, to about 10 ms."""
+    full_range = float(read_gray(frame).mean())
+    return (full_range * 219 / 255 + 16 - 30) / 80
 
 
 def tone(seconds: float = 2) -> list[str]:

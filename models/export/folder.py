@@ -84,7 +84,7 @@ def _require_graphs(recognizer: Recognizer) -> None:
 
 
 def _sample(recognizer: Recognizer, clip: Path | None) -> Sample:
-    pictures, waveform = first_window(recognizer, clip) if clip else ([], None)
+    pictures, waveform = first_window(recognizer, clip) if clip else ({}, None)
     if clip and recognizer.audio_blocks and waveform is None:
         raise ExportError(f"--clip: {clip} has no sound, which {recognizer.card.system} reads")
     params = recognizer.card.inputs.detector
@@ -96,21 +96,25 @@ def _sample(recognizer: Recognizer, clip: Path | None) -> Sample:
             f"--clip: {got}; expected a recording whose frames have the size of those to come, as "
             "the detector is exported for one size"
         )
-    chosen = sampled_frames(len(pictures), params.frames_per_clip)
-    return Sample([pictures[index] for index in chosen], waveform)
+    shown = list(pictures.values())
+    chosen = sampled_frames(list(pictures), params.frames_per_clip)
+    return Sample([shown[index] for index in chosen], waveform)
 
 
 def first_window(
     recognizer: Recognizer, clip: Path
-) -> tuple[list[Picture], NDArray[np.float32] | None]:
-    """Frames and sound [T] at 32 kHz of a recording's first window, as `predict` reads them.
+) -> tuple[dict[float, Picture], NDArray[np.float32] | None]:
+    """Frames by their times in s, and sound [T] at 32 kHz, of a recording's first window.
+
+    They are as `predict` reads them.
 
     Raises:
         MediaError: it cannot be decoded.
     """
     with decoded(clip, recognizer.sees, recognizer.card.inputs) as recording:
         window = next(recording.windows())
-        return [read_image(frame) for frame in window.frames], window.waveform
+        shown = zip(window.times_s, window.frames, strict=True)
+        return {time_s: read_image(frame) for time_s, frame in shown}, window.waveform
 
 
 def _card(recognizer: Recognizer, sample: Sample) -> dict[str, Any]:

@@ -166,7 +166,7 @@ def _frames(
     return {
         record.clip_id: [
             _frame(folder, record.clip_id, index, labels.get(record.clip_id, 0))
-            for index in sampled_frames(record.frames, count)
+            for index in sampled_frames(record.times_s, count)
         ]
         for record in records
     }

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from annotations.voc import Box
-from pipeline.clips import evenly_spaced
+from pipeline.clips import evenly_shown
 from pipeline.media.images import Picture, read_image
 
 Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
@@ -45,9 +45,15 @@ class Frame:
         return self.clear and not self.difficult
 
 
-def sampled_frames(length: int, count: int) -> list[int]:
-    """At most `count` different indices spread evenly over 0..length-1, centred in their part."""
-    return evenly_spaced(length, min(length, count))
+def sampled_frames(times_s: Sequence[float], count: int) -> list[int]:
+    """At most `count` different frames, spread evenly over their time and centred in their part.
+
+    Args:
+        times_s: when each frame is shown, ascending; those of a constant rate give `count` frames
+            where there are so many.
+        count: of frames.
+    """
+    return sorted(set(evenly_shown(times_s, min(len(times_s), count))))
 
 
 def image_tensor(picture: Picture) -> Tensor:

@@ -16,7 +16,7 @@ class FrameFace:
     """The best face of a frame.
 
     Attributes:
-        time_s: of the frame, from the start of the recording.
+        time_s: when the frame is shown, on the clock of `pipeline.clips.ClipRecord`.
         box: x1, y1, x2, y2 in px of the frame, half-open; None without a face.
         sigma: standard deviation of each corner coordinate, px; None where none is predicted.
         score: of the detector in [0, 1]; 1 for a box of dlib, 0 without a face.
@@ -55,8 +55,8 @@ class Recognition:
 
     Attributes:
         file: the recording.
-        duration_s: of picture or sound, the longer one.
-        fps: frames per second of the source; 0 where no picture is looked at.
+        duration_s: to the end of picture or sound, whichever is later.
+        fps: frames per second of the source, their mean; 0 where no picture is looked at.
         width_px: of its frames; 0 where no picture is looked at.
         height_px: of its frames.
         has_sound: whether there is sound that is more than silence.

@@ -38,7 +38,8 @@ class Looked(NamedTuple):
         found = {i - first: self.detections[i] for i in inside if i in self.detections}
         chosen = list(faces)
         if found and params.detector is not None:
-            chosen = sampled_frames(len(faces), params.detector.frames_per_clip)
+            times_s = [face.time_s for face in faces.values()]
+            chosen = sampled_frames(times_s, params.detector.frames_per_clip)
         frames = slice(inside.start, inside.stop)
         return Looked(self.boxes[frames], self.speech[frames], chosen, found, faces)
 
@@ -61,17 +62,17 @@ def look(
     if not frames:
         return NOTHING
     grays = [read_gray(path) for path in frames]
-    _, _, boxes, activity = annotate_frames(grays, window.rate_hz, params.annotate)
+    _, _, boxes, activity = annotate_frames(grays, window.times_s, params.annotate)
     speech = activity.speech.round(4).tolist()  # as many decimals as the stage stores
     if detector is None or params.detector is None:
-        dlib = {i: _face_of_box(window.time_s(i), boxes[i], speech[i]) for i in range(len(boxes))}
+        dlib = {i: _face_of_box(window.times_s[i], boxes[i], speech[i]) for i in range(len(boxes))}
         return Looked(boxes, speech, list(dlib), {}, dlib)
-    chosen = sampled_frames(len(frames), params.detector.frames_per_clip)
+    chosen = sampled_frames(window.times_s, params.detector.frames_per_clip)
     detections = _detect(detector, frames, chosen, params.detector.batch)
     if every_frame:
         others = [i for i in range(len(frames)) if i not in detections]
         detections |= _detect(detector, frames, others, params.detector.batch)
-    faces = {i: _face(window.time_s(i), one, speech[i]) for i, one in detections.items()}
+    faces = {i: _face(window.times_s[i], one, speech[i]) for i, one in detections.items()}
     return Looked(boxes, speech, chosen, detections, faces)
 
 

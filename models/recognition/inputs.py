@@ -84,7 +84,7 @@ class InputReader:
             return self._weights(looked)
         count = base.snippets * SNIPPET_FRAMES if name == "snippets" else base.frames
         size_px = base.snippet_px if name == "snippets" else base.picture_px(name)
-        pictures = resized(_picture(name, frames, looked), len(frames), count, size_px)
+        pictures = resized(_picture(name, frames, looked), window.times_s, count, size_px)
         if name == "snippets":
             pictures = as_snippets(pictures, base.snippets)
         return pictures if self.trunk is None else trunk_features(self.trunk, pictures)

@@ -6,7 +6,8 @@ no more than a window's frames and sound lie in memory.
 
 import math
 import tempfile
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from models.audio.panns import SHORTEST
 from models.model_card import InputParams
-from pipeline.clips import Clip, ClipRecord
+from pipeline.clips import CLOCK_TICK_S, Clip, ClipRecord
 from pipeline.errors import MediaError
 from pipeline.media.decode import FRAMES, SOUND, ExtractJob, extract_clip, read_record
 from pipeline.media.probe import probe
@@ -28,33 +29,32 @@ _CLIP = "clip"
 
 
 class Window(NamedTuple):
-    """A stretch of a decoded recording: stored frames, and sound [T] at 32 kHz or None."""
+    """A stretch of a decoded recording, on the clock of `ClipRecord`.
+
+    Stored frames and when they are shown; sound [T] at 32 kHz and when it begins, or None.
+    """
 
     start_s: float
     end_s: float
     frames: tuple[Path, ...]
-    first_frame: int
-    rate_hz: float
+    times_s: tuple[float, ...]
     waveform: NDArray[np.float32] | None
-
-    def time_s(self, index: int) -> float:
-        """When a frame of the window appears, from the start of the recording."""
-        return (self.first_frame + index) / self.rate_hz
+    sound_start_s: float
 
     def around(self, time_s: float, length_s: float) -> tuple["Window", range]:
         """The `length_s` around a moment, as far as they lie in the window, and its frames."""
         start_s = max(self.start_s, time_s - length_s / 2)
         end_s = min(self.end_s, time_s + length_s / 2)
-        first, last = (
-            min(len(self.frames), math.ceil((t - self.start_s) * self.rate_hz - 1e-6))
-            for t in (start_s, end_s)
-        )
+        first, last = (_first_from(self.times_s, time_s) for time_s in (start_s, end_s))
         waveform = self.waveform
         if waveform is not None:
-            start, end = (round((t - self.start_s) * SAMPLE_RATE_HZ) for t in (start_s, end_s))
+            start, end = (
+                max(0, round((t - self.sound_start_s) * SAMPLE_RATE_HZ)) for t in (start_s, end_s)
+            )
             waveform = _long_enough(waveform[start:end])
-        frames, first_frame = self.frames[first:last], self.first_frame + first
-        part = Window(start_s, end_s, frames, first_frame, self.rate_hz, waveform)
+        frames, times_s = self.frames[first:last], self.times_s[first:last]
+        sound_start_s = max(start_s, self.sound_start_s)
+        part = Window(start_s, end_s, frames, times_s, waveform, sound_start_s)
         return part, range(first, last)
 
 
@@ -76,11 +76,9 @@ class Recording:
 
     @property
     def length_s(self) -> float:
-        """Of picture or sound, the longer one."""
+        """To the end of picture or sound, whichever is later."""
         record = self.record
-        shown_s = record.frames * record.frame_step / record.fps if record.frames else 0.0
-        heard_s = record.samples / record.rate_hz if record.samples else 0.0
-        return max(shown_s, heard_s)
+        return max(record.picture_start_s + record.picture_s, record.sound_start_s + record.sound_s)
 
     @property
     def window_count(self) -> int:
@@ -94,18 +92,25 @@ class Recording:
             MediaError: what was decoded cannot be read.
         """
         record = self.record
-        frames = sorted((self.folder / FRAMES).glob("*.jpg"))
-        frame_hz = record.fps / record.frame_step if frames else 0.0
+        frames = tuple(sorted((self.folder / FRAMES).glob("*.jpg")))
         count = self.window_count
         times = [self.length_s * part / count for part in range(count + 1)]
         # a frame belongs to the stretch in which it appears; the last stretch takes what is left
-        first = [math.ceil(time_s * frame_hz - 1e-6) for time_s in times[:-1]]
-        heard = [round(time_s * record.rate_hz) for time_s in times[:-1]]
+        shown = [*(_first_from(record.times_s, time_s) for time_s in times[:-1]), len(frames)]
+        heard = [*(self._sample_at(time_s) for time_s in times[:-1]), record.samples]
         for part, (start_s, end_s) in enumerate(pairwise(times)):
-            shown = frames[first[part] : (*first, len(frames))[part + 1]]
-            start, end = (min(n, record.samples) for n in (*heard, record.samples)[part : part + 2])
+            inside = slice(*shown[part : part + 2])
+            start, end = heard[part : part + 2]
             waveform = self._sound(start, end) if end > start else None
-            yield Window(start_s, end_s, tuple(shown), first[part], frame_hz, waveform)
+            sound_start_s = max(start_s, record.sound_start_s)
+            yield Window(
+                start_s, end_s, frames[inside], record.times_s[inside], waveform, sound_start_s
+            )
+
+    def _sample_at(self, time_s: float) -> int:
+        """The sample that is heard at a time; the first or the last one before or after all."""
+        sample = round((time_s - self.record.sound_start_s) * self.record.rate_hz)
+        return min(max(0, sample), self.record.samples)
 
     def _sound(self, start: int, end: int) -> NDArray[np.float32] | None:
         params = self.params.resample
@@ -136,6 +141,11 @@ def decoded(path: Path, look: bool, params: InputParams) -> Iterator[Recording]:
         clip = Clip(_CLIP, "", "", "", path if filmed else None, None if filmed else path)
         extract_clip(ExtractJob(clip, filmed and look, True, params.extract), folder)
         yield Recording(path, read_record(folder), folder, params)
+
+
+def _first_from(times_s: Sequence[float], time_s: float) -> int:
+    """The first frame that is shown at a time or later; their number where none is."""
+    return bisect_left(times_s, time_s - CLOCK_TICK_S)
 
 
 def _long_enough(waveform: NDArray[np.float32]) -> NDArray[np.float32] | None:

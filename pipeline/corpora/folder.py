@@ -24,6 +24,7 @@ Emotions are `pipeline.clips.EMOTIONS` or the words of `ALIASES`, or any names o
 order that `corpus.emotions` gives; case does not matter.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -178,7 +179,18 @@ def _problem(root: Path, entry: Mapping[str, str], files: Mapping[str, Path]) ->
     missing = [name for name in named if name not in files]
     if missing:
         return f"{root / missing[0]}: no such file; paths are relative to {root}"
+    if outside := [name for name in named if not _is_below(files[name], root)]:
+        return (
+            f"{files[outside[0]]}: lies outside {root}, where DVC would not see it change; move or "
+            "link it there"
+        )
     return ""
+
+
+def _is_below(path: Path, root: Path) -> bool:
+    """Whether a path leads into a folder; links are taken for what they stand in place of."""
+    whole, within = (Path(os.path.normpath(one.absolute())) for one in (path, root))
+    return whole.is_relative_to(within)
 
 
 def _clip(

@@ -19,12 +19,14 @@ from pipeline.errors import CorpusError
 from pipeline.work.progress import counted
 
 SOUND_SUFFIXES = frozenset(
-    ".aac .ac3 .aif .aifc .aiff .amr .ape .au .caf .eac3 .flac .m4a .m4b .mka .mp2 .mp3 .mpa .oga "
-    ".ogg .opus .snd .tta .w64 .wav .weba .wma .wv".split()
+    ".aac .ac3 .aif .aifc .aiff .amr .ape .au .caf .dts .eac3 .ec3 .flac .g722 .gsm .m2a .m4a "
+    ".m4b .mka .mlp .mp2 .mp3 .mpa .mpc .nist .oga .ogg .oma .opus .qoa .ra .sbc .sf .shn .snd "
+    ".sph .spx .tak .thd .tta .voc .w64 .wav .weba .wma .wv".split()
 )
 VIDEO_SUFFIXES = frozenset(
-    ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .m2ts .m2v .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf "
-    ".nut .ogv .qt .rm .rmvb .ts .vob .webm .wmv".split()
+    ".264 .265 .3g2 .3gp .asf .avc .avi .dav .divx .dv .f4v .flv .h261 .h264 .h265 .hevc .ivf "
+    ".m1v .m2t .m2ts .m2v .m4v .mj2 .mjpeg .mjpg .mk3d .mkv .mod .mov .mp4 .mpeg .mpg .mts .mxf "
+    ".nut .ogm .ogv .qt .rm .rmvb .tod .ts .vob .webm .wmv .wtv .y4m".split()
 )
 SKIPPED_FOLDERS = frozenset({"truth", "__MACOSX"})
 """Never recordings: ground truth beside a corpus, and what macOS leaves in archives."""

@@ -19,13 +19,6 @@ class CorpusParams(Section):
     emotions: Literal["auto"] | tuple[str, ...]
     label_source: Literal["acted", "crowd"]
 
-    @field_validator("root")
-    @classmethod
-    def _a_tilde_is_of_the_shell(cls, root: Path) -> Path:
-        if str(root).startswith("~"):
-            raise ValueError("DVC takes ~ for a folder of that name; write the whole path")
-        return root
-
     @field_validator("emotions", mode="before")
     @classmethod
     def _one_word_or_names(cls, value: Any) -> Any:

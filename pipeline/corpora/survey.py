@@ -20,10 +20,7 @@ from pipeline.errors import CorpusError, MediaError
 from pipeline.files import write_table
 from pipeline.foreign import printable
 from pipeline.media.probe import PictureTrack, SoundTrack, Tracks, probe
-from pipeline.work.progress import counted, track
-
-SHOWN = 3
-"""Names that stand in a line; the others are counted."""
+from pipeline.work.progress import SHOWN, counted, listed, track
 
 DRAFT = "clips.draft.csv"
 DRAFT_COLUMNS = ("video", "audio", "emotion", "speaker", "sentence", "clip_id")
@@ -173,7 +170,7 @@ def _odd(what: str, unit: str, values: Mapping[Path, Hashable]) -> list[str]:
     parts = [f"{value} {unit} ({number})" for value, number in counts[:SHOWN]]
     more = [f"{len(counts) - SHOWN} other values"] if len(counts) > SHOWN else []
     odd = [str(path) for path, value in values.items() if value != counts[0][0]]
-    return [f"{what}: {', '.join([*parts, *more])}{'; odd: ' + _first(odd) if odd else ''}"]
+    return [f"{what}: {', '.join([*parts, *more])}{'; odd: ' + listed(odd) if odd else ''}"]
 
 
 def _durations(found: Survey) -> list[str]:
@@ -204,9 +201,4 @@ def _counts(names: Iterable[str]) -> str:
 
 
 def _files(what: str, names: Sequence[str]) -> list[str]:
-    return [f"{what}: {len(names)}: {_first(names)}"] if names else []
-
-
-def _first(names: Sequence[str]) -> str:
-    more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return [f"{what}: {len(names)}: {listed(names)}"] if names else []

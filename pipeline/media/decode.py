@@ -1,31 +1,41 @@
-"""One recording to frames and sound: probed with PyAV, decoded by one ffmpeg pass.
+"""One recording to frames and sound on one clock: probed with PyAV, decoded by one ffmpeg pass.
 
 Products of a clip:
 
-    JPEGImages/<clip id>_<stored frame, 5 digits>.jpg    every `frame_step`-th frame of the source
+    JPEGImages/<clip id>_<stored frame, 5 digits>.jpg    every `frame_step`-th frame of the source,
+                                                         upright and with square pixels
     audio/<clip id>.wav                                  native rate, channels and depth
     record.json                                          the clip's `Decoded`
 """
 
 import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import ffmpeg
 import numpy as np
 import soundfile
+from ffmpeg.nodes import FilterableStream
 
-from pipeline.clips import Clip, ClipRecord
+from pipeline.clips import CLOCK_TICK_S, Clip, ClipRecord, steady_times
 from pipeline.errors import MediaError
 from pipeline.media.ffmpeg import complaint, run_ffmpeg
 from pipeline.media.params import ExtractParams
-from pipeline.media.probe import PictureTrack, SoundTrack, probe
+from pipeline.media.probe import GAP_S, PictureTrack, SoundTrack, probe
 from pipeline.media.sound import to_mono
 
 FRAMES = "JPEGImages"
 SOUND = "audio"
 RECORD = "record.json"
+
+PICTURE = "picture"
+TIMES = ".times"
+"""Times of the frames of the picture, and of each track of sound by its number: not products."""
 
 LOST_SHARE = 0.1
 """A recording of which more than this share does not decode is damaged."""
@@ -37,8 +47,8 @@ LOST_S = 0.2
 CORRUPT_FRAME = "corrupt decoded frame"
 """What ffmpeg says of a frame that it could decode in part only."""
 
-SAME_RATE = 0.05
-"""Share by which the frames of a recording may differ from what its stated rate gives."""
+ROUNDING_S = 1e-3
+"""Containers round times to ticks of up to this: frames no further off have a constant rate."""
 
 BLOCK = 2**20
 """Samples that are looked at together; a long sound is never in memory as a whole."""
@@ -81,12 +91,30 @@ class _Sound:
     tracks: tuple[SoundTrack, ...]
 
 
+class _Shown(NamedTuple):
+    """Of a decoded picture: rate of the source in 1/s, times of the stored frames, lost share."""
+
+    fps: float = 0.0
+    times_s: tuple[float, ...] = ()
+    lost_share: float = 0.0
+
+
+class _Heard(NamedTuple):
+    """Of the track that is heard: samples per channel, rate, beginning, lost share."""
+
+    samples: int = 0
+    rate_hz: int = 0
+    start_s: float = 0.0
+    lost_share: float = 0.0
+
+
 def extract_clip(job: ExtractJob, folder: Path) -> None:
     """Write frames, sound and record of one clip.
 
     A clip may lack a modality (`frames` or `samples` is 0); whether it may stay is the corpus's
     question, see `pipeline.media.extract`. The sound is the first track that is more than digital
-    silence; a video with none has no sound, a separate sound file with none is an error.
+    silence; a video with none has no sound, a separate sound file with none is an error. Times of
+    a file count from the beginning of its first track; separate files begin together.
 
     Raises:
         MediaError: a file is empty, no recording, damaged, cut short, too short, or silent.
@@ -95,12 +123,13 @@ def extract_clip(job: ExtractJob, folder: Path) -> None:
     picture = _picture(clip) if job.picture and clip.video else None
     sound = _sound(clip) if job.sound else None
     messages = _decode(clip, params, folder, picture, sound)
-    frames = sorted((folder / FRAMES).glob("*.jpg"))
-    fps, lost_frames, samples, rate_hz, lost_sound = 0.0, 0.0, 0, 0, 0.0
+    times_s = _take_times(folder)
+    shown, heard = _Shown(), _Heard()
     if picture:
-        fps, lost_frames = _check_picture(picture, len(frames), params, messages)
+        shown = _check_picture(picture, times_s[PICTURE], params, messages)
     if sound:
-        samples, rate_hz, lost_sound = _check_sound(clip, sound, params, folder, messages)
+        heard = _check_sound(clip, sound, times_s, params, folder, messages)
+    frames = sorted((folder / FRAMES).glob("*.jpg"))
     width_px, height_px = _frame_size(frames[0]) if frames else (0, 0)
     record = ClipRecord(
         clip_id=clip.clip_id,
@@ -108,25 +137,31 @@ def extract_clip(job: ExtractJob, folder: Path) -> None:
         emotion=clip.emotion,
         sentence=clip.sentence,
         frames=len(frames),
-        fps=fps,
+        fps=shown.fps,
         frame_step=params.frame_step,
         width_px=width_px,
         height_px=height_px,
-        samples=samples,
-        rate_hz=rate_hz,
+        samples=heard.samples,
+        rate_hz=heard.rate_hz,
+        picture_start_s=shown.times_s[0] if frames else 0.0,
+        sound_start_s=heard.start_s,
+        times_s=shown.times_s,
     )
     if picture:
-        _require_length(picture.path, len(frames) * params.frame_step / fps, params.min_duration_s)
-    if sound and samples:
-        _require_length(sound.path, samples / rate_hz, params.min_duration_s)
-    decoded = Decoded(record, bool(sound) and not samples, max(lost_frames, lost_sound))
-    (folder / RECORD).write_text(json.dumps(asdict(decoded), indent=1), encoding="utf-8")
+        _require_length(picture.path, record.picture_s, params.min_duration_s)
+    if sound and record.has_audio:
+        _require_length(sound.path, record.sound_s, params.min_duration_s)
+    silent, lost_share = bool(sound) and not heard.samples, max(shown.lost_share, heard.lost_share)
+    values = json.dumps(asdict(Decoded(record, silent, lost_share)), indent=1)
+    (folder / RECORD).write_text(values, encoding="utf-8")
 
 
 def read_decoded(folder: Path) -> Decoded:
     """What `extract_clip` says of the clip that it wrote into `folder`."""
     values = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    return Decoded(**{**values, "record": ClipRecord(**values["record"])})
+    record = values["record"]
+    times_s = tuple(record["times_s"])
+    return Decoded(**{**values, "record": ClipRecord(**{**record, "times_s": times_s})})
 
 
 def read_record(folder: Path) -> ClipRecord:
@@ -174,6 +209,9 @@ def _decode(
         frames = sources[picture.path][str(picture.track.index)]
         if params.frame_step > 1:
             frames = frames.filter("select", f"not(mod(n,{params.frame_step}))")
+        if not picture.track.square:
+            frames = frames.filter("scale", "round(iw*max(1,sar))", "round(ih*max(1,1/sar))")
+        frames = _timed(frames, PICTURE)
         # passthrough: otherwise frames are repeated to fill the frame rate, 101 for 100
         options = {"fps_mode": "passthrough", "q:v": params.jpeg_quality, "start_number": 0}
         name = f"{FRAMES}/{clip.clip_id}_%05d.jpg"
@@ -182,7 +220,11 @@ def _decode(
         (folder / SOUND).mkdir()
         for track in sound.tracks:
             options = {"c:a": track.codec, "map_metadata": -1}
-            heard, name = sources[sound.path][str(track.index)], f"{SOUND}/{track.index}.wav"
+            heard = _timed(sources[sound.path][str(track.index)], str(track.index), "a")
+            if track.gaps_s:  # become silence; without this what follows them would come too early
+                bound = {"min_comp": GAP_S, "min_hard_comp": GAP_S}
+                heard = heard.filter("aresample", **{"async": 1}, **bound)
+            name = f"{SOUND}/{track.index}.wav"
             products.append(ffmpeg.output(heard, name, bitexact=None, **options))
     if not products:
         return ""
@@ -190,15 +232,38 @@ def _decode(
     return run_ffmpeg(ffmpeg.merge_outputs(*products), folder, recordings)
 
 
-def _check_picture(
-    picture: _Picture, stored: int, params: ExtractParams, messages: str
-) -> tuple[float, float]:
-    """Frames per second of the source, and the share of its frames that is lost.
+def _timed(stream: FilterableStream, name: str, kind: str = "") -> FilterableStream:
+    """The stream, which on its way writes the time of each frame to `<name>.times`.
 
-    The header's rate stands unless the frames differ from it: a recording of variable rate has the
-    mean of its own.
+    Times are the container's, less the beginning of its first track, in ticks of `CLOCK_TICK_S`.
+    `kind` is "a" for sound.
     """
-    track, step = picture.track, params.frame_step
+    ticking = stream.filter(f"{kind}settb", f"{CLOCK_TICK_S:.6f}")
+    # `print` leaves out frames without metadata
+    marked = ticking.filter(f"{kind}metadata", "add", key="frame", value="shown")
+    return marked.filter(f"{kind}metadata", "print", key="frame", file=f"{name}{TIMES}")
+
+
+def _take_times(folder: Path) -> dict[str, list[float]]:
+    """Times in s that `_timed` wrote, by name; the earliest of all is 0. The files are removed.
+
+    They ascend: a frame that claims to come no later than the one before comes a tick later.
+    """
+    times_s = {}
+    for path in sorted(folder.glob(f"*{TIMES}")):
+        ticks = re.findall(r"\bpts:(-?\d+)", path.read_text(encoding="utf-8"))
+        ascending = accumulate(map(int, ticks), lambda before, tick: max(tick, before + 1))
+        times_s[path.stem] = list(ascending)
+        path.unlink()
+    begin = min((ticks[0] for ticks in times_s.values() if ticks), default=0)
+    return {name: [(t - begin) * CLOCK_TICK_S for t in ticks] for name, ticks in times_s.items()}
+
+
+def _check_picture(
+    picture: _Picture, times_s: Sequence[float], params: ExtractParams, messages: str
+) -> _Shown:
+    """Rate of the source, times of the stored frames, and the share of its frames that is lost."""
+    track, step, stored = picture.track, params.frame_step, len(times_s)
     # the source had so many frames that every `step`-th of them makes `stored`
     frames = min(max(track.frames, (stored - 1) * step + 1), stored * step)
     missing = max(0, track.frames - frames)
@@ -209,26 +274,45 @@ def _check_picture(
             f"({complaint(messages)}); copy it again from its source"
         )
     lost_share = lost / track.frames if lost > LOST_FRAMES else 0.0
-    meant = frames + missing
-    stated = track.fps * track.length_s
-    usual = not track.length_s or abs(stated - meant) <= max(1.5, SAME_RATE * meant)
-    return track.fps if usual else meant / track.length_s, lost_share
+    steady_s = steady_times(times_s[0], track.fps, step, stored)
+    if _agree(times_s, steady_s, 1 / track.fps):
+        return _Shown(track.fps, steady_s, lost_share)
+    fps = (frames + missing) / track.length_s if track.length_s else track.fps
+    return _Shown(fps, tuple(times_s), lost_share)
+
+
+def _agree(times_s: Sequence[float], steady_s: Sequence[float], frame_s: float) -> bool:
+    """Whether frames are shown at their constant rate, as far as times are stated exactly.
+
+    An AVI tells when frames are decoded: where they are so in another order than they are shown,
+    its first seems to come up to one frame, `frame_s`, too early.
+    """
+    late_s = np.subtract(times_s, steady_s)
+    first_s = late_s[1:2].sum()
+    return bool(
+        np.abs(late_s[1:] - first_s).max(initial=0) <= ROUNDING_S
+        and -ROUNDING_S <= first_s <= frame_s + ROUNDING_S
+    )
 
 
 def _check_sound(
-    clip: Clip, sound: _Sound, params: ExtractParams, folder: Path, messages: str
-) -> tuple[int, int, float]:
-    """Samples per channel, rate in Hz and lost share of the first track that is heard.
+    clip: Clip,
+    sound: _Sound,
+    times_s: Mapping[str, Sequence[float]],
+    params: ExtractParams,
+    folder: Path,
+    messages: str,
+) -> _Heard:
+    """What the first track that is not silent holds; nothing if all are silence.
 
-    It gets the clip's name, the others are removed; zeros if all are silence. What follows it is
-    not looked at.
+    It gets the clip's name, the others are removed. What follows it is not looked at.
     """
-    heard = (0, 0, 0.0)
+    heard = _Heard()
     for track in sound.tracks:
         path = folder / SOUND / f"{track.index}.wav"
-        if not heard[0]:
+        if not heard.samples:
             info = soundfile.info(path)
-            lost_s = track.length_s - info.frames / info.samplerate
+            lost_s = track.length_s - (info.frames / info.samplerate - track.gaps_s)
             if lost_s > max(LOST_S, LOST_SHARE * track.length_s):
                 raise MediaError(
                     f"{sound.path}: damaged or cut short: {lost_s:.2f} of {track.length_s:.2f} s "
@@ -237,10 +321,11 @@ def _check_sound(
             if _peak(path, sound.path) > 10 ** (params.silence_dbfs / 20):
                 path.rename(path.with_name(f"{clip.clip_id}.wav"))
                 lost_share = lost_s / track.length_s if lost_s > LOST_S else 0.0
-                heard = (info.frames, info.samplerate, lost_share)
+                start_s = times_s[str(track.index)][0]
+                heard = _Heard(info.frames, info.samplerate, start_s, lost_share)
                 continue
         path.unlink()
-    if not heard[0] and clip.audio is not None:
+    if not heard.samples and clip.audio is not None:
         raise MediaError(
             f"{clip.audio}: digital silence (peak at or below {params.silence_dbfs:g} dBFS); "
             "expected speech; replace the file or lower extract.silence_dbfs"

@@ -11,10 +11,13 @@ from pipeline.media.decode import Decoded, ExtractJob, extract_clip, read_decode
 from pipeline.media.ffmpeg import find_ffmpeg
 from pipeline.media.params import ExtractParams
 from pipeline.work.cache import ClipCache, Job, Products
-from pipeline.work.progress import counted
+from pipeline.work.progress import counted, listed
 
 SHOWN = 5
-"""Clips of a kind that are named on stderr; the quarantined ones all stand in `quarantine.csv`."""
+"""Quarantined clips that are named on stderr; all stand in `quarantine.csv`."""
+
+UNLIKE_SHARE = 0.2
+UNLIKE_S = 0.5
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +59,7 @@ def extract_corpus(
     out = {reject.clip_id for reject in lacking}
     kept = [one for one in decoded if one.record.clip_id not in out]
     _warn_of_losses(kept)
+    _warn_of_lengths([one.record for one in kept])
     _say_what_is_lacking([one.record for one in kept])
     return Extraction(
         records=sorted((one.record for one in kept), key=lambda record: record.clip_id),
@@ -107,14 +111,30 @@ def _printable(reject: Reject) -> Reject:
 
 def _warn_of_losses(decoded: Sequence[Decoded]) -> None:
     """Name the first clips that are used although a part of them does not decode."""
-    damaged = [one for one in decoded if one.lost_share]
-    for one in damaged[:SHOWN]:
+    damaged = [f"{one.record.clip_id} ({one.lost_share:.1%})" for one in decoded if one.lost_share]
+    if damaged:
         logger.warning(
-            "%s: %.1f%% of its frames or sound do not decode; the rest is used",
-            one.record.clip_id, 100 * one.lost_share,
+            "frames or sound of %s do not decode whole: %s; the rest is used",
+            counted(len(damaged), "clip"), listed(damaged),
         )  # fmt: skip
-    if len(damaged) > SHOWN:
-        logger.warning("and %d more that do not decode whole", len(damaged) - SHOWN)
+
+
+def _warn_of_lengths(records: Sequence[ClipRecord]) -> None:
+    """Name the first clips whose picture and sound differ in length: they may not belong together.
+
+    By `UNLIKE_SHARE` of the longer one, or by `UNLIKE_S`.
+    """
+    unlike = []
+    for record in records:
+        shown_s, heard_s = record.picture_s, record.sound_s
+        bound_s = min(UNLIKE_SHARE * max(shown_s, heard_s), UNLIKE_S)
+        if record.has_video and record.has_audio and abs(shown_s - heard_s) > bound_s:
+            unlike.append(f"{record.clip_id} ({shown_s:.2f} and {heard_s:.2f} s)")
+    if unlike:
+        logger.warning(
+            "picture and sound of %s differ in length: %s; both are used whole; see whether they "
+            "belong together", counted(len(unlike), "clip"), listed(unlike),
+        )  # fmt: skip
 
 
 def _say_what_is_lacking(records: Sequence[ClipRecord]) -> None:
@@ -125,8 +145,8 @@ def _say_what_is_lacking(records: Sequence[ClipRecord]) -> None:
     ):
         if lacking and len(lacking) < len(records):
             logger.warning(
-                "%d of %d clips have no %s, the first is %s; they serve systems that need none",
-                len(lacking), len(records), what, lacking[0],
+                "no %s in %d of %s: %s; what lacks it serves systems that need none",
+                what, len(lacking), counted(len(records), "clip"), listed(lacking),
             )  # fmt: skip
 
 

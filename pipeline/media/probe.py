@@ -35,6 +35,9 @@ HOLE_S = 0.5
 HOLE_STEPS = 5
 """... if also further than so many of their usual steps."""
 
+GAP_S = 0.1
+"""Sound that goes on so much later than it ended has a gap; less is rounding."""
+
 PCM_CODECS = {"u8": "pcm_s16le", "s16": "pcm_s16le", "s32": "pcm_s32le"}
 """WAV codec by decoded sample format; what is not listed (float, lossy) becomes float."""
 
@@ -43,23 +46,28 @@ PCM_CODECS = {"u8": "pcm_s16le", "s16": "pcm_s16le", "s32": "pcm_s32le"}
 class PictureTrack:
     """A track of moving pictures.
 
-    `index` of the stream, `fps` of the header in 1/s; from the first packet on that needs no other,
-    `frames` that there should be and `length_s` that they fill.
+    `index` of the stream, `fps` of the header in 1/s, whether pixels are `square`; from the first
+    packet on that needs no other, `frames` that there should be and `length_s` that they fill.
     """
 
     index: int
     fps: float
+    square: bool
     frames: int
     length_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class SoundTrack:
-    """A track of sound: `index` of the stream, `codec` of the WAV to write, `length_s` of it."""
+    """A track of sound: `index` of the stream, `codec` of the WAV to write, `length_s` of it.
+
+    In `gaps_s` of the time from its beginning to its end there is none: it was paused, or lost.
+    """
 
     index: int
     codec: str
     length_s: float
+    gaps_s: float
     rate_hz: int
     channels: int
 
@@ -119,6 +127,16 @@ class _Extent:
         usual_s = float(np.median(steps_s)) if len(steps_s) else 0.0
         holes_s = steps_s[steps_s > max(HOLE_S, HOLE_STEPS * usual_s)]
         return float(np.sum(holes_s - usual_s))
+
+    @property
+    def gaps_s(self) -> float:
+        """Sum of the stretches of more than `GAP_S` between the end of a packet and the next."""
+        if not all(self.lengths_s):
+            return 0.0
+        order = np.argsort(self.times_s, kind="stable")
+        begin_s, length_s = np.array(self.times_s)[order], np.array(self.lengths_s)[order]
+        gaps_s = begin_s[1:] - (begin_s + length_s)[:-1]
+        return float(gaps_s[gaps_s > GAP_S].sum())
 
 
 def probe(path: Path) -> Tracks:
@@ -185,7 +203,8 @@ def _picture(stream: av.VideoStream, extent: _Extent) -> PictureTrack | None:
     filled_s = held.length_s - held.holes_s
     frames = min(len(held.times_s), max(1, round(fps * filled_s)))
     missing = round(frames * held.holes_s / filled_s) if filled_s else 0
-    return PictureTrack(stream.index, fps, frames + missing, held.length_s)
+    square = (stream.sample_aspect_ratio or 1) == 1
+    return PictureTrack(stream.index, fps, square, frames + missing, held.length_s)
 
 
 def _sound(stream: av.AudioStream, extent: _Extent) -> SoundTrack | None:
@@ -195,7 +214,8 @@ def _sound(stream: av.AudioStream, extent: _Extent) -> SoundTrack | None:
     codec = PCM_CODECS.get(context.format.name.removesuffix("p"), "pcm_f32le")
     # a file that begins inside a packet may have some that overlap
     length_s = min(extent.length_s, sum(extent.lengths_s) + extent.holes_s)
-    return SoundTrack(stream.index, codec, length_s, context.sample_rate, context.channels)
+    rate_hz, channels = context.sample_rate, context.channels
+    return SoundTrack(stream.index, codec, length_s, extent.gaps_s, rate_hz, channels)
 
 
 def _is_cover(stream: av.VideoStream) -> bool:

@@ -24,7 +24,8 @@ def read_frames(path: Path, fps: float, size_px: tuple[int, int]) -> Iterator[Pi
 
     Args:
         path: the video.
-        fps: frames per second; frame k shows the time k / fps.
+        fps: frames per second; frame k shows the time k / fps, before the picture begins its first
+            frame.
         size_px: width and height.
 
     Yields:
@@ -35,7 +36,9 @@ def read_frames(path: Path, fps: float, size_px: tuple[int, int]) -> Iterator[Pi
     """
     width, height = size_px
     picture = ffmpeg.input(f"file:{path.resolve()}")["v:0"]
-    scaled = picture.filter("fps", fps).filter("scale", width, height, flags="bicubic")
+    scaled = picture.filter("fps", fps, start_time=0).filter(
+        "scale", width, height, flags="bicubic"
+    )
     product = ffmpeg.output(scaled, "pipe:1", **RAW)
     with _running(product, str(path), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -6,13 +6,16 @@ work wherever it runs. A worker leaves its progress in a small file that the par
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TypeVar
 
 Item = TypeVar("Item")
+
+SHOWN = 3
+"""Names that one line tells."""
 
 _WRITE_EVERY_S = 0.5
 
@@ -176,6 +179,12 @@ def print_summary(stage: str, text: str, started: float) -> None:
 def counted(count: int, noun: str) -> str:
     """A count with its noun: `1 fold`, `3 folds`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first `SHOWN` names, and how many more there are."""
+    more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def figure(value: object) -> str:

@@ -20,6 +20,7 @@ from pipeline.clips import Clip, ClipRecord, labelled, read_clips
 from pipeline.corpora.corpus import CorpusParams, index_corpus
 from pipeline.corpora.demo.params import DemoParams
 from pipeline.errors import CorpusError, ParamsError
+from pipeline.foreign import printable
 from pipeline.media.params import ExtractParams, ResampleParams
 from pipeline.params import PARAMS_FILE, Section, read_params, refusals, unknown, validate
 from pipeline.scores.params import PredictParams
@@ -192,6 +193,17 @@ def settings_findings(named: Named) -> list[str]:
     return found
 
 
+def name_findings(root: Path) -> list[str]:
+    """A name below the corpus that DVC, which knows UTF-8 alone, would fail at."""
+    odd = sorted(path for path in root.rglob("*") if printable(path.name) != path.name)
+    if not odd:
+        return []
+    return [
+        f"corpus.root: {printable(str(odd[0]))}: got a name that is not UTF-8, of which there "
+        f"{'is 1' if len(odd) == 1 else f'are {len(odd)}'}; expected one that is; rename it"
+    ]
+
+
 def corpus_findings(named: Named) -> list[str]:
     """What is wrong with the corpus, with what the system needs of it, and with its folds."""
     system, corpus = named.system, named.corpus
@@ -209,6 +221,8 @@ def corpus_findings(named: Named) -> list[str]:
         return []
     if corpus.root.is_dir() and not os.access(corpus.root, os.R_OK | os.X_OK):
         return [f"corpus.root: {corpus.root}: may not be read; change its permissions"]
+    if odd := name_findings(corpus.root):
+        return odd
     try:
         index = index_corpus(corpus)
     except (CorpusError, OSError) as error:

@@ -212,6 +212,7 @@ def expected(record: ClipRecord, kind: Kind, frame_step: int, filmed: bool) -> C
         height_px=kind.height_px,
         samples=round(kind.seconds * kind.rate_hz),
         rate_hz=kind.rate_hz,
+        times_s=(),
     )
 
 
@@ -333,8 +334,9 @@ def time_speeds(named: Named, clip: ClipRecord, filmed: bool, sounding: bool) ->
         if filmed:
             picture = generator.integers(0, 256, (clip.height_px, clip.width_px, 3), dtype=np.uint8)
             annotate = load_section("annotate", AnnotateParams)
+            annotate = annotate.model_copy(update={"second_look": False})  # noise is no face
             gray = np.ascontiguousarray(picture[:, :, 0])
-            look = per_call_s(lambda: detect_faces(gray, annotate.upsample, annotate.min_score))
+            look = per_call_s(lambda: detect_faces(gray, annotate))
             frame = _frame(Path(folder) / "frame.jpg", picture // 8 + 96)  # as dull as a photograph
             detector, size = _detector(named.detector)
             train, closer = _training_s(detector, frame, named.detector, "cpu")

@@ -6,13 +6,26 @@ import pytest
 
 from annotations import voc
 from annotations.agreement import TrueFrame, area_under_roc, describe, f1, measure, read_truth
-from annotations.annotate import ClipFrames, annotate_clip, count_faces, read_summary
+from annotations.annotate import (
+    ClipFrames,
+    FrameSummary,
+    annotate_clip,
+    count_faces,
+    read_summary,
+)
 from annotations.box import Box
 from annotations.params import AnnotateParams
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import CorpusError, MediaError
 
-PARAMS = AnnotateParams(upsample=0, min_score=0.0, fill_gaps=0, speech_smoothing_s=0.1)
+PARAMS = AnnotateParams(
+    upsample=0,
+    max_side_px=640,
+    min_score=0.0,
+    second_look=False,
+    fill_gaps=0,
+    speech_smoothing_s=0.1,
+)
 
 
 def annotated(folder, images, params=PARAMS):
@@ -22,7 +35,8 @@ def annotated(folder, images, params=PARAMS):
     for path, image in zip(paths, images, strict=True):
         path.write_bytes(cv2.imencode(".jpg", image)[1].tobytes())
     out = folder / "out"
-    annotate_clip(ClipFrames("DC_h01", "happiness", paths, 25.0, 2, params, {}), out)
+    times_s = tuple(index / 25 for index in range(len(paths)))
+    annotate_clip(ClipFrames("DC_h01", "happiness", paths, times_s, 2, params, {}), out)
     return [voc.read(out / "Annotations" / f"{p.stem}.xml") for p in paths], read_summary(out)
 
 
@@ -70,7 +84,14 @@ def test_clip_without_any_face_is_counted_logged_and_weighs_alike(tmp_path, capl
     figures = count_faces({"DC_h01": summary})
     assert figures["clips_without_face"] == 1 and figures["found_rate"] == 0.0
     assert {row.speech for row in summary} == {0.5}
-    assert "DC_h01: no face in any of 3 frames" in caplog.text
+    assert "no face in any frame of 1 clip: DC_h01;" in caplog.text
+
+
+def test_many_clips_without_a_face_are_one_line(caplog):
+    nothing = FrameSummary(0, 0, None, 0.0, 0.5, "found")
+    count_faces({f"clip{number}": [nothing] for number in range(200)})
+    (record,) = caplog.records
+    assert ": clip0, clip1, clip2, and 197 more;" in record.getMessage()
 
 
 def test_several_faces_are_all_written_and_one_is_primary(tmp_path, take, caplog):
@@ -83,7 +104,7 @@ def test_several_faces_are_all_written_and_one_is_primary(tmp_path, take, caplog
         assert len(annotation.objects) == 2
         assert annotation.speaker_face.box.x1 > 200
     assert count_faces({"DC_h01": summary})["frames_with_several_faces"] == 3
-    assert "DC_h01: several faces in 3 of 3 frames" in caplog.text
+    assert "several faces in frames of 1 clip: DC_h01 (3 of 3);" in caplog.text
 
 
 def test_the_one_who_talks_is_the_speaker_beside_a_larger_still_face(tmp_path, take):
@@ -100,7 +121,7 @@ def test_unreadable_frame_is_named(tmp_path):
     for content in (b"", b"no image"):
         (tmp_path / "a.jpg").write_bytes(content)
         with pytest.raises(MediaError, match=r"a\.jpg: not a readable image"):
-            clip = ClipFrames("a", "", (tmp_path / "a.jpg",), 25.0, 1, PARAMS, {})
+            clip = ClipFrames("a", "", (tmp_path / "a.jpg",), (0.0,), 1, PARAMS, {})
             annotate_clip(clip, tmp_path)
 
 

@@ -49,7 +49,7 @@ def test_a_correction_stays_with_the_frame_of_the_recording(
     path = put(folders[0], source_frame=source_frame)
     found = find_corrections(folders[0], [record(4, frame_step)], folders[1])
     assert found == ({} if index is None else {"DC_a_01": {index: path}})
-    assert ("1 of 1 corrections are of frames that are not stored" in caplog.text) == (not found)
+    assert ("no frame is stored of 1 of 1 correction: " in caplog.text) == (not found)
     assert (str(path) in caplog.text) == (not found)
 
 

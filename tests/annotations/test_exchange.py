@@ -22,7 +22,14 @@ from annotations.voc import Annotation, Box, FaceObject, Flags
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import AnnotationError
 
-PARAMS = AnnotateParams(upsample=0, min_score=0.0, fill_gaps=0, speech_smoothing_s=0.1)
+PARAMS = AnnotateParams(
+    upsample=0,
+    max_side_px=640,
+    min_score=0.0,
+    second_look=False,
+    fill_gaps=0,
+    speech_smoothing_s=0.1,
+)
 RECORDS = [ClipRecord("DC_a01", "DC", "anger", "1", 3, 25.0, 2, 320, 256, 0, 0)]
 NAMES = [frame_name("DC_a01", index) for index in range(3)]
 

@@ -4,7 +4,17 @@ import pytest
 
 from annotations.box import Box
 from annotations.faces import Detection, detect_faces
+from annotations.params import AnnotateParams
 from annotations.tracks import choose_speaker as choose_by
+
+PARAMS = AnnotateParams(
+    upsample=0,
+    max_side_px=640,
+    min_score=0.0,
+    second_look=False,
+    fill_gaps=0,
+    speech_smoothing_s=0.1,
+)
 
 
 def seen(x, y, side, score=1.0):
@@ -17,8 +27,8 @@ def choose_speaker(frames):
 
 
 def test_detect_finds_the_drawn_face_again_and_again(take):
-    first = [detect_faces(gray, 0, 0.0) for gray in take.frames[::8]]
-    assert first == [detect_faces(gray, 0, 0.0) for gray in take.frames[::8]]
+    first = [detect_faces(gray, PARAMS) for gray in take.frames[::8]]
+    assert first == [detect_faces(gray, PARAMS) for gray in take.frames[::8]]
     for detections, truth in zip(first, take.boxes[::8], strict=True):
         assert len(detections) == 1
         assert detections[0].box.iou(truth) >= 0.7
@@ -27,16 +37,38 @@ def test_detect_finds_the_drawn_face_again_and_again(take):
 
 def test_detect_sorts_by_score_and_obeys_min_score(take):
     left, right = take.frames[0], cv2.GaussianBlur(take.frames[0], (0, 0), 2.5)
-    found = detect_faces(np.hstack([left, right]), 0, 0.0)
+    found = detect_faces(np.hstack([left, right]), PARAMS)
     assert len(found) == 2
     assert found[0].score > found[1].score
     between = (found[0].score + found[1].score) / 2
-    assert detect_faces(np.hstack([left, right]), 0, between) == found[:1]
+    stricter = PARAMS.model_copy(update={"min_score": between})
+    assert detect_faces(np.hstack([left, right]), stricter) == found[:1]
 
 
 @pytest.mark.parametrize("shape", [(256, 320), (40, 30), (1, 1)])
 def test_detect_finds_nothing_in_a_blank_or_tiny_image(shape):
-    assert detect_faces(np.full(shape, 127, np.uint8), 0, 0.0) == []
+    again = PARAMS.model_copy(update={"second_look": True})
+    assert detect_faces(np.full(shape, 127, np.uint8), again) == []
+
+
+def test_a_large_frame_is_searched_small_and_its_boxes_are_the_more_exact(take):
+    whole = PARAMS.model_copy(update={"max_side_px": 10_000})
+    overlaps = {PARAMS: [], whole: []}
+    for gray, truth in zip(take.frames[::8], take.boxes[::8], strict=True):
+        large = cv2.resize(gray, (1280, 1024), interpolation=cv2.INTER_CUBIC)
+        for params, ious in overlaps.items():
+            [found] = detect_faces(large, params)
+            assert found.box == found.box.rounded().clamped(1280, 1024)
+            ious.append(found.box.iou(truth.resized(4, 4)))
+    assert min(overlaps[PARAMS]) > 0.8
+    assert np.mean(overlaps[PARAMS]) > np.mean(overlaps[whole])
+
+
+def test_a_second_look_finds_a_small_face_where_none_was_found(take):
+    small = cv2.resize(take.frames[0], (96, 77), interpolation=cv2.INTER_AREA)
+    assert detect_faces(small, PARAMS) == []
+    [found] = detect_faces(small, PARAMS.model_copy(update={"second_look": True}))
+    assert found.box.iou(take.boxes[0].resized(96 / 320, 77 / 256)) > 0.7
 
 
 def test_speaker_is_the_larger_steady_face_whatever_the_order():

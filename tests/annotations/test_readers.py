@@ -18,7 +18,14 @@ from annotations.voc import Box
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.splits import Fold
 
-PARAMS = AnnotateParams(upsample=0, min_score=0.0, fill_gaps=0, speech_smoothing_s=0.1)
+PARAMS = AnnotateParams(
+    upsample=0,
+    max_side_px=640,
+    min_score=0.0,
+    second_look=False,
+    fill_gaps=0,
+    speech_smoothing_s=0.1,
+)
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 REASON = "not installed; pip install avemo[readers]"
 

@@ -42,7 +42,8 @@ SWAY = np.stack([9 * np.sin(np.arange(FRAMES) / 3), 5 * np.cos(np.arange(FRAMES)
 
 
 def activity(frames, boxes=None):
-    return speech_activity(frames, boxes or [FACE] * len(frames), 25.0, 0.1)
+    times_s = np.arange(len(frames)) / 25
+    return speech_activity(frames, boxes or [FACE] * len(frames), times_s, 0.1)
 
 
 def test_moving_mouth_speaks_and_still_mouth_does_not(portrait):
@@ -63,6 +64,15 @@ def test_boxes_that_follow_the_head_allow_larger_movement(portrait):
     shifts = np.stack([np.arange(FRAMES) % 2 * 28.0, np.zeros(FRAMES)], 1)
     boxes = [Box(FACE.x1 + dx, FACE.y1, FACE.x2 + dx, FACE.y2) for dx, _ in shifts]
     assert activity(clip(portrait, STILL, shifts), boxes).speech.max() < 0.2
+
+
+def test_frames_that_are_missing_do_not_shift_the_speech(portrait):
+    """A recording of variable rate: 25 a second in the pause, of the speech half and some."""
+    frames = clip(portrait, np.concatenate([STILL[:12], TALKING[:12], STILL[:12]]), [(0, 0)] * 36)
+    kept = np.array([*range(12), *range(12, 24, 2), 24, 25, 29, 30, 31, 35])
+    speech = speech_activity([frames[i] for i in kept], [FACE] * len(kept), kept / 25, 0.1).speech
+    told = np.interp(np.arange(36), kept, speech)
+    assert told == pytest.approx(activity(frames).speech, abs=0.25)
 
 
 def test_pause_is_lower_than_speech(portrait):
@@ -113,6 +123,6 @@ def test_flat_frames_are_silent():
 
 
 def test_speech_agrees_with_the_drawn_truth(take):
-    speech = speech_activity(take.frames, take.boxes, 25.0, 0.1).speech
+    speech = speech_activity(take.frames, take.boxes, np.arange(len(take.frames)) / 25, 0.1).speech
     assert np.all((speech >= 0) & (speech <= 1))
     assert roc_auc_score(take.speaking, speech) >= 0.7

@@ -20,7 +20,8 @@ from stages.annotate import main
 SIZE_PX = (320, 256)
 FRAMES = 6
 PARAMS = """
-annotate: {upsample: 0, min_score: 0.0, fill_gaps: 0, speech_smoothing_s: 0.1}
+annotate: {upsample: 0, max_side_px: 640, min_score: 0.0, second_look: true,
+  fill_gaps: 0, speech_smoothing_s: 0.1}
 """
 OUTPUTS = (
     "voc/Annotations",
@@ -143,7 +144,7 @@ def test_blank_frames_do_not_stop_the_stage(annotate, drawn, tmp_path, caplog):
     write_clips(tmp_path / "blank.csv", records)
     out = annotate(tmp_path / "blank.csv")
     assert not voc.read(out / "voc/Annotations/KL_a01_00000.xml").objects
-    assert "KL_a01: no face in any of 2 frames" in caplog.text
+    assert "no face in any frame of 1 clip: KL_a01;" in caplog.text
 
 
 def test_a_corrected_frame_costs_one_clip_and_stays_corrected(annotate, capsys):

@@ -169,6 +169,17 @@ def test_av_demands_both(corpus, tmp_path):
     assert not any(r.has_audio for r in read_clips(extract(tmp_path) / "clips.csv"))
 
 
+def test_picture_and_sound_of_unlike_lengths_are_told_of(corpus, tmp_path, caplog):
+    make_sound(corpus / "AudioData/DC/a01.wav", 0.9)
+    make_video(corpus / "AudioVisualClip/DC/d01.avi", 1.2, sound=None)
+    make_sound(corpus / "AudioData/DC/d01.wav", 1.4)  # 14%
+    write_params(corpus)
+    with caplog.at_level(logging.WARNING):
+        extract(tmp_path)
+    said = "picture and sound of 1 clip differ in length: DC_a01 (0.40 and 0.90 s); both are used"
+    assert said in caplog.text
+
+
 def test_clips_that_lack_a_modality_stay_where_any_will_do(corpus, tmp_path, caplog):
     make_video(corpus / "AudioVisualClip/KL/a02.avi", sound=None)
     make_sound(corpus / "AudioData/KL/a04.wav")
@@ -181,7 +192,7 @@ def test_clips_that_lack_a_modality_stay_where_any_will_do(corpus, tmp_path, cap
         "KL_a02": (True, False),
         "KL_a04": (False, True),
     }
-    assert "1 of 5 clips have no video, the first is KL_a04" in caplog.text
+    assert "no video in 1 of 5 clips: KL_a04;" in caplog.text
     write_params(corpus, "audio", bad=0, require="any", system="audio_cnn")
     with pytest.raises(CorpusError, match="1 of 5 clips quarantined"):
         extract(tmp_path)

@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -48,6 +49,16 @@ def test_a_replaced_file_changes_what_its_stage_depends_on_alone(settings):
     assert first[3] != OUTS[3].read_text()
     (settings / "face.safetensors").unlink()
     with pytest.raises(ParamsError, match=r"detector.weights: face.safetensors: no such file"):
+        main(*OUTS)
+
+
+def test_a_name_that_is_not_utf8_is_told_before_dvc_fails_at_it(settings):
+    folder = settings / "corpus" / os.fsdecode(b"Zo\xeb")
+    folder.mkdir(parents=True)
+    (folder / "1.wav").touch()
+    set_params(settings, {"corpus": {"name": "savee", "root": "corpus"}})
+    said = r"Zo\\udceb: got a name that is not UTF-8, of which there is 1; expected .*rename it"
+    with pytest.raises(ParamsError, match=said):
         main(*OUTS)
 
 

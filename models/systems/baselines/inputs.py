@@ -14,7 +14,7 @@ Nothing here takes a statistic over clips, so that nothing can leak from test cl
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import cv2
@@ -29,7 +29,7 @@ from annotations.box import Box
 from models.audio.front_end import RATE_HZ
 from models.audio.handcrafted import trajectory
 from models.systems.inputs import Reader, Store
-from pipeline.clips import evenly_spaced, frame_name
+from pipeline.clips import evenly_shown, evenly_spaced, frame_name
 from pipeline.media.images import Picture, read_image
 
 log = logging.getLogger(__name__)
@@ -58,16 +58,18 @@ class Remembered:
         return self._known[clip_id]
 
 
-def resized(picture: Callable[[int], Picture], length: int, count: int, size_px: int) -> Tensor:
-    """`count` pictures of a clip, evenly spaced, [count, 3, size_px, size_px] uint8.
+def resized(
+    picture: Callable[[int], Picture], times_s: Sequence[float], count: int, size_px: int
+) -> Tensor:
+    """`count` pictures of a clip, evenly spaced in time, [count, 3, size_px, size_px] uint8.
 
     Args:
         picture: RGB [H, W, 3] at a stored frame, e.g. the whole frame or its face.
-        length: number of stored frames; where it is below `count`, pictures repeat.
+        times_s: when each stored frame is shown; where they are fewer than `count`, they repeat.
         count: pictures.
         size_px: side to which they are resized.
     """
-    chosen = evenly_spaced(length, count)
+    chosen = evenly_shown(times_s, count)
     distinct = {
         i: cv2.resize(picture(i), (size_px, size_px), interpolation=cv2.INTER_AREA)
         for i in sorted(set(chosen))
@@ -139,10 +141,10 @@ def cepstra(waveform: NDArray[np.float32], count: int, frames: int) -> Tensor:
 
 def frame_reader(store: Store, count: int, size_px: int) -> Reader:
     """Reader of `frames`: `count` of a clip, resized to `size_px` x `size_px`."""
-    length = {record.clip_id: record.frames for record in store.records}
+    times_s = {record.clip_id: record.times_s for record in store.records}
 
     def read(clip_id: str) -> Tensor:
-        return resized(partial(_frame, store, clip_id), length[clip_id], count, size_px)
+        return resized(partial(_frame, store, clip_id), times_s[clip_id], count, size_px)
 
     return Remembered(read)
 
@@ -152,18 +154,25 @@ def crop_reader(store: Store, count: int, size_px: int) -> Reader:
 
     A frame without a face gives the face of the nearest frame that has one.
     """
-    length = {record.clip_id: record.frames for record in store.records}
+    times_s = {record.clip_id: record.times_s for record in store.records}
+    faceless: set[str] = set()
 
     def read(clip_id: str) -> Tensor:
         def crop(index: int) -> Picture:
             frame, box = partial(_frame, store, clip_id), partial(_box, store, clip_id)
-            face = face_crop(frame, box, length[clip_id], index)
+            face = face_crop(frame, box, len(times_s[clip_id]), index)
             if face is None:
-                log.warning("%s: no frame shows a face; its face crops are grey", clip_id)
+                if not faceless:  # stage `annotate` has counted them
+                    log.warning(
+                        "%s: no frame shows a face; its face crops are grey, as those of all such "
+                        "clips",
+                        clip_id,
+                    )
+                faceless.add(clip_id)
                 return grey_face()
             return face
 
-        return resized(crop, length[clip_id], count, size_px)
+        return resized(crop, times_s[clip_id], count, size_px)
 
     return Remembered(read)
 

@@ -80,7 +80,9 @@ def make_setup(folder, sound_only=False):
     faces = {clip_id: set(range(5)) for clip_id in EMOTIONS}
     store = draw_store(folder / "data", EMOTIONS, faces, dict.fromkeys(EMOTIONS, 0.2))
     if sound_only:
-        store = replace(store, records=tuple(replace(r, frames=0) for r in store.records))
+        store = replace(
+            store, records=tuple(replace(r, frames=0, times_s=()) for r in store.records)
+        )
     return Setup(store, SETTINGS, SPLIT, TINY, "demo", "untrained", folder / "results" / "tables")
 
 

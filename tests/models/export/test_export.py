@@ -135,7 +135,7 @@ def test_the_example_answers_as_avemo_where_there_is_no_torch(
     assert subprocess.run([bare, "-I", "-c", "import torch"], capture_output=True).returncode
     recognizer = Recognizer.load(model)
     pictures, sound = first_window(recognizer, clip)
-    (tmp_path / "frames.rgb").write_bytes(np.stack(pictures).tobytes())
+    (tmp_path / "frames.rgb").write_bytes(np.stack(list(pictures.values())).tobytes())
     with wave.open(str(tmp_path / "sound.wav"), "wb") as file:
         file.setparams((1, 2, 32_000, 0, "NONE", ""))
         file.writeframes((sound * 32768).round().astype("<i2").tobytes())

@@ -1,21 +1,29 @@
+import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.faces.frames import augment, mirror, sampled_frames
+from pipeline.clips import evenly_spaced
 
 
-@given(st.integers(0, 200), st.integers(1, 20))
-def test_sampled_frames_frames_are_different_and_within_the_clip(frames, count):
-    chosen = sampled_frames(frames, count)
-    assert len(chosen) == min(frames, count)
-    assert chosen == sorted(set(chosen))
-    assert all(0 <= index < frames for index in chosen)
+@given(
+    st.integers(0, 200),
+    st.integers(1, 20),
+    st.sampled_from([12.5, 25, 29.97, 1000 / 33]),
+    st.floats(0, 9),
+)
+def test_frames_of_a_constant_rate_are_sampled_by_their_number(frames, count, rate_hz, start_s):
+    chosen = sampled_frames([start_s + index / rate_hz for index in range(frames)], count)
+    assert chosen == evenly_spaced(frames, min(frames, count))
 
 
-def test_sampled_frames_frames_are_centred_in_their_part():
-    assert sampled_frames(8, 2) == [2, 6]
-    assert sampled_frames(3, 8) == [0, 1, 2]
+def test_sampled_frames_are_those_shown_in_the_middle_of_each_part():
+    assert sampled_frames([n / 5 for n in range(8)], 2) == [2, 6]
+    # a second of many frames, then three of few: parts of a second each
+    times_s = [*np.arange(30) / 30, 1.0, 1.2, 3.8]
+    assert sampled_frames(times_s, 4) == [14, 31]
+    assert sampled_frames([*times_s[:-1], 3.4, 4.0], 4) == [15, 31, 32]
 
 
 def test_mirrored_boxes_hold_the_same_pixels():

@@ -100,6 +100,22 @@ def test_a_table_of_excel_finds_files_in_other_spellings(tmp_path):
     assert (clip.video, clip.audio) == (tmp_path / "x/Zoe\u0308.mp4", tmp_path / "y/1.wav")
 
 
+def test_a_file_outside_the_corpus_is_refused_unless_it_is_linked_there(tmp_path):
+    root = tmp_path / "corpus"
+    touch(tmp_path, "else/1.wav", "else/2.wav", "else/3.wav", "corpus/4.wav")
+    (root / "linked").symlink_to(tmp_path / "else")
+    names = ["../else/1.wav", str(tmp_path / "else/2.wav"), "linked/3.wav", "x/../4.wav"]
+    (root / "x").mkdir()
+    rows = [f"{name},fear,{number}" for number, name in enumerate(names)]
+    (root / "clips.csv").write_text("\n".join(["audio,emotion,clip_id", *rows]))
+    index = index_own(root, EMOTIONS)
+    assert [clip.clip_id for clip in index.clips] == ["2", "3"]
+    assert [reject.clip_id for reject in index.rejects] == ["0", "1"]
+    for line, reject in enumerate(index.rejects, 2):
+        assert f"line {line}: " in reject.reason and "lies outside" in reject.reason
+        assert "move or link it there" in reject.reason
+
+
 def test_table_without_its_columns_is_an_error(tmp_path):
     (tmp_path / "clips.csv").write_text("file,label\n1.wav,fear\n")
     with pytest.raises(CorpusError, match="got columns file, label, expected emotion"):

@@ -7,7 +7,18 @@ import ffmpeg
 import numpy as np
 import pytest
 import soundfile
-from tiny_media import cut, encode, make_sound, make_video, picture, stream, tone
+from tiny_media import (
+    PCM,
+    brightening,
+    cut,
+    encode,
+    make_sound,
+    make_video,
+    picture,
+    stream,
+    told_time_s,
+    tone,
+)
 
 from pipeline.clips import Clip
 from pipeline.errors import MediaError
@@ -263,6 +274,89 @@ def test_the_rate_of_a_variable_rate_is_its_mean(tmp_path, make):
     assert (record.frames, record.fps) == (75, pytest.approx(18.75, rel=0.03))
     fourth = extract(tmp_path / "fourth", tmp_path / "a.webm", frame_step=4)
     assert (fourth.frames, fourth.fps) == (19, record.fps)
+
+
+def without_rate(webm):
+    """A WebM that states no frame rate, as of a browser: DefaultDuration becomes Void."""
+    content = webm.read_bytes()
+    assert b"\x23\xe3\x83\x84" in content
+    webm.write_bytes(content.replace(b"\x23\xe3\x83\x84", b"\xec\x86\x00\x00"))
+    return webm
+
+
+THINNED = ["-vf", "select='lt(mod(n,8),5)'", "-fps_mode", "vfr"]
+CASES = [
+    # name, arguments, when picture and sound begin
+    ("plain.mp4", [*brightening(), *tone()], 0, 0),
+    ("vfr.webm", [*brightening(2, 30), *tone(), *THINNED], 0, 0),
+    ("vfr.mp4", [*brightening(2, 30), *tone(), *THINNED], 0, 0),
+    ("rateless.webm", [*brightening(), *tone()], 0, 0),
+    ("rateless_vfr.webm", [*brightening(2, 30), *tone(), *THINNED], 0, 0),
+    ("picture_late.mp4", ["-itsoffset", "0.72", *brightening(), *tone()], 0.72, 0),
+    ("picture_late.flv", ["-itsoffset", "2.4", *brightening(), *tone(5), *PCM], 2.4, 0),
+    ("sound_late.mkv", [*brightening(), "-itsoffset", "0.25", *tone()], 0, 0.25),
+    ("sound_late.ts", [*brightening(), "-itsoffset", "0.7", *tone()], 0, 0.7),
+    ("both_late.mkv", [*brightening(), *tone(), "-output_ts_offset", "3.3"], 0, 0),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "picture_s", "sound_s"), CASES)
+@pytest.mark.parametrize("frame_step", [1, 3])
+def test_frames_and_sound_have_their_true_times(
+    tmp_path, name, arguments, picture_s, sound_s, frame_step
+):
+    video = encode(tmp_path / name, *arguments)
+    if "rateless" in name:
+        without_rate(video)
+    record = extract(tmp_path / "out", video, frame_step=frame_step)
+    frames = sorted((tmp_path / "out/JPEGImages").iterdir())
+    told_s = [picture_s + told_time_s(frame) for frame in frames]
+    assert record.times_s == pytest.approx(told_s, abs=0.025)
+    assert record.picture_start_s == record.times_s[0] == pytest.approx(picture_s, abs=0.025)
+    assert record.sound_start_s == pytest.approx(sound_s, abs=0.025)
+    assert record.frames * record.frame_step / record.fps == pytest.approx(2, abs=0.15)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "JPEGImages", "audio", "record.json",
+    }  # fmt: skip
+
+
+def test_separate_files_begin_together(tmp_path):
+    video = encode(tmp_path / "a.mkv", *picture(), *tone(), "-output_ts_offset", "1.5")
+    record = extract(tmp_path / "out", video, make_sound(tmp_path / "a.wav", 2))
+    assert record.picture_start_s == pytest.approx(0, abs=0.03) and record.sound_start_s == 0
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "webm"])
+def test_sound_that_pauses_goes_on_at_its_time(tmp_path, suffix):
+    heard = "sine=sample_rate=48000:duration=3,aselect='not(between(t,1,1.45))'"
+    film = [*picture(3), "-f", "lavfi", "-i", heard]
+    record = extract(tmp_path / "out", encode(tmp_path / f"a.{suffix}", *film))
+    assert record.sound_s == pytest.approx(3, abs=0.06)
+    sound, rate_hz = soundfile.read(tmp_path / "out/audio/DC_a01.wav")
+    level = np.abs(sound[: 3 * rate_hz - 9_000]).reshape(-1, 3_000).max(axis=1)  # of 1/16 s
+    is_silent = level < 0.3 * level.max()
+    assert not is_silent[:15].any() and is_silent[17:22].all() and not is_silent[24:].any()
+    assert read_decoded(tmp_path / "out").lost_share == 0
+
+
+@pytest.mark.parametrize(
+    ("aspect", "size_px"), [("1/1", (64, 48)), ("2/1", (128, 48)), ("3/4", (64, 64))]
+)
+def test_pixels_are_square(tmp_path, aspect, size_px):
+    wide = [*picture(0.4), "-vf", f"setsar={aspect}"]
+    record = extract(tmp_path / "out", encode(tmp_path / "a.mp4", *wide))
+    assert (record.width_px, record.height_px) == size_px
+    turned = tmp_path / "turned.mp4"  # as phones do: by a note of it
+    encode(turned, "-display_rotation", "90", "-i", str(tmp_path / "a.mp4"), "-c", "copy")
+    record = extract(tmp_path / "turned", turned)
+    assert (record.width_px, record.height_px) == size_px[::-1]
+
+
+def test_an_even_rate_is_told_from_rounded_times(tmp_path):
+    video = encode(tmp_path / "a.mkv", *picture(2, 30), "-r", "30000/1001")  # in ticks of 1 ms
+    record = extract(tmp_path / "out", video, frame_step=3)
+    assert record.fps == pytest.approx(30_000 / 1001)
+    assert record.times_s == tuple(n / (record.fps / 3) for n in range(record.frames))
 
 
 @pytest.mark.parametrize(
