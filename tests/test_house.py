@@ -19,8 +19,8 @@ FLOORS = {
         "annotate", "agreement", "exchange", "gallery",
     ),
     "models": (
-        "checkpoint", "losses", "threads", "training", "audio", "expressions", "faces", "fusion",
-        "systems", "comparison", "model_card", "pretrained", "saved_model", "recognition",
+        "checkpoint", "device", "losses", "threads", "training", "audio", "expressions", "faces",
+        "fusion", "systems", "comparison", "model_card", "pretrained", "saved_model", "recognition",
         "annotated_video", "export",
     ),
 }  # fmt: skip
