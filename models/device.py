@@ -10,6 +10,7 @@ import os
 import torch
 
 from pipeline.errors import ParamsError
+from pipeline.work.cache import Accelerators, WorkOfMany
 from pipeline.work.executors import DEVICE
 
 CPU = torch.device("cpu")
@@ -50,6 +51,17 @@ def present() -> tuple[torch.device, ...]:
     cards = [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
     metal = [torch.device("mps")] if torch.backends.mps.is_available() else []
     return (*cards, *metal, CPU)
+
+
+def accelerators(work: WorkOfMany | None = None, at_once: int = 1) -> Accelerators | None:
+    """The chosen devices for a `ClipCache`; None where the processor was chosen.
+
+    Args:
+        work: does many jobs at once; None: one after the other.
+        at_once: the most jobs that a worker is given at once.
+    """
+    devices = chosen_devices()
+    return None if devices[0] == CPU else Accelerators(tuple(map(str, devices)), work, at_once)
 
 
 def device_facts() -> dict[str, object]:
