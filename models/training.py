@@ -1,8 +1,8 @@
 """The training loop: it knows no model, no loss and no corpus.
 
 Losses come as a named dict and are weighted by a dict with the same keys, so that what is
-optimised and what is logged cannot drift apart. `accelerate` places the model on the device at
-hand and shares the batches out where `torchrun` starts several processes.
+optimised and what is logged cannot drift apart. A model is trained on the device where it lies;
+`accelerate` shares the batches out where `torchrun` starts several processes.
 """
 
 import math
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import send_to_device
 from numpy.typing import NDArray
 from scipy.optimize import minimize as minimize_smooth
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader
 
+from models.device import CPU, device_of
 from pipeline.errors import TrainingError
 
 Step = Callable[[nn.Module, Any], dict[str, Tensor]]
@@ -29,11 +31,6 @@ Step = Callable[[nn.Module, Any], dict[str, Tensor]]
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 """Receives the 1-based epoch and the mean of each named loss, `total` among them."""
-
-
-def device_name() -> str:
-    """What training runs on, e.g. `cpu`; another device trains to other last digits."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,7 @@ def fit(
     """Train `model` in place for a fixed number of epochs and leave it in eval mode.
 
     Args:
-        model: parameters with `requires_grad` are trained.
+        model: parameters with `requires_grad` are trained, on the device where they lie.
         batches: loader of the training batches (nested lists, tuples and dicts of tensors).
         step: named losses of a batch.
         weights: weight of each named loss; the same keys as `step` returns.
@@ -76,8 +73,8 @@ def fit(
     """
     if len(batches) == 0:
         raise TrainingError("nothing to train on: got 0 batches; check the split and the corpus")
-    accelerator = Accelerator()
-    home = next(model.parameters()).device
+    device = device_of(model)
+    accelerator = Accelerator(device_placement=False, cpu=device == CPU)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         trained, lr=settings.lr, weight_decay=settings.weight_decay, fused=True
@@ -90,7 +87,7 @@ def fit(
     for epoch in range(1, settings.epochs + 1):
         sums: dict[str, float] = {}
         for batch in loader:
-            losses = step(prepared, batch)
+            losses = step(prepared, send_to_device(batch, device, non_blocking=True))
             total = weighted_sum(losses, weights)
             optimizer.zero_grad()
             accelerator.backward(total)
@@ -100,7 +97,7 @@ def fit(
             for name, value in {**losses, "total": total}.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach())
         on_epoch(epoch, {name: value / len(loader) for name, value in sums.items()})
-    model.to(home).eval()
+    model.eval()
 
 
 def minimize(
@@ -113,7 +110,8 @@ def minimize(
 ) -> None:
     """Train `model` in place to the minimum of a convex loss and leave it in eval mode.
 
-    It computes in 64 bits: in 32 the line search would stall before the minimum.
+    It computes in 64 bits, since in 32 the line search would stall before the minimum, and on the
+    processor: its steps are too small to gain from another device.
 
     Args:
         model: parameters with `requires_grad` are trained.
@@ -128,7 +126,8 @@ def minimize(
 
     Source: Byrd, Lu, Nocedal and Zhu (1995), L-BFGS-B, as SciPy has it.
     """
-    model.train().double()
+    device = device_of(model)
+    model.to(CPU).train().double()
     exact = {name: v.double() if v.is_floating_point() else v for name, v in batch.items()}
     trained = [p for p in model.parameters() if p.requires_grad]
 
@@ -162,7 +161,7 @@ def minimize(
             f"no minimum within {settings.iterations} iterations; raise the weight of the penalty"
         )
     losses_at(found.x)
-    model.float().eval()
+    model.float().to(device).eval()
 
 
 def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor, nn
 
 from models.checkpoint import save_safetensors
+from models.device import CPU, chosen_device, device_of
 from models.faces.weights import detector_params, save_detector
 from models.fusion.joint import JointNet
 from models.fusion.pool import fit_pool, fit_temperature, pooled
@@ -176,6 +178,7 @@ def _train_and_score(
         others = clips.subset((*fold.test, *fold.asked))
         tested = others.reading(built.after_training(network))
         logits = predict(network, tested)
+        network.to(CPU)
     scores = {branch: log_scores(one) for branch, one in logits.items()}
     return network, built.widths, tested.ids, scores
 
@@ -200,11 +203,15 @@ def _fit_pools(
 def train(
     clips: ClipSet, built: Recipe, settings: Settings, history: History, fold: str
 ) -> nn.Module:
-    """A network trained on `clips` by the phases of its recipe, in eval mode."""
+    """A network trained on `clips` by the phases of its recipe, in eval mode.
+
+    It lies on the chosen device.
+    """
     seed = settings.training.seed
     torch.manual_seed(seed)
     network = built.build()
     fit_statistics(network, clips)
+    network.to(chosen_device())
     for number, phase in enumerate(built.phases):
         part, on_epoch = phase.part(network), history.record(fold=fold, phase=phase.name)
         read = clips.only(phase.inputs).reading(phase.readers)
@@ -220,17 +227,18 @@ def train(
 
 @torch.no_grad()
 def predict(network: nn.Module, clips: ClipSet, batch_size: int = 16) -> dict[str, Tensor]:
-    """Logits [N, K] by branch, in the order of `clips.ids`.
+    """Logits [N, K] by branch, in the order of `clips.ids`, computed where the network lies.
 
     Raises:
         CorpusError: batches came in another order.
     """
     parts: dict[str, list[Tensor]] = {}
     rows: list[int] = []
+    device = device_of(network)
     for batch in clips.ordered(batch_size):
         rows += batch["row"].tolist()
-        for branch, logits in network(batch).items():
-            parts.setdefault(branch, []).append(logits)
+        for branch, logits in network(send_to_device(batch, device)).items():
+            parts.setdefault(branch, []).append(logits.cpu())
     if rows != list(range(len(clips))):
         raise CorpusError(f"predictions of rows {rows[:3]}, ... for {len(clips)} clips in order")
     return {branch: torch.cat(logits) for branch, logits in parts.items()}

@@ -8,9 +8,12 @@ import torch
 from drawn_faces import TINY, write_voc
 from safetensors.torch import load_file
 
+from models.faces import frames as frames_module
+from models.faces import train as train_module
 from models.faces.folds import DetectPaths, detect, make_tasks
+from models.faces.frames import training_batches
 from models.faces.task import train_and_detect
-from models.faces.train import train_detector
+from models.faces.train import detect_frames, train_detector
 from models.faces.weights import load_detector
 from pipeline.errors import TrainingError, WeightsError
 from pipeline.splits import Fold
@@ -144,9 +147,9 @@ def test_folds_that_train_alike_share_a_detector(tmp_path, in_process):
     done = []
 
     class Counting(ThreadPoolExecutor):
-        def submit(self, work, order):
-            done.append(order.payload)
-            return super().submit(work, order)
+        def submit(self, do, orders, work):
+            done.extend(order.payload for order in orders)
+            return super().submit(do, orders, work)
 
     with executors_from(Counting):
         costs = detect(paths, records, [FOLD], inner, TINY).costs
@@ -156,6 +159,30 @@ def test_folds_that_train_alike_share_a_detector(tmp_path, in_process):
     assert one == other != whole
     assert costs["a"] == costs["b"] and costs["paper"].steps > costs["a"].steps > 0
     assert costs["paper"].parameters == costs["paper"].total > 0
+
+
+def test_frames_are_read_ahead_of_an_accelerator(tmp_path, monkeypatch):
+    frames = make_tasks(tmp_path / "voc", write_voc(tmp_path), [FOLD], TINY)["paper"].train
+    params = TINY.model_copy(update={"score_threshold": 0.0})
+    detector = train_detector(frames, ("anger", "happiness"), params)
+    alone = list(detect_frames(detector, frames, 1))
+    passes, plain = [], detector.detect
+    monkeypatch.setattr(
+        detector, "detect", lambda images: passes.append(len(images)) or plain(images)
+    )
+    for module in (frames_module, train_module):
+        monkeypatch.setattr(module, "CPU", torch.device("meta"))  # so that this one is another
+    together = list(detect_frames(detector, frames, 1))
+    assert passes == [len(frames)] and [one for one, _ in together] == [one for one, _ in alone]
+    for (_, found), (_, expected) in zip(together, alone, strict=True):
+        torch.testing.assert_close(found.boxes, expected.boxes, atol=1e-3, rtol=1e-4)
+        torch.testing.assert_close(found.probs, expected.probs, atol=1e-4, rtol=1e-4)
+    monkeypatch.setattr(frames_module, "READERS", 2)
+    labels = []
+    for device in ("cpu", "meta"):
+        batches = list(training_batches(frames, 4, 0, torch.device(device)))
+        labels.append([target["labels"].tolist() for _, targets in batches for target in targets])
+    assert len(batches[0][0]) == 4 and labels[0] == labels[1]
 
 
 def test_training_repeats_with_the_seed_and_leaves_the_generator_alone(tmp_path):
