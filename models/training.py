@@ -50,6 +50,13 @@ class ConvexSettings:
     tolerance: float = 1e-6
 
 
+LOOK_EVERY = 50
+"""Batches of an accelerator between two looks at their losses."""
+
+DIVERGED = 1e4
+"""A loss that is so many times that of the first batch, or of 1, comes down no more."""
+
+
 def fit(
     model: nn.Module,
     batches: DataLoader[Any],
@@ -69,7 +76,8 @@ def fit(
         on_epoch: logging enters here.
 
     Raises:
-        TrainingError: no batches, keys that differ, or a loss that is not finite.
+        TrainingError: no batches, keys that differ, a loss that is not finite or has diverged, or
+            such a parameter.
     """
     if len(batches) == 0:
         raise TrainingError("nothing to train on: got 0 batches; check the split and the corpus")
@@ -83,21 +91,88 @@ def fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=settings.lr, total_steps=settings.epochs * len(loader) + 1
     )
+    watch = _Watch(1 if device == CPU else LOOK_EVERY)
     model.train()
     for epoch in range(1, settings.epochs + 1):
-        sums: dict[str, float] = {}
+        watch.begin(f"epoch {epoch} of {settings.epochs}")
         for batch in loader:
             losses = step(prepared, send_to_device(batch, device, non_blocking=True))
             total = weighted_sum(losses, weights)
+            watch.add({**losses, "total": total})
             optimizer.zero_grad()
             accelerator.backward(total)
             accelerator.clip_grad_norm_(trained, 5.0)
             optimizer.step()
             schedule.step()
-            for name, value in {**losses, "total": total}.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach())
-        on_epoch(epoch, {name: value / len(loader) for name, value in sums.items()})
+        means = watch.means()
+        _require_finite(model, f"epoch {epoch} of {settings.epochs}")
+        on_epoch(epoch, means)
     model.eval()
+
+
+class _Watch:
+    """The losses of an epoch: their means, and whether they still are what can be learned from.
+
+    Args:
+        look_every: batches between two looks. Each waits for the device; the processor computes
+            at once, so that a look at each batch comes before its update.
+    """
+
+    def __init__(self, look_every: int) -> None:
+        self._look_every = look_every
+        self._limit: float | None = None
+
+    def begin(self, epoch: str) -> None:
+        """An epoch; `epoch` says which."""
+        self._epoch, self._seen = epoch, 0
+        self._waiting: list[Tensor] = []
+        self._sums: dict[str, float] = {}
+
+    def add(self, losses: Mapping[str, Tensor]) -> None:
+        """Count the scalar losses of a batch, `total` among them.
+
+        Raises:
+            TrainingError: of this batch or one before, see `look`.
+        """
+        self._names = tuple(losses)
+        self._waiting.append(torch.stack([one.detach() for one in losses.values()]))
+        if len(self._waiting) == self._look_every:
+            self._look()
+
+    def means(self) -> dict[str, float]:
+        """The mean of each loss over the batches of the epoch."""
+        self._look()
+        return {name: value / self._seen for name, value in self._sums.items()}
+
+    def _look(self) -> None:
+        """Raise TrainingError where a loss is not finite, or the total far above the first."""
+        for values in torch.stack(self._waiting).tolist() if self._waiting else []:
+            self._seen += 1
+            row = dict(zip(self._names, values, strict=True))
+            where = f"{self._epoch}, batch {self._seen}"
+            for name, value in row.items():
+                if not math.isfinite(value):
+                    raise TrainingError(f"{where}: loss {name} is {value}; lower the learning rate")
+                self._sums[name] = self._sums.get(name, 0.0) + value
+            if self._limit is None:
+                self._limit = DIVERGED * max(1.0, abs(row["total"]))
+            if row["total"] > self._limit:
+                raise TrainingError(
+                    f"{where}: the loss diverged to {row['total']:.3g}, {DIVERGED:g} times what it "
+                    "was at first; lower the learning rate"
+                )
+        self._waiting.clear()
+
+
+def _require_finite(model: nn.Module, where: str) -> None:
+    """Refuse a model of which a parameter or statistic is not finite; waits for the device once."""
+    values = {n: v for n, v in model.state_dict().items() if v.is_floating_point()}
+    finite = torch.stack([value.isfinite().all() for value in values.values()])
+    if not bool(finite.all()):
+        name = next(n for n, one in zip(values, finite.tolist(), strict=True) if not one)
+        raise TrainingError(
+            f"{where}: {name} is not finite after the last update; lower the learning rate"
+        )
 
 
 def minimize(
@@ -135,6 +210,9 @@ def minimize(
         with torch.no_grad():
             vector_to_parameters(torch.from_numpy(point.copy()), trained)
         losses = step(model, exact)
+        for name, value in losses.items():
+            if not math.isfinite(value.item()):
+                raise TrainingError(f"loss {name} is {value.item()}; check the inputs")
         return losses, weighted_sum(losses, weights)
 
     def total(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -168,15 +246,12 @@ def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> 
     """sum_k weights[k] * losses[k].
 
     Raises:
-        TrainingError: the keys differ, or a loss is not finite.
+        TrainingError: the keys differ.
     """
     if losses.keys() != weights.keys():
         raise TrainingError(
             f"losses {sorted(losses)} and weights {sorted(weights)}: expected the same names"
         )
-    for name, value in losses.items():
-        if not math.isfinite(float(value.detach())):
-            raise TrainingError(f"loss {name} is {float(value.detach())}; lower the learning rate")
     return torch.stack([weights[name] * losses[name] for name in sorted(losses)]).sum()
 
 

@@ -24,7 +24,7 @@ from models.systems.recipe import Recipe, Widths, fit_statistics
 from models.threads import pinned_threads
 from models.training import ConvexSettings, History, fit, minimize
 from pipeline.clips import ClipRecord
-from pipeline.errors import CorpusError
+from pipeline.errors import CorpusError, TrainingError
 from pipeline.files import replace_folder
 from pipeline.scores.metrics import DECIMALS
 from pipeline.scores.predictions import BRANCHES, Floats, Predictions
@@ -231,6 +231,7 @@ def predict(network: nn.Module, clips: ClipSet, batch_size: int = 16) -> dict[st
 
     Raises:
         CorpusError: batches came in another order.
+        TrainingError: a logit is not finite.
     """
     parts: dict[str, list[Tensor]] = {}
     rows: list[int] = []
@@ -241,7 +242,15 @@ def predict(network: nn.Module, clips: ClipSet, batch_size: int = 16) -> dict[st
             parts.setdefault(branch, []).append(logits.cpu())
     if rows != list(range(len(clips))):
         raise CorpusError(f"predictions of rows {rows[:3]}, ... for {len(clips)} clips in order")
-    return {branch: torch.cat(logits) for branch, logits in parts.items()}
+    found = {branch: torch.cat(logits) for branch, logits in parts.items()}
+    for branch, logits in found.items():
+        if not logits.isfinite().all():
+            worst = int(logits.isfinite().all(dim=1).int().argmin())
+            raise TrainingError(
+                f"{clips.ids[worst]}: the answer of branch {branch} is not finite; lower the "
+                "learning rate, or check what the network reads of this clip"
+            )
+    return found
 
 
 def save_networks(

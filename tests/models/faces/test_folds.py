@@ -12,10 +12,12 @@ from models.faces import frames as frames_module
 from models.faces import train as train_module
 from models.faces.folds import DetectPaths, detect, make_tasks
 from models.faces.frames import training_batches
+from models.faces.params import DetectorParams
 from models.faces.task import train_and_detect
 from models.faces.train import detect_frames, train_detector
 from models.faces.weights import load_detector
-from pipeline.errors import TrainingError, WeightsError
+from pipeline.errors import ParamsError, TrainingError, WeightsError
+from pipeline.params import PARAMS_FILE, validate
 from pipeline.splits import Fold
 from pipeline.work.executors import executors_from
 
@@ -233,3 +235,16 @@ def test_training_frames_without_any_face_are_refused(tmp_path):
     frames = make_tasks(tmp_path / "voc", records, [fold], TINY)["paper"].train
     with pytest.raises(TrainingError, match="none of the 2 training frames shows a face"):
         train_detector(frames, ("anger",), TINY)
+
+
+@pytest.mark.parametrize("lr", [100, float("inf"), float("nan")])
+def test_a_senseless_learning_rate_is_refused_before_training(lr):
+    with pytest.raises(ParamsError, match=r"detector\.lr: got (100|inf|nan)"):
+        validate("detector", TINY.model_dump() | {"lr": lr}, DetectorParams, PARAMS_FILE)
+
+
+def test_a_detector_that_diverges_ends_with_epoch_and_batch(tmp_path, in_process):
+    params = TINY.model_copy(update={"lr": 10.0, "batch": 1, "epochs": 4})
+    with pytest.raises(TrainingError, match=r"paper: epoch 1 of 4, batch \d: the loss diverged"):
+        detect(_paths(tmp_path), write_voc(tmp_path), [FOLD], (), params)
+    assert not (tmp_path / "results").exists()

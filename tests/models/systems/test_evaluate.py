@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from models.systems.inputs import Store
 from models.systems.params import Settings
 from models.systems.recipe import Widths
 from pipeline.clips import ClipRecord
-from pipeline.errors import CorpusError
+from pipeline.errors import CorpusError, TrainingError
 from pipeline.presets import preset_values
 from pipeline.scores.predictions import write_predictions
 from pipeline.splits import Fold
@@ -81,3 +82,33 @@ def test_clips_without_a_label_are_answered_and_those_without_sound_are_not(tmp_
     assert asked.probabilities == pytest.approx(found.probabilities[1:])  # the sound of u0
     write_predictions(tmp_path / "asked.csv", {"audio": asked})
     assert "audio,f,what0,S,,,bored," in (tmp_path / "asked.csv").read_text()
+
+
+def tiny_corpus(folder, values, speakers):
+    """Clips `e<number>`, of two emotions in turn, with one embedding each."""
+    records = []
+    for number, (value, speaker) in enumerate(zip(values, speakers, strict=True)):
+        emotion = ("joy", "bored")[number % 2]
+        records.append(ClipRecord(f"e{number}", speaker, emotion, "", 0, 0, 1, 0, 0, 9, 9))
+        path = folder / f"embeddings/e{number}.safetensors"
+        save_safetensors(path, {"whisper_tiny_en": torch.tensor(value)})
+    return Store(tuple(records), folder, folder)
+
+
+def test_one_speaker_one_clip_a_class_and_a_constant_feature_still_give_an_answer(tmp_path, caplog):
+    values = [[0.0, 4.2], [1.0, 4.2], [0.1, 4.2], [0.9, -4.2]]
+    store = tiny_corpus(tmp_path, values, ("S", "S", "T", "T"))
+    settings = Settings.load(preset_values("demo", ROOT / "presets"))
+    fold = Fold("f", ("e0", "e1"), ("e2", "e3"))
+    (found,) = run_folds("audio_speech", store, [fold], settings)
+    assert "fold f: no part of its training clips can be held out" in caplog.text
+    answers = gather([found], store)["audio"]
+    assert answers.predicted.tolist() == answers.emotion.tolist()
+    assert np.isfinite(answers.probabilities).all()
+
+
+def test_an_answer_that_is_not_finite_is_refused_by_clip(tmp_path):
+    store = tiny_corpus(tmp_path, [[0.0], [1.0], [0.5], [math.nan]], "STST")
+    settings = Settings.load(preset_values("demo", ROOT / "presets"))
+    with pytest.raises(TrainingError, match=r"^e3: the answer of branch audio is not finite"):
+        run_folds("audio_speech", store, [Fold("f", ("e0", "e1"), ("e2", "e3"))], settings)
