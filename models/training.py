@@ -6,8 +6,10 @@ optimised and what is logged cannot drift apart. A model is trained on the devic
 """
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple
@@ -20,10 +22,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize as minimize_smooth
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
-from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader
 
 from models.device import CPU, device_of
+from models.resumption import Checkpoint, Progress, Training
 from pipeline.errors import TrainingError
 
 Step = Callable[[nn.Module, Any], dict[str, Tensor]]
@@ -64,6 +66,7 @@ def fit(
     weights: Mapping[str, float],
     settings: TrainSettings,
     on_epoch: OnEpoch = lambda epoch, means: None,
+    checkpoint: Checkpoint | None = None,
 ) -> None:
     """Train `model` in place for a fixed number of epochs and leave it in eval mode.
 
@@ -73,7 +76,8 @@ def fit(
         step: named losses of a batch.
         weights: weight of each named loss; the same keys as `step` returns.
         settings: epochs, peak learning rate, weight decay.
-        on_epoch: logging enters here.
+        on_epoch: logging enters here; epochs of an earlier process are told again.
+        checkpoint: where a training that is killed goes on, as if it had not been.
 
     Raises:
         TrainingError: no batches, keys that differ, a loss that is not finite or has diverged, or
@@ -93,7 +97,14 @@ def fit(
     )
     watch = _Watch(1 if device == CPU else LOOK_EVERY)
     model.train()
-    for epoch in range(1, settings.epochs + 1):
+    name = f"{type(model).__name__}, {settings}, {len(loader)} batches, {dict(weights)}"
+    training = Training(model, optimizer, schedule, batches.generator, name)
+    before = checkpoint.load(training) if checkpoint else Progress()
+    _count(len(loader) * len(before.means), before.seconds)
+    for epoch, means in enumerate(before.means, start=1):
+        on_epoch(epoch, means)
+    done, started = list(before.means), time.monotonic() - before.seconds
+    for epoch in range(len(done) + 1, settings.epochs + 1):
         watch.begin(f"epoch {epoch} of {settings.epochs}")
         for batch in loader:
             losses = step(prepared, send_to_device(batch, device, non_blocking=True))
@@ -106,6 +117,10 @@ def fit(
             schedule.step()
         means = watch.means()
         _require_finite(model, f"epoch {epoch} of {settings.epochs}")
+        done.append(means)
+        if checkpoint:
+            checkpoint.save(training, Progress(tuple(done), time.monotonic() - started))
+        _count(len(loader))
         on_epoch(epoch, means)
     model.eval()
 
@@ -268,15 +283,37 @@ def describe(network: nn.Module) -> Size:
     return Size(sum(n for n, trains in counts if trains), sum(n for n, _ in counts))
 
 
+@dataclass(slots=True)
+class Effort:
+    """What trainings took.
+
+    Attributes:
+        steps: of the optimiser.
+        earlier_s: seconds of processes that were killed, whose work was resumed.
+    """
+
+    steps: int = 0
+    earlier_s: float = 0.0
+
+
+_efforts: ContextVar[tuple[Effort, ...]] = ContextVar("efforts", default=())
+
+
 @contextmanager
-def counted_steps() -> Iterator[list[None]]:
-    """A list that gains an item at each step of any optimiser of this process."""
-    steps: list[None] = []
-    counting = register_optimizer_step_post_hook(lambda *_: steps.append(None))
+def measured_effort() -> Iterator[Effort]:
+    """What the trainings within the block take by `fit`."""
+    effort = Effort()
+    token = _efforts.set((*_efforts.get(), effort))
     try:
-        yield steps
+        yield effort
     finally:
-        counting.remove()
+        _efforts.reset(token)
+
+
+def _count(steps: int, earlier_s: float = 0.0) -> None:
+    for effort in _efforts.get():
+        effort.steps += steps
+        effort.earlier_s += earlier_s
 
 
 class History:

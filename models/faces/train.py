@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from models.faces.detector import Detections, Detector
 from models.faces.frames import Batch, Frame, image_tensor, training_batches
 from models.faces.params import DetectorParams
 from models.faces.weights import build_detector
+from models.resumption import Checkpoint
 from models.training import OnEpoch, TrainSettings, fit
 from pipeline.errors import TrainingError
 from pipeline.media.images import Picture, read_image
@@ -31,6 +33,7 @@ def train_detector(
     classes: Sequence[str],
     params: DetectorParams,
     on_epoch: OnEpoch = lambda epoch, means: None,
+    scratch: Path | None = None,
 ) -> Detector:
     """Train on the given frames for a fixed number of epochs, on the chosen device.
 
@@ -42,6 +45,7 @@ def train_detector(
         classes: names of the classes, without the background.
         params: section `detector`.
         on_epoch: receives the epoch and the means of the named losses.
+        scratch: folder for the state of this training, from which it goes on where it was killed.
 
     Returns:
         The detector in eval mode. The same seed gives the same weights, on one processor and
@@ -61,7 +65,7 @@ def train_detector(
         torch.manual_seed(params.seed)
         detector = build_detector(params, classes).to(device)
         detector.learn_variances(_learns_variances(params, 0))
-        _learn_faces(detector, frames, params)
+        _learn_faces(detector, frames, params, scratch)
 
         def after_epoch(epoch: int, means: dict[str, float]) -> None:
             advance(len(frames), f"epoch {epoch}/{params.epochs}")
@@ -75,6 +79,7 @@ def train_detector(
             detector.loss_weights,
             TrainSettings(params.epochs, params.lr, params.weight_decay),
             after_epoch,
+            Checkpoint(scratch / "frames") if scratch else None,
         )
     return detector.eval()
 
@@ -90,7 +95,9 @@ class _CloserLoss(nn.Module):
         return self.detector.closer_loss(images, targets)
 
 
-def _learn_faces(detector: Detector, frames: Sequence[Frame], params: DetectorParams) -> None:
+def _learn_faces(
+    detector: Detector, frames: Sequence[Frame], params: DetectorParams, scratch: Path | None
+) -> None:
     """First epochs on crops of faces alone: what tells emotions apart is learned there."""
     if params.closer_px == 0 or params.closer_epochs == 0:
         return
@@ -101,6 +108,7 @@ def _learn_faces(detector: Detector, frames: Sequence[Frame], params: DetectorPa
         {"closer": 1.0},
         TrainSettings(params.closer_epochs, params.lr, params.weight_decay),
         lambda epoch, _: advance(len(frames), f"closer look, epoch {epoch}/{params.closer_epochs}"),
+        Checkpoint(scratch / "faces") if scratch else None,
     )
 
 

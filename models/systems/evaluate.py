@@ -12,11 +12,12 @@ from accelerate.utils import send_to_device
 from torch import Tensor, nn
 
 from models.checkpoint import save_safetensors
-from models.device import CPU, chosen_device, device_of
+from models.device import CPU, chosen_device, device_facts, device_of
 from models.faces.weights import detector_params, save_detector
 from models.fusion.joint import JointNet
 from models.fusion.pool import fit_pool, fit_temperature, pooled
 from models.losses import log_scores
+from models.resumption import Checkpoint
 from models.systems.inputs import ClipSet, Store
 from models.systems.makers import recipe
 from models.systems.params import Settings
@@ -29,10 +30,14 @@ from pipeline.files import replace_folder
 from pipeline.scores.metrics import DECIMALS
 from pipeline.scores.predictions import BRANCHES, Floats, Predictions
 from pipeline.splits import Fold, inner_folds, only
-from pipeline.systems import readable
+from pipeline.systems import SYSTEMS, readable
 from pipeline.work.progress import counted, track
+from pipeline.work.scratch import scratch, scratch_of
 
 log = logging.getLogger(__name__)
+
+WORTH_KEEPING_S = 20.0
+"""Seconds of training that are kept for a run that goes on where this one was killed."""
 
 JOINT_DETECTORS = "detector"
 """Folder of the jointly trained detectors, beside the networks."""
@@ -93,6 +98,20 @@ def run_folds(
         evaluate_fold(system, store, fold, only(inner[fold.name], records), settings)
         for fold in track(scored, desc=system, unit="fold")
     ]
+
+
+def scratch_of_run(system: str, store: Store, folds: Sequence[Fold], settings: Settings) -> Path:
+    """Folder for the state of trainings of `run_folds` with these arguments."""
+    facts = {
+        "system": system,
+        "clips": [str(record) for record in store.records],
+        "folds": [str(fold) for fold in folds],
+        "settings": settings.dump(),
+        **device_facts(),
+    }
+    reads = SYSTEMS[system].reads
+    products = [store.detector if name == "detector" else store.data / name for name in reads]
+    return scratch_of("fuse", __name__, facts, products)
 
 
 def evaluate_fold(
@@ -221,7 +240,9 @@ def train(
         else:
             size = phase.batch_size or settings.training.batch_size
             batches = read.shuffled(size, seed + number)
-            fit(part, batches, phase.step, phase.weights, phase.settings, on_epoch)
+            folder = scratch()
+            state = Checkpoint(folder / f"{fold}.{number}", WORTH_KEEPING_S) if folder else None
+            fit(part, batches, phase.step, phase.weights, phase.settings, on_epoch, state)
     return network.eval()
 
 

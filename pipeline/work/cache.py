@@ -28,6 +28,7 @@ from pipeline.files import file_digest, publish
 from pipeline.work.closure import code_digests
 from pipeline.work.entries import (
     FILES,
+    UNFINISHED,
     cache_folder,
     fault,
     mark_used,
@@ -38,6 +39,7 @@ from pipeline.work.entries import (
 )
 from pipeline.work.executors import open_executor, worker_count
 from pipeline.work.progress import Bar, add_times, task_log
+from pipeline.work.scratch import scratch_at
 
 Work = Callable[[Any, Path], None]
 """Writes the products of one job (its payload) into an empty folder."""
@@ -145,6 +147,11 @@ class _Order:
     def progress(self) -> Path:
         """File in which the worker says how far it is."""
         return self.part.with_suffix(".progress")
+
+    @property
+    def scratch(self) -> Path:
+        """Folder for the state of long work, beside the entry."""
+        return self.entry.parents[1] / UNFINISHED / self.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,7 +425,7 @@ def _do_one(order: _Order) -> _Outcome:
     try:
         (order.part / FILES).mkdir(parents=True)
         try:
-            with task_log(order.progress) as log:
+            with task_log(order.progress) as log, scratch_at(order.scratch):
                 order.work(order.payload, order.part / FILES)
         finally:
             # also where the work failed: it may have read half a file

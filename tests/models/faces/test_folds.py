@@ -16,10 +16,12 @@ from models.faces.params import DetectorParams
 from models.faces.task import train_and_detect
 from models.faces.train import detect_frames, train_detector
 from models.faces.weights import load_detector
+from models.resumption import Checkpoint
 from pipeline.errors import ParamsError, TrainingError, WeightsError
 from pipeline.params import PARAMS_FILE, validate
 from pipeline.splits import Fold
 from pipeline.work.executors import executors_from
+from pipeline.work.scratch import scratch_at
 
 FOLD = Fold("paper", ("S0_c00", "S0_c01", "S1_c02"), ("S1_c03",))
 
@@ -235,6 +237,35 @@ def test_training_frames_without_any_face_are_refused(tmp_path):
     frames = make_tasks(tmp_path / "voc", records, [fold], TINY)["paper"].train
     with pytest.raises(TrainingError, match="none of the 2 training frames shows a face"):
         train_detector(frames, ("anger",), TINY)
+
+
+def test_a_detector_that_was_killed_at_any_epoch_goes_on_to_the_same_bytes(tmp_path):
+    changes = {"closer_px": 64, "closer_epochs": 2, "epochs": 3, "kl_warmup_epochs": 1}
+    params = TINY.model_copy(update=changes)
+    task = make_tasks(tmp_path / "voc", write_voc(tmp_path), [FOLD], params)["paper"]
+    files = {}
+    for kills in (0, 5):
+        left = iter(range(kills))
+
+        def saved(checkpoint, training, progress, save=Checkpoint.save, left=left):
+            save(checkpoint, training, progress)
+            if next(left, None) is not None:
+                raise KeyboardInterrupt  # the work has no chance to tidy up
+
+        state, out = tmp_path / f"state{kills}", tmp_path / f"out{kills}"
+        out.mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Checkpoint, "save", saved)
+            for _ in range(kills):
+                with pytest.raises(KeyboardInterrupt), scratch_at(state):
+                    train_and_detect(task, out)
+            with scratch_at(state):
+                train_and_detect(task, out)
+        assert not state.exists()
+        files[kills] = {path.name: path.read_bytes() for path in out.iterdir()}
+    costs = [json.loads(one.pop("cost.json")) for one in files.values()]
+    assert costs[0]["steps"] == costs[1]["steps"] and costs[1]["train_s"] > 0
+    assert files[0] == files[5]
 
 
 @pytest.mark.parametrize("lr", [100, float("inf"), float("nan")])
