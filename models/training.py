@@ -1,13 +1,15 @@
 """The training loop: it knows no model, no loss and no corpus.
 
 Losses come as a named dict and are weighted by a dict with the same keys, so that what is
-optimised and what is logged cannot drift apart. `accelerate` places the model on the device at
-hand and shares the batches out where `torchrun` starts several processes.
+optimised and what is logged cannot drift apart. A model is trained on the device where it lies;
+`accelerate` shares the batches out where `torchrun` starts several processes.
 """
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple
@@ -15,13 +17,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import send_to_device
 from numpy.typing import NDArray
 from scipy.optimize import minimize as minimize_smooth
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
-from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader
 
+from models.device import CPU, device_of
+from models.resumption import Checkpoint, Progress, Training
 from pipeline.errors import TrainingError
 
 Step = Callable[[nn.Module, Any], dict[str, Tensor]]
@@ -29,11 +33,6 @@ Step = Callable[[nn.Module, Any], dict[str, Tensor]]
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 """Receives the 1-based epoch and the mean of each named loss, `total` among them."""
-
-
-def device_name() -> str:
-    """What training runs on, e.g. `cpu`; another device trains to other last digits."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +52,13 @@ class ConvexSettings:
     tolerance: float = 1e-6
 
 
+LOOK_EVERY = 50
+"""Batches of an accelerator between two looks at their losses."""
+
+DIVERGED = 1e4
+"""A loss that is so many times that of the first batch, or of 1, comes down no more."""
+
+
 def fit(
     model: nn.Module,
     batches: DataLoader[Any],
@@ -60,24 +66,27 @@ def fit(
     weights: Mapping[str, float],
     settings: TrainSettings,
     on_epoch: OnEpoch = lambda epoch, means: None,
+    checkpoint: Checkpoint | None = None,
 ) -> None:
     """Train `model` in place for a fixed number of epochs and leave it in eval mode.
 
     Args:
-        model: parameters with `requires_grad` are trained.
+        model: parameters with `requires_grad` are trained, on the device where they lie.
         batches: loader of the training batches (nested lists, tuples and dicts of tensors).
         step: named losses of a batch.
         weights: weight of each named loss; the same keys as `step` returns.
         settings: epochs, peak learning rate, weight decay.
-        on_epoch: logging enters here.
+        on_epoch: logging enters here; epochs of an earlier process are told again.
+        checkpoint: where a training that is killed goes on, as if it had not been.
 
     Raises:
-        TrainingError: no batches, keys that differ, or a loss that is not finite.
+        TrainingError: no batches, keys that differ, a loss that is not finite or has diverged, or
+            such a parameter.
     """
     if len(batches) == 0:
         raise TrainingError("nothing to train on: got 0 batches; check the split and the corpus")
-    accelerator = Accelerator()
-    home = next(model.parameters()).device
+    device = device_of(model)
+    accelerator = Accelerator(device_placement=False, cpu=device == CPU)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         trained, lr=settings.lr, weight_decay=settings.weight_decay, fused=True
@@ -86,21 +95,99 @@ def fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=settings.lr, total_steps=settings.epochs * len(loader) + 1
     )
+    watch = _Watch(1 if device == CPU else LOOK_EVERY)
     model.train()
-    for epoch in range(1, settings.epochs + 1):
-        sums: dict[str, float] = {}
+    name = f"{type(model).__name__}, {settings}, {len(loader)} batches, {dict(weights)}"
+    training = Training(model, optimizer, schedule, batches.generator, name)
+    before = checkpoint.load(training) if checkpoint else Progress()
+    _count(len(loader) * len(before.means), before.seconds)
+    for epoch, means in enumerate(before.means, start=1):
+        on_epoch(epoch, means)
+    done, started = list(before.means), time.monotonic() - before.seconds
+    for epoch in range(len(done) + 1, settings.epochs + 1):
+        watch.begin(f"epoch {epoch} of {settings.epochs}")
         for batch in loader:
-            losses = step(prepared, batch)
+            losses = step(prepared, send_to_device(batch, device, non_blocking=True))
             total = weighted_sum(losses, weights)
+            watch.add({**losses, "total": total})
             optimizer.zero_grad()
             accelerator.backward(total)
             accelerator.clip_grad_norm_(trained, 5.0)
             optimizer.step()
             schedule.step()
-            for name, value in {**losses, "total": total}.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach())
-        on_epoch(epoch, {name: value / len(loader) for name, value in sums.items()})
-    model.to(home).eval()
+        means = watch.means()
+        _require_finite(model, f"epoch {epoch} of {settings.epochs}")
+        done.append(means)
+        if checkpoint:
+            checkpoint.save(training, Progress(tuple(done), time.monotonic() - started))
+        _count(len(loader))
+        on_epoch(epoch, means)
+    model.eval()
+
+
+class _Watch:
+    """The losses of an epoch: their means, and whether they still are what can be learned from.
+
+    Args:
+        look_every: batches between two looks. Each waits for the device; the processor computes
+            at once, so that a look at each batch comes before its update.
+    """
+
+    def __init__(self, look_every: int) -> None:
+        self._look_every = look_every
+        self._limit: float | None = None
+
+    def begin(self, epoch: str) -> None:
+        """An epoch; `epoch` says which."""
+        self._epoch, self._seen = epoch, 0
+        self._waiting: list[Tensor] = []
+        self._sums: dict[str, float] = {}
+
+    def add(self, losses: Mapping[str, Tensor]) -> None:
+        """Count the scalar losses of a batch, `total` among them.
+
+        Raises:
+            TrainingError: of this batch or one before, see `look`.
+        """
+        self._names = tuple(losses)
+        self._waiting.append(torch.stack([one.detach() for one in losses.values()]))
+        if len(self._waiting) == self._look_every:
+            self._look()
+
+    def means(self) -> dict[str, float]:
+        """The mean of each loss over the batches of the epoch."""
+        self._look()
+        return {name: value / self._seen for name, value in self._sums.items()}
+
+    def _look(self) -> None:
+        """Raise TrainingError where a loss is not finite, or the total far above the first."""
+        for values in torch.stack(self._waiting).tolist() if self._waiting else []:
+            self._seen += 1
+            row = dict(zip(self._names, values, strict=True))
+            where = f"{self._epoch}, batch {self._seen}"
+            for name, value in row.items():
+                if not math.isfinite(value):
+                    raise TrainingError(f"{where}: loss {name} is {value}; lower the learning rate")
+                self._sums[name] = self._sums.get(name, 0.0) + value
+            if self._limit is None:
+                self._limit = DIVERGED * max(1.0, abs(row["total"]))
+            if row["total"] > self._limit:
+                raise TrainingError(
+                    f"{where}: the loss diverged to {row['total']:.3g}, {DIVERGED:g} times what it "
+                    "was at first; lower the learning rate"
+                )
+        self._waiting.clear()
+
+
+def _require_finite(model: nn.Module, where: str) -> None:
+    """Refuse a model of which a parameter or statistic is not finite; waits for the device once."""
+    values = {n: v for n, v in model.state_dict().items() if v.is_floating_point()}
+    finite = torch.stack([value.isfinite().all() for value in values.values()])
+    if not bool(finite.all()):
+        name = next(n for n, one in zip(values, finite.tolist(), strict=True) if not one)
+        raise TrainingError(
+            f"{where}: {name} is not finite after the last update; lower the learning rate"
+        )
 
 
 def minimize(
@@ -113,7 +200,8 @@ def minimize(
 ) -> None:
     """Train `model` in place to the minimum of a convex loss and leave it in eval mode.
 
-    It computes in 64 bits: in 32 the line search would stall before the minimum.
+    It computes in 64 bits, since in 32 the line search would stall before the minimum, and on the
+    processor: its steps are too small to gain from another device.
 
     Args:
         model: parameters with `requires_grad` are trained.
@@ -128,7 +216,8 @@ def minimize(
 
     Source: Byrd, Lu, Nocedal and Zhu (1995), L-BFGS-B, as SciPy has it.
     """
-    model.train().double()
+    device = device_of(model)
+    model.to(CPU).train().double()
     exact = {name: v.double() if v.is_floating_point() else v for name, v in batch.items()}
     trained = [p for p in model.parameters() if p.requires_grad]
 
@@ -136,6 +225,9 @@ def minimize(
         with torch.no_grad():
             vector_to_parameters(torch.from_numpy(point.copy()), trained)
         losses = step(model, exact)
+        for name, value in losses.items():
+            if not math.isfinite(value.item()):
+                raise TrainingError(f"loss {name} is {value.item()}; check the inputs")
         return losses, weighted_sum(losses, weights)
 
     def total(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -162,22 +254,19 @@ def minimize(
             f"no minimum within {settings.iterations} iterations; raise the weight of the penalty"
         )
     losses_at(found.x)
-    model.float().eval()
+    model.float().to(device).eval()
 
 
 def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
     """sum_k weights[k] * losses[k].
 
     Raises:
-        TrainingError: the keys differ, or a loss is not finite.
+        TrainingError: the keys differ.
     """
     if losses.keys() != weights.keys():
         raise TrainingError(
             f"losses {sorted(losses)} and weights {sorted(weights)}: expected the same names"
         )
-    for name, value in losses.items():
-        if not math.isfinite(float(value.detach())):
-            raise TrainingError(f"loss {name} is {float(value.detach())}; lower the learning rate")
     return torch.stack([weights[name] * losses[name] for name in sorted(losses)]).sum()
 
 
@@ -194,15 +283,37 @@ def describe(network: nn.Module) -> Size:
     return Size(sum(n for n, trains in counts if trains), sum(n for n, _ in counts))
 
 
+@dataclass(slots=True)
+class Effort:
+    """What trainings took.
+
+    Attributes:
+        steps: of the optimiser.
+        earlier_s: seconds of processes that were killed, whose work was resumed.
+    """
+
+    steps: int = 0
+    earlier_s: float = 0.0
+
+
+_efforts: ContextVar[tuple[Effort, ...]] = ContextVar("efforts", default=())
+
+
 @contextmanager
-def counted_steps() -> Iterator[list[None]]:
-    """A list that gains an item at each step of any optimiser of this process."""
-    steps: list[None] = []
-    counting = register_optimizer_step_post_hook(lambda *_: steps.append(None))
+def measured_effort() -> Iterator[Effort]:
+    """What the trainings within the block take by `fit`."""
+    effort = Effort()
+    token = _efforts.set((*_efforts.get(), effort))
     try:
-        yield steps
+        yield effort
     finally:
-        counting.remove()
+        _efforts.reset(token)
+
+
+def _count(steps: int, earlier_s: float = 0.0) -> None:
+    for effort in _efforts.get():
+        effort.steps += steps
+        effort.earlier_s += earlier_s
 
 
 class History:

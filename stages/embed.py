@@ -7,11 +7,10 @@ vector by network or feature name; no file for a clip without sound. Params: `em
 import time
 from pathlib import Path
 
-from models.audio.embed import embed_clip, make_jobs, write_embeddings
+from models.audio.embed import embed_all, make_jobs, write_embeddings
 from models.audio.params import EmbedParams
 from pipeline.clips import read_clips
 from pipeline.params import load_section
-from pipeline.work.cache import ClipCache
 from pipeline.work.progress import counted, print_summary
 from stages.cli.boundary import run
 
@@ -27,7 +26,7 @@ def main(audio: Path, clips: Path, embeddings: Path) -> None:
     started = time.monotonic()
     params = load_section("embed", EmbedParams)
     jobs = make_jobs(read_clips(clips), audio, params)
-    products = ClipCache("embed", embed_clip).run(jobs, "embed", unit="embedding")
+    products = embed_all(jobs)
     count = write_embeddings(products, embeddings)
     text = f"{counted(count, 'clip')} x {counted(len(params.names), 'embedding')}"
     print_summary("embed", f"{text}, {products.cached} from cache, {params.weights}", started)

@@ -19,6 +19,7 @@ from models.systems.evaluate import (
     mean_weights,
     run_folds,
     save_networks,
+    scratch_of_run,
 )
 from models.systems.inputs import Store
 from models.systems.record import Sections, record_run
@@ -32,6 +33,7 @@ from pipeline.splits import make_folds
 from pipeline.systems import SYSTEMS, load_system
 from pipeline.work.integrity import require_frames
 from pipeline.work.progress import counted, print_summary, timed
+from pipeline.work.scratch import scratch_at
 from stages.cli.boundary import run
 
 log = logging.getLogger(__name__)
@@ -45,7 +47,8 @@ def main(data: Path, results: Path) -> None:
     if SYSTEMS[system].reads_frames(sections.settings.fusion.joint):
         require_frames(store.voc)
     folds = make_folds(store.records, sections.split)
-    with timed("training and inference"):
+    state = scratch_of_run(system, store, folds, sections.settings)
+    with timed("training and inference"), scratch_at(state):
         outcomes = run_folds(system, store, folds, sections.settings)
     branches = gather(outcomes, store)
     save_networks(results / "fusion", system, store, outcomes, sections.settings)

@@ -19,9 +19,9 @@ FLOORS = {
         "annotate", "agreement", "exchange", "gallery",
     ),
     "models": (
-        "checkpoint", "losses", "threads", "training", "audio", "expressions", "faces", "fusion",
-        "systems", "comparison", "model_card", "pretrained", "saved_model", "recognition",
-        "annotated_video", "export",
+        "checkpoint", "device", "resumption", "losses", "threads", "training", "audio",
+        "expressions", "faces", "fusion", "systems", "comparison", "model_card", "pretrained",
+        "saved_model", "recognition", "annotated_video", "export",
     ),
 }  # fmt: skip
 """Rooms and files of a package in the order in which they may be imported: each by those after."""

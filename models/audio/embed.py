@@ -1,11 +1,15 @@
 """Embed the sound of clips: frozen networks and hand-crafted features, one job each.
 
 A job holds one clip and one network or feature, so that a further network costs only itself; and
-one clip is one forward pass in one thread, so that its embedding does not depend on the others.
+one clip is one forward pass in one thread, so that its embedding does not depend on the others. An
+accelerator takes clips of one length in one pass: there an embedding may differ in its last digits
+(1e-4) with the clips beside it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +23,19 @@ from models.audio.params import EmbedParams
 from models.audio.speech import SpeechEncoder
 from models.audio.weights import Weights, load_network, resolve
 from models.checkpoint import load_safetensors, save_safetensors
+from models.device import accelerators, chosen_device, device_facts
 from models.threads import pinned_threads
 from pipeline.clips import ClipRecord
-from pipeline.errors import CorpusError
+from pipeline.errors import AvemoError, CorpusError
 from pipeline.files import replace_folder
 from pipeline.media.sound import read_waveform
-from pipeline.work.cache import Job, Products
+from pipeline.work.ahead import ahead
+from pipeline.work.cache import ClipCache, Job, Products
+
+BATCH = 64
+"""The most clips in one pass on an accelerator."""
+AT_ONCE = 4 * BATCH
+"""Jobs that its worker is given at once: while one pass computes, the next is read."""
 
 _PART = "embedding.safetensors"
 
@@ -52,10 +63,26 @@ def make_jobs(records: Sequence[ClipRecord], audio: Path, params: EmbedParams) -
     sounding = [record for record in records if record.has_audio]
     if not sounding:
         return []
+    sounding.sort(key=lambda record: record.duration_s, reverse=True)  # one length lies together
     weights = _resolve_all(params)
     return [
         _job(record, audio, name, weights.get(name)) for name in params.names for record in sounding
     ]
+
+
+def embed_all(jobs: Sequence[Job]) -> Products:
+    """The products of all jobs: networks on the chosen devices, features on the processor."""
+    cards = accelerators(embed_together, AT_ONCE)
+    if cards is None:
+        return ClipCache("embed", embed_clip).run(jobs, "embed", unit="embedding")
+    networks = [job for job in jobs if job.payload.weights is not None]
+    features = [job for job in jobs if job.payload.weights is None]
+    cache = ClipCache("embed", embed_clip, accelerators=cards)
+    found = cache.run(networks, "embed", unit="embedding")
+    more = ClipCache("embed", embed_clip).run(features, "embed", unit="embedding")
+    return Products(
+        found.folders | more.folders, found.rejects + more.rejects, found.cached + more.cached
+    )
 
 
 def embed_clip(payload: EmbedTask, folder: Path) -> None:
@@ -72,6 +99,56 @@ def embed_clip(payload: EmbedTask, folder: Path) -> None:
     waveform = read_waveform(payload.wav)
     values = embed_waveform(waveform, payload.name, payload.weights)
     save_safetensors(folder / _PART, {payload.name: values})
+
+
+def embed_together(jobs: Sequence[tuple[EmbedTask, Path]]) -> list[AvemoError | None]:
+    """Work of many jobs of networks, on the device: one pass for neighbours alike.
+
+    Args:
+        jobs: what to do, and where the result is written.
+
+    Returns:
+        Of each the error that it failed with, see `embed_clip`.
+    """
+    errors: list[AvemoError | None] = [None] * len(jobs)
+    for weights, some in groupby(range(len(jobs)), lambda n: jobs[n][0].weights):
+        assert weights is not None
+        network, numbers = _network(weights), list(some)
+        wavs = [jobs[n][0].wav for n in numbers]
+        sounds = zip(numbers, ahead(partial(_heard, network), wavs, 2 * BATCH), strict=True)
+        for _, alike in groupby(sounds, lambda one: _length(one[1])):
+            while part := list(islice(alike, BATCH)):
+                for (n, _), found in zip(part, _embed([s for _, s in part], network), strict=True):
+                    if isinstance(found, AvemoError):
+                        errors[n] = found
+                    else:
+                        save_safetensors(jobs[n][1] / _PART, {weights.network: found})
+    return errors
+
+
+def _heard(network: Panns | SpeechEncoder, wav: Path) -> Tensor | AvemoError:
+    """A clip as the network takes it, or why it cannot."""
+    try:
+        return network.heard(torch.from_numpy(read_waveform(wav)))
+    except AvemoError as error:
+        return error
+
+
+def _length(sound: Tensor | AvemoError) -> int:
+    return len(sound) if isinstance(sound, Tensor) else 0
+
+
+def _embed(
+    sounds: Sequence[Tensor | AvemoError], network: Panns | SpeechEncoder
+) -> Sequence[Tensor | AvemoError]:
+    """Embeddings of clips of one length; of those that cannot be heard the errors."""
+    heard = [sound for sound in sounds if isinstance(sound, Tensor)]
+    if len(heard) < len(sounds):
+        return [sound for sound in sounds if not isinstance(sound, Tensor)]
+    try:
+        return list(network.embed_heard(torch.stack(heard).to(chosen_device())).cpu())
+    except AvemoError as error:
+        return [error] * len(sounds)
 
 
 def embed_waveform(waveform: NDArray[np.float32], name: str, weights: Weights | None) -> Tensor:
@@ -93,7 +170,9 @@ def embed_waveform(waveform: NDArray[np.float32], name: str, weights: Weights | 
     if weights is None:
         return torch.from_numpy(HANDCRAFTED[name](waveform))
     with pinned_threads(1):
-        return _network(weights).embed(torch.from_numpy(waveform)[None])[0]
+        network = _network(weights)
+        heard = network.heard(torch.from_numpy(waveform))[None]
+        return network.embed_heard(heard.to(chosen_device()))[0].cpu()
 
 
 def write_embeddings(products: Products, out: Path) -> int:
@@ -121,7 +200,8 @@ def _resolve_all(params: EmbedParams) -> dict[str, Weights]:
 
 def _job(record: ClipRecord, audio: Path, name: str, weights: Weights | None) -> Job:
     wav = audio / f"{record.clip_id}.wav"
-    return Job(f"{record.clip_id}/{name}", EmbedTask(wav, name, weights))
+    facts = {} if weights is None else device_facts()
+    return Job(f"{record.clip_id}/{name}", EmbedTask(wav, name, weights), facts)
 
 
 _loaded: dict[Weights, Panns | SpeechEncoder] = {}
@@ -132,5 +212,5 @@ def _network(weights: Weights) -> Panns | SpeechEncoder:
     network = _loaded.get(weights)
     if network is None:
         _loaded.clear()  # before the next is built, so that two never lie side by side
-        network = _loaded[weights] = load_network(weights)
+        network = _loaded[weights] = load_network(weights).to(chosen_device())
     return network

@@ -169,6 +169,18 @@ class Panns(nn.Module):
             output: dict[str, Tensor] = self(waveform)
         return output["embedding"]
 
+    def heard(self, waveform: Tensor) -> Tensor:
+        """What `embed_heard` takes of a clip: [T] -> [padded_length(T)].
+
+        Raises:
+            MediaError: the clip is too short.
+        """
+        return pad(waveform)
+
+    def embed_heard(self, sound: Tensor) -> Tensor:
+        """Embeddings [B, EMBEDDING] of clips that are equal in length as heard, [B, T]."""
+        return self.embed(sound)
+
     def _front(self, waveform: Tensor) -> Tensor:
         """[B, T] -> [B, 64 or 128, T // GRID, 32]; log-mel first, as published."""
         branches = []

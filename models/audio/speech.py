@@ -70,7 +70,12 @@ class SpeechEncoder:
         whisper = hasattr(encoder, "embed_positions")
         self.positions = encoder.embed_positions.weight.detach() if whisper else None
 
-    @torch.no_grad()
+    def to(self, device: torch.device) -> "SpeechEncoder":
+        """Move the encoder to a device."""
+        self.network.to(device)
+        self.positions = None if self.positions is None else self.positions.to(device)
+        return self
+
     def embed(self, waveform: Tensor) -> Tensor:
         """Statistics over the hidden states of each clip, of all its windows together.
 
@@ -85,14 +90,31 @@ class SpeechEncoder:
             MediaError: the clips are too short.
             WeightsError: the hidden states are not 20 ms apart.
         """
+        return self.embed_heard(torch.stack([self.heard(one) for one in waveform]))
+
+    def heard(self, waveform: Tensor) -> Tensor:
+        """What `embed_heard` takes of a clip: [T] at 32 kHz -> [F * FRAME] at `SPEECH_HZ`.
+
+        Raises:
+            MediaError: the clip is too short.
+        """
         padded_length(waveform.shape[-1])  # refuses what is too short
-        sound = soxr.resample(waveform.numpy().T, RATE_HZ, SPEECH_HZ, quality="HQ").T  # [B, T / 2]
-        frames = sound.shape[1] // FRAME
-        sound = sound[:, : frames * FRAME]
+        sound = soxr.resample(waveform.numpy(), RATE_HZ, SPEECH_HZ, quality="HQ")  # [T / 2]
+        return torch.from_numpy(sound[: len(sound) // FRAME * FRAME])
+
+    @torch.no_grad()
+    def embed_heard(self, sound: Tensor) -> Tensor:
+        """As `embed`, of clips that are equal in length as heard, [B, F * FRAME].
+
+        Raises:
+            WeightsError: the hidden states are not 20 ms apart.
+        """
+        signal = sound.cpu().numpy()
+        frames = signal.shape[1] // FRAME
         bounds = np.linspace(0, frames, -(-frames // _WINDOW) + 1).round().astype(int) * FRAME
-        windows = np.split(sound, bounds[1:-1], axis=1)
+        windows = np.split(signal, bounds[1:-1], axis=1)
         states = torch.cat([self._hidden_states(window) for window in windows], dim=2)
-        speech = spoken(sound, self.pooling.pause_db)
+        speech = spoken(signal, self.pooling.pause_db).to(states.device)
         return torch.stack([self._pool(s[:, kept]) for s, kept in zip(states, speech, strict=True)])
 
     def _pool(self, states: Tensor) -> Tensor:
@@ -111,7 +133,7 @@ class SpeechEncoder:
             encoder.config.max_source_positions = frames
             encoder.embed_positions = nn.Embedding.from_pretrained(self.positions[:frames])
         with _recorded(self.network.encoder.layers) as found:
-            self.network(inputs[self.network.main_input_name])
+            self.network(inputs[self.network.main_input_name].to(self.network.device))
         states = torch.stack([found[layer] for layer in self.pooling.layers], dim=1)
         lacking = frames - states.shape[2]
         if lacking not in (0, 1):

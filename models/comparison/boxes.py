@@ -12,6 +12,7 @@ import torch
 from torchvision.ops import box_iou
 
 from models.comparison.runner import Setup, detector_paths, folds_of, require_products
+from models.device import accelerators, chosen_device, device_facts
 from models.faces.detector import Detections
 from models.faces.folds import detect, make_tasks
 from models.faces.frames import Frame
@@ -60,7 +61,13 @@ def box_study(setup: Setup, protocol: str, seeds: Sequence[int]) -> list[BoxScor
         for voting in (False, True)
     ]
     # true boxes are in the facts of each job, of the clips that it looks at
-    cache = ClipCache("boxes", score_boxes, ignore=("truth",))
+    cache = ClipCache(
+        "boxes",
+        score_boxes,
+        facts=device_facts(),
+        ignore=("truth",),
+        accelerators=accelerators(),
+    )
     products = cache.run(jobs, "boxes", "detector").complete(TrainingError, "detector")
     return [
         _scores(loss, voting, {s: products.folders[_name(loss, s, voting)] for s in seeds})
@@ -75,7 +82,7 @@ def score_boxes(task: BoxTask, folder: Path) -> None:
     iou: dict[str, list[float]] = {}
     with pinned_threads(1):
         for weights, fold, clips in zip(task.weights, task.folds, task.tested, strict=True):
-            detector = load_detector(weights)
+            detector = load_detector(weights).to(chosen_device())
             detector.vote(fold.params.voting_sigma_t if task.voting else None)
             tested = [frame for frame in fold.inference if frame.clip_id in set(clips)]
             for frame, faces in detect_frames(detector, tested, fold.params.batch):

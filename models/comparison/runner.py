@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from models.comparison.trials import ProtocolStore, Trial, TrialTask, run_trial
+from models.device import accelerators, device_facts
 from models.expressions.embed import embed_all
 from models.faces.folds import DetectPaths, detect
 from models.faces.params import DetectorParams
 from models.faces.task import DetectorCost
 from models.systems.inputs import Store
 from models.systems.params import Settings
-from models.training import device_name
 from pipeline.errors import CorpusError, ParamsError
 from pipeline.files import file_digest
 from pipeline.params import PARAMS_FILE, Section, validate
@@ -88,8 +88,13 @@ def run_trials(setup: Setup, trials: Iterable[Trial], desc: str) -> Finished:
     tasks, refused = _prepare(setup, list(dict.fromkeys(trials)))
     digests = {path: _digest(path) for path in _read_by(tasks.values())}
     # of a store the digests of the products that the system reads are in the facts of each job
-    facts = {"device": device_name()}
-    cache = ClipCache("trials", run_trial, facts=facts, ignore=("store",))
+    cache = ClipCache(
+        "trials",
+        run_trial,
+        facts=device_facts(),
+        ignore=("store",),
+        accelerators=accelerators(),
+    )
     jobs = {trial: _job(cache, task, digests) for trial, task in tasks.items()}
     unique = {job.clip_id: job for job in jobs.values()}
     products = cache.run(list(unique.values()), desc, "trial")

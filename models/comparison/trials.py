@@ -27,7 +27,7 @@ from models.systems.evaluate import (
 from models.systems.inputs import ClipSet, StoreOfFaces
 from models.systems.makers import recipe
 from models.systems.params import Settings
-from models.training import Size, counted_steps, describe
+from models.training import Size, describe, measured_effort
 from pipeline.files import write_json
 from pipeline.report.comparison.seeds import FACTS, HISTORY, PREDICTIONS, SUM
 from pipeline.scores.metrics import summarise_plainly
@@ -102,12 +102,12 @@ def run_trial(task: TrialTask, folder: Path) -> None:
     torch.set_num_threads(task.settings.training.threads)
     started = time.monotonic()
     inner = inner_folds(task.store.records, task.folds, task.settings.inner_folds)
-    with counted_steps() as steps:
+    with measured_effort() as effort:
         outcomes = [
             evaluate_fold(task.system, task.store, fold, task.only(inner[fold.name]), task.settings)
             for fold in task.only(task.folds)
         ]
-    train_s = time.monotonic() - started
+    train_s = time.monotonic() - started + effort.earlier_s
     write_predictions(folder / PREDICTIONS, gather(outcomes, task.store))
     if {"audio", "visual"} <= outcomes[0].as_trained.keys():
         write_predictions(folder / SUM, gather(sum_of_branches(outcomes), task.store))
@@ -117,7 +117,7 @@ def run_trial(task: TrialTask, folder: Path) -> None:
     facts = {
         "trained": size.trained,
         "total": size.total,
-        "steps": round((len(steps) + sum(one.steps for one in detectors)) / folds, 1),
+        "steps": round((effort.steps + sum(one.steps for one in detectors)) / folds, 1),
         "train_s": round((train_s + sum(one.train_s for one in detectors)) / folds, 3),
         "infer_ms": round(_inference_ms(network, task) + _detection_ms(task), 4),
         "as_trained": summarise_plainly(gather(before_calibration(outcomes), task.store)),

@@ -1,7 +1,7 @@
 """Embed the faces that the detectors found: one vector per frame and frozen expression encoder.
 
 A job holds one encoder and the clips that one detector looked at, box by box. One clip is one
-forward pass in one thread, so that its embedding does not depend on the others.
+forward pass, in one thread on the processor, so that its embedding does not depend on the others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from annotations.box import Box
 from models.checkpoint import load_safetensors, save_safetensors
+from models.device import CPU, accelerators, chosen_device, device_facts
 from models.expressions.encoders import Encoder, FerEncoder, ImageClassifier, load_encoder, resolve
 from models.expressions.params import FacesParams
 from models.threads import pinned_threads
@@ -21,7 +22,11 @@ from pipeline.clips import frame_name
 from pipeline.errors import WeightsError
 from pipeline.files import replace_folder
 from pipeline.media.images import Picture, read_image
+from pipeline.work.ahead import ahead
 from pipeline.work.cache import ClipCache, Job, Products
+
+CLIPS_AHEAD = 4
+"""Whose frames are read while an accelerator computes."""
 
 _PART = "embeddings.safetensors"
 
@@ -57,7 +62,8 @@ def embed_all(face_features: Path, voc: Path, out: Path, params: FacesParams) ->
         for encoder in encoders
         for fold, clips in tasks.items()
     ]
-    products = ClipCache("embed_faces", embed_faces).run(jobs, "embed_faces", unit="embedding")
+    cache = ClipCache("embed_faces", embed_faces, facts=device_facts(), accelerators=accelerators())
+    products = cache.run(jobs, "embed_faces", unit="embedding")
     products.complete(WeightsError, "embedding")
     with replace_folder(out) as part:
         for fold in tasks:
@@ -75,13 +81,19 @@ def embed_faces(task: FacesTask, folder: Path) -> None:
         MediaError: a frame cannot be read.
         WeightsError: the encoder cannot be loaded.
     """
-    values = {}
+    values, device, clips = {}, chosen_device(), task.clips.values()
     with pinned_threads(1):
-        network = load_encoder(task.encoder)
-        for clip_id, frames in task.clips.items():
-            pictures = [(read_image(image), box) for image, box in frames]
+        network = load_encoder(task.encoder).to(device)
+        shown = map(_pictures, clips) if device == CPU else ahead(_pictures, clips, CLIPS_AHEAD)
+        for clip_id, pictures in zip(task.clips, shown, strict=True):
             values[f"{clip_id}/{task.encoder.name}"] = embed_clip(network, pictures, task.margin)
     save_safetensors(folder / _PART, values)
+
+
+def _pictures(
+    frames: Sequence[tuple[Path, Box | None]],
+) -> list[tuple[Picture, Box | None]]:
+    return [(read_image(image), box) for image, box in frames]
 
 
 @torch.no_grad()
@@ -108,7 +120,7 @@ def embed_clip(
         for (picture, box), whole in zip(frames, entire, strict=True)
     ]
     features, logits = encoder(crops)
-    values = torch.cat([features, logits.log_softmax(dim=1)], dim=1)
+    values = torch.cat([features, logits.log_softmax(dim=1)], dim=1).cpu()
     return values * visible[:, None]
 
 

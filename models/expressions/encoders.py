@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from models.checkpoint import load_strictly, read_state
+from models.device import device_of
 from models.expressions.mini_xception import SIDE_PX, MiniXception
 from models.expressions.params import DESCRIPTIONS, ENCODERS, WEIGHTS_FILE
 from pipeline.errors import WeightsError
@@ -67,7 +68,8 @@ class FerEncoder(nn.Module):
         gray = [cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY) for crop in crops]
         size = (SIDE_PX, SIDE_PX)
         small = np.stack([cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in gray])
-        return self.network(torch.from_numpy(small)[:, None].float() / 127.5 - 1)
+        pictures = torch.from_numpy(small).to(device_of(self))
+        return self.network(pictures[:, None].float() / 127.5 - 1)
 
 
 class ImageClassifier(nn.Module):
@@ -99,7 +101,7 @@ class ImageClassifier(nn.Module):
         Features are the last hidden state's mean over the positions of the picture.
         """
         pictures = self.prepare(list(crops), return_tensors="pt", input_data_format="channels_last")
-        found = self.network(**pictures, output_hidden_states=True)
+        found = self.network(**pictures.to(self.network.device), output_hidden_states=True)
         last = found.hidden_states[-1]  # [F, T, D], or [F, D, H, W] of a convolutional network
         return last.mean(dim=(2, 3) if last.ndim == 4 else 1), found.logits
 

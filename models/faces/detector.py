@@ -34,9 +34,9 @@ class Detections:
 class Detector(nn.Module):
     """Faster R-CNN with box variances.
 
-    Images are a list of float tensors [3, H, W] in 0..1, RGB. Targets are a list of one dict an
-    image: `boxes` FloatTensor[N, 4] as (x1, y1, x2, y2) in px of that image, half-open,
-    0 <= x1 < x2 <= W, 0 <= y1 < y2 <= H; `labels` Int64Tensor[N] in 1..K (1 + index in
+    Images are a list of float tensors [3, H, W] in 0..1, RGB, where the network lies. Targets are a
+    list of one dict an image: `boxes` FloatTensor[N, 4] as (x1, y1, x2, y2) in px of that image,
+    half-open, 0 <= x1 < x2 <= W, 0 <= y1 < y2 <= H; `labels` Int64Tensor[N] in 1..K (1 + index in
     `classes`). An image without a face has boxes [0, 4] and labels [0].
 
     Args:
@@ -117,23 +117,24 @@ class Detector(nn.Module):
 
     @torch.no_grad()
     def detect(self, images: list[Tensor]) -> list[Detections]:
-        """Find the faces of each image; the module must be in eval mode."""
+        """Find the faces of each image, on the processor; the module must be in eval mode."""
         if self.training:
             raise TrainingError("detector: detections exist in eval mode only; call .eval()")
         heads = self.net.roi_heads
         resized, _ = self.net.transform(images)
         maps = self.net.backbone(resized.tensors)
         proposals, _ = self.net.rpn(resized, maps)
-        found, _ = heads(maps, proposals, resized.image_sizes)
-        boxes = [rows["boxes"] for rows in found]
+        looked, _ = heads(maps, proposals, resized.image_sizes)
+        boxes = [rows["boxes"] for rows in looked]
         features = heads.embed(maps, boxes, resized.image_sizes).split([len(b) for b in boxes])
         first = [
             _in_image_px(rows, part, size, (image.shape[-2], image.shape[-1]))
             for rows, part, size, image in zip(
-                found, features, resized.image_sizes, images, strict=True
+                looked, features, resized.image_sizes, images, strict=True
             )
         ]
-        return self._with_closer_look(images, first) if self.closer_px else first
+        found = self._with_closer_look(images, first) if self.closer_px else first
+        return [_on_the_processor(faces) for faces in found]
 
     def best_face(self, faces: Detections) -> Detections:
         """The best face of an image as the one row; zeros, the score too, where it has none."""
@@ -198,6 +199,16 @@ class Detector(nn.Module):
         """Logits of background and classes [N, K+1] from features [N, D]."""
         logits: Tensor = self.net.roi_heads.box_predictor.class_logits(features)
         return logits
+
+
+def _on_the_processor(faces: Detections) -> Detections:
+    return Detections(
+        faces.boxes.cpu(),
+        faces.log_var.cpu(),
+        faces.scores.cpu(),
+        faces.probs.cpu(),
+        faces.features.cpu(),
+    )
 
 
 def _of_closer_look(faces: Detections, features: Tensor, share: Tensor) -> Detections:

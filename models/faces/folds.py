@@ -17,6 +17,7 @@ from torch import Tensor
 
 from annotations import voc
 from annotations.voc import Box
+from models.device import accelerators, device_facts
 from models.faces.frames import Frame, sampled_frames
 from models.faces.params import DetectorParams
 from models.faces.scores import (
@@ -40,7 +41,6 @@ from models.faces.task import (
     train_and_detect,
 )
 from models.faces.weights import training_clips
-from models.training import device_name
 from pipeline.clips import ClipRecord, emotions_of, frame_name
 from pipeline.errors import TrainingError, WeightsError
 from pipeline.files import publish, replace_folder, write_table
@@ -187,8 +187,9 @@ def _run(tasks: Mapping[str, DetectorTask], params: DetectorParams) -> dict[str,
     cache = ClipCache(
         "detect",
         train_and_detect,
-        facts={"device": device_name()},
+        facts=device_facts(),
         files=[start] if start.is_file() else [],
+        accelerators=accelerators(),
     )
     first: dict[tuple[str, ...], str] = {}
     for name, task in tasks.items():

@@ -9,11 +9,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from annotations.voc import Box
+from models.device import CPU
 from pipeline.clips import evenly_shown
 from pipeline.media.images import Picture, read_image
 
 Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
 """Images [3, H, W] in 0..1 and their targets; see `models.faces.detector.Detector`."""
+
+READERS = 8
+"""Processes that read and augment training frames for an accelerator."""
 
 FLIP_PROBABILITY = 0.5
 BRIGHTNESS = 0.15
@@ -56,9 +60,9 @@ def sampled_frames(times_s: Sequence[float], count: int) -> list[int]:
     return sorted(set(evenly_shown(times_s, min(len(times_s), count))))
 
 
-def image_tensor(picture: Picture) -> Tensor:
-    """RGB [H, W, 3] uint8 as the detector takes it: [3, H, W] float32 in 0..1."""
-    return torch.from_numpy(picture).permute(2, 0, 1).float() / 255
+def image_tensor(picture: Picture, device: torch.device = CPU) -> Tensor:
+    """RGB [H, W, 3] uint8 as the detector takes it: [3, H, W] float32 in 0..1, on the device."""
+    return torch.from_numpy(picture).to(device).permute(2, 0, 1).float() / 255
 
 
 def target_of(frame: Frame) -> dict[str, Tensor]:
@@ -122,14 +126,22 @@ class FaceFrames(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         return self.change(image_tensor(read_image(frame.image)), target_of(frame))
 
 
-def training_batches(frames: Sequence[Frame], batch: int, seed: int) -> DataLoader[Batch]:
-    """Shuffled, augmented batches; the order depends on `seed` alone."""
+def training_batches(
+    frames: Sequence[Frame], batch: int, seed: int, device: torch.device
+) -> DataLoader[Batch]:
+    """Shuffled, augmented batches; the order depends on `seed` alone.
+
+    For an accelerator other processes read ahead. Each draws augmentations of its own, so that
+    their number stands here and is not the machine's.
+    """
     return DataLoader(
         FaceFrames(frames),  # type: ignore[arg-type]
         batch_size=batch,
         shuffle=True,
         generator=torch.Generator().manual_seed(seed),
         collate_fn=collate,
+        num_workers=0 if device == CPU else READERS,
+        pin_memory=device.type == "cuda",
     )
 
 

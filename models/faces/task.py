@@ -23,9 +23,10 @@ from models.faces.params import DetectorParams
 from models.faces.train import LOSS_NAMES, detect_frames, train_detector
 from models.faces.weights import save_detector
 from models.threads import pinned_threads
-from models.training import History, counted_steps, describe
+from models.training import History, describe, measured_effort
 from pipeline.files import write_json, write_table
 from pipeline.work.progress import timed
+from pipeline.work.scratch import scratch
 
 WEIGHTS, FEATURES, FOUND, HISTORY, COST = (
     "weights.safetensors",
@@ -95,8 +96,10 @@ def train_and_detect(task: DetectorTask, folder: Path) -> None:
     history = History()
     started = time.monotonic()
     with pinned_threads(task.params.threads):
-        with timed("training"), counted_steps() as steps:
-            detector = train_detector(task.train, task.classes, task.params, history.record())
+        with timed("training"), measured_effort() as effort:
+            detector = train_detector(
+                task.train, task.classes, task.params, history.record(), scratch()
+            )
         trained = time.monotonic()
         with timed("inference"):
             found = list(detect_frames(detector, task.inference, task.params.batch))
@@ -105,8 +108,8 @@ def train_and_detect(task: DetectorTask, folder: Path) -> None:
     cost = DetectorCost(
         parameters=size.trained,
         total=size.total,
-        steps=len(steps),
-        train_s=round(trained - started, 3),
+        steps=effort.steps,
+        train_s=round(trained - started + effort.earlier_s, 3),
         infer_s=round(ended - trained, 3),
         frames=len(task.inference),
     )

@@ -8,6 +8,7 @@ import torch
 
 from annotations.annotate import annotate_frames
 from annotations.box import Box
+from models.device import device_of
 from models.faces.detector import Detections, Detector
 from models.faces.frames import image_tensor, sampled_frames
 from models.model_card import InputParams
@@ -82,7 +83,7 @@ def _detect(
     found: dict[int, Detections] = {}
     for start in range(0, len(places), batch):
         some = places[start : start + batch]
-        images = [image_tensor(read_image(frames[place])) for place in some]
+        images = [image_tensor(read_image(frames[place]), device_of(detector)) for place in some]
         found |= zip(some, detector.detect(images), strict=True)
     return found
 

@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
+from accelerate.utils import send_to_device
 from torch import nn
 
 from models.audio.weights import PUBLISHED, UNTRAINED, Weights, resolve
 from models.checkpoint import load_safetensors, load_strictly
+from models.device import chosen_device, device_of
 from models.expressions.encoders import Encoder, FerEncoder, ImageClassifier, load_encoder
 from models.expressions.encoders import resolve as resolve_encoder
 from models.faces.detector import Detector
@@ -71,12 +73,17 @@ class Recognizer:
         self._inputs = InputReader(settings, self.audio_blocks, detector, encoders, trunk)
 
     @classmethod
-    def load(cls, folder: Path) -> "Recognizer":
+    def load(cls, folder: Path, device: torch.device | None = None) -> "Recognizer":
         """Read a model that the stage `pack` wrote.
+
+        Args:
+            folder: `results/model`.
+            device: where its networks compute; None takes the chosen one.
 
         Raises:
             WeightsError: the folder is none, of another version, damaged, or its parts do not fit.
         """
+        device = device or chosen_device()
         card = read_card(folder)
         settings = Settings.load(card.settings)
         state, facts = load_safetensors(folder / NETWORK)
@@ -89,8 +96,8 @@ class Recognizer:
         load_strictly(network, state, folder / NETWORK)
         detector = load_detector(folder / DETECTOR) if DETECTOR in card.files else None
         audio = {n: _audio_weights(folder, card, n) for n in card.audio_networks}
-        encoders = [load_encoder(one) for one in _encoders(folder, card, settings)]
-        return cls(card, network, detector, audio, encoders)
+        encoders = [load_encoder(one).to(device) for one in _encoders(folder, card, settings)]
+        return cls(card, network.to(device), detector and detector.to(device), audio, encoders)
 
     @property
     def sees(self) -> bool:
@@ -163,12 +170,12 @@ class Recognizer:
             for name in self.reads
             if not (sound_only and name not in OF_SOUND) and not (picture_only and name in OF_SOUND)
         }
-        batch = collate([inputs])
+        batch = send_to_device(collate([inputs]), device_of(self.network))
         if branch == self.card.branches[0]:
             logits = self.network(batch)
         else:
             logits = self.network.branch(branch, batch)  # type: ignore[operator]
-        scores = {name: log_scores(one) for name, one in logits.items()}
+        scores = {name: log_scores(one.cpu()) for name, one in logits.items()}
         pool = self.card.pools.get(branch, {branch: 1.0})
         p = pooled(scores, pool)[0].tolist()
         probabilities = dict(zip(self.card.emotions, p, strict=True))

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor, nn
 
 from models.checkpoint import save_safetensors
+from models.device import CPU, chosen_device, device_facts, device_of
 from models.faces.weights import detector_params, save_detector
 from models.fusion.joint import JointNet
 from models.fusion.pool import fit_pool, fit_temperature, pooled
 from models.losses import log_scores
+from models.resumption import Checkpoint
 from models.systems.inputs import ClipSet, Store
 from models.systems.makers import recipe
 from models.systems.params import Settings
@@ -22,15 +25,19 @@ from models.systems.recipe import Recipe, Widths, fit_statistics
 from models.threads import pinned_threads
 from models.training import ConvexSettings, History, fit, minimize
 from pipeline.clips import ClipRecord
-from pipeline.errors import CorpusError
+from pipeline.errors import CorpusError, TrainingError
 from pipeline.files import replace_folder
 from pipeline.scores.metrics import DECIMALS
 from pipeline.scores.predictions import BRANCHES, Floats, Predictions
 from pipeline.splits import Fold, inner_folds, only
-from pipeline.systems import readable
+from pipeline.systems import SYSTEMS, readable
 from pipeline.work.progress import counted, track
+from pipeline.work.scratch import scratch, scratch_of
 
 log = logging.getLogger(__name__)
+
+WORTH_KEEPING_S = 20.0
+"""Seconds of training that are kept for a run that goes on where this one was killed."""
 
 JOINT_DETECTORS = "detector"
 """Folder of the jointly trained detectors, beside the networks."""
@@ -91,6 +98,20 @@ def run_folds(
         evaluate_fold(system, store, fold, only(inner[fold.name], records), settings)
         for fold in track(scored, desc=system, unit="fold")
     ]
+
+
+def scratch_of_run(system: str, store: Store, folds: Sequence[Fold], settings: Settings) -> Path:
+    """Folder for the state of trainings of `run_folds` with these arguments."""
+    facts = {
+        "system": system,
+        "clips": [str(record) for record in store.records],
+        "folds": [str(fold) for fold in folds],
+        "settings": settings.dump(),
+        **device_facts(),
+    }
+    reads = SYSTEMS[system].reads
+    products = [store.detector if name == "detector" else store.data / name for name in reads]
+    return scratch_of("fuse", __name__, facts, products)
 
 
 def evaluate_fold(
@@ -176,6 +197,7 @@ def _train_and_score(
         others = clips.subset((*fold.test, *fold.asked))
         tested = others.reading(built.after_training(network))
         logits = predict(network, tested)
+        network.to(CPU)
     scores = {branch: log_scores(one) for branch, one in logits.items()}
     return network, built.widths, tested.ids, scores
 
@@ -200,11 +222,15 @@ def _fit_pools(
 def train(
     clips: ClipSet, built: Recipe, settings: Settings, history: History, fold: str
 ) -> nn.Module:
-    """A network trained on `clips` by the phases of its recipe, in eval mode."""
+    """A network trained on `clips` by the phases of its recipe, in eval mode.
+
+    It lies on the chosen device.
+    """
     seed = settings.training.seed
     torch.manual_seed(seed)
     network = built.build()
     fit_statistics(network, clips)
+    network.to(chosen_device())
     for number, phase in enumerate(built.phases):
         part, on_epoch = phase.part(network), history.record(fold=fold, phase=phase.name)
         read = clips.only(phase.inputs).reading(phase.readers)
@@ -214,26 +240,38 @@ def train(
         else:
             size = phase.batch_size or settings.training.batch_size
             batches = read.shuffled(size, seed + number)
-            fit(part, batches, phase.step, phase.weights, phase.settings, on_epoch)
+            folder = scratch()
+            state = Checkpoint(folder / f"{fold}.{number}", WORTH_KEEPING_S) if folder else None
+            fit(part, batches, phase.step, phase.weights, phase.settings, on_epoch, state)
     return network.eval()
 
 
 @torch.no_grad()
 def predict(network: nn.Module, clips: ClipSet, batch_size: int = 16) -> dict[str, Tensor]:
-    """Logits [N, K] by branch, in the order of `clips.ids`.
+    """Logits [N, K] by branch, in the order of `clips.ids`, computed where the network lies.
 
     Raises:
         CorpusError: batches came in another order.
+        TrainingError: a logit is not finite.
     """
     parts: dict[str, list[Tensor]] = {}
     rows: list[int] = []
+    device = device_of(network)
     for batch in clips.ordered(batch_size):
         rows += batch["row"].tolist()
-        for branch, logits in network(batch).items():
-            parts.setdefault(branch, []).append(logits)
+        for branch, logits in network(send_to_device(batch, device)).items():
+            parts.setdefault(branch, []).append(logits.cpu())
     if rows != list(range(len(clips))):
         raise CorpusError(f"predictions of rows {rows[:3]}, ... for {len(clips)} clips in order")
-    return {branch: torch.cat(logits) for branch, logits in parts.items()}
+    found = {branch: torch.cat(logits) for branch, logits in parts.items()}
+    for branch, logits in found.items():
+        if not logits.isfinite().all():
+            worst = int(logits.isfinite().all(dim=1).int().argmin())
+            raise TrainingError(
+                f"{clips.ids[worst]}: the answer of branch {branch} is not finite; lower the "
+                "learning rate, or check what the network reads of this clip"
+            )
+    return found
 
 
 def save_networks(

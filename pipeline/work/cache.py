@@ -28,6 +28,7 @@ from pipeline.files import file_digest, publish
 from pipeline.work.closure import code_digests
 from pipeline.work.entries import (
     FILES,
+    UNFINISHED,
     cache_folder,
     fault,
     mark_used,
@@ -38,9 +39,13 @@ from pipeline.work.entries import (
 )
 from pipeline.work.executors import open_executor, worker_count
 from pipeline.work.progress import Bar, add_times, task_log
+from pipeline.work.scratch import scratch_at
 
 Work = Callable[[Any, Path], None]
 """Writes the products of one job (its payload) into an empty folder."""
+
+WorkOfMany = Callable[[Sequence[tuple[Any, Path]]], Sequence[AvemoError | None]]
+"""The same for many jobs at once; of each job the error that it failed with."""
 
 _LOOK_EVERY_S = 0.5
 
@@ -143,6 +148,26 @@ class _Order:
         """File in which the worker says how far it is."""
         return self.part.with_suffix(".progress")
 
+    @property
+    def scratch(self) -> Path:
+        """Folder for the state of long work, beside the entry."""
+        return self.entry.parents[1] / UNFINISHED / self.key
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerators:
+    """Devices that work in place of the processor's cores, with one worker each.
+
+    Attributes:
+        names: theirs, as `AVEMO_DEVICE` takes them.
+        work: does many jobs at once; None: one after the other, as on the processor.
+        at_once: the most jobs that a worker is given at once.
+    """
+
+    names: tuple[str, ...]
+    work: WorkOfMany | None = None
+    at_once: int = 1
+
 
 class _SourceChangedError(Exception):
     """A file is not what it was when the key was made; the argument is its path."""
@@ -157,6 +182,7 @@ class ClipCache:
         facts: what the work depends on beside its payload, e.g. a version; JSON-able.
         files: further files whose bytes enter every key, e.g. a checkpoint.
         ignore: fields of dataclasses and sections in the payload that cannot change a product.
+        accelerators: what works in place of the cores; its name belongs into `facts`.
     """
 
     def __init__(
@@ -167,8 +193,9 @@ class ClipCache:
         facts: Mapping[str, object] | None = None,
         files: Sequence[Path] = (),
         ignore: Collection[str] = (),
+        accelerators: Accelerators | None = None,
     ) -> None:
-        self.stage = stage
+        self.stage, self._accelerators = stage, accelerators
         self.root = cache_folder() / stage
         self._work, self._files, self._ignore = work, files, ignore
         code = code_digests(work.__module__)
@@ -294,26 +321,31 @@ class ClipCache:
             return []
         left: list[tuple[Job, _Order]] = []
         again: set[str] = set()
-        with open_executor(min(len(jobs), worker_count())) as executor:
-            running: dict[Future[dict[str, float]], tuple[Job, _Order]] = {}
-            for one in jobs:
-                _submit(executor, one, running, left)
+        cards = self._accelerators or Accelerators(())
+        size, work, workers = cards.at_once, cards.work, len(cards.names) or worker_count()
+        groups = [jobs[start : start + size] for start in range(0, len(jobs), size)]
+        with open_executor(min(len(groups), workers), cards.names) as executor:
+            running: _Running = {}
+            for group in groups:
+                _submit(executor, group, work, running, left)
             while running:
                 done, _ = wait(running, _LOOK_EVERY_S if bar.shown else None, FIRST_COMPLETED)
-                bar.look({job.clip_id: order.progress for job, order in running.values()})
+                bar.look({group[0][0].clip_id: group[0][1].progress for group in running.values()})
                 for future in done:
-                    job, order = running.pop(future)
+                    group = running.pop(future)
                     try:
-                        add_times(future.result())
+                        outcomes = future.result()
                     except BrokenExecutor:
-                        left.append((job, order))
+                        left += group
                         continue
-                    except AvemoError as error:
-                        file = next(iter(order.sources), "")
-                        rejects.append(Reject(job.clip_id, str(file), str(error)))
-                    except _SourceChangedError as error:
-                        path = error.args[0]
-                        if job.clip_id in again:
+                    for (job, order), outcome in zip(group, outcomes, strict=True):
+                        if isinstance(outcome, dict):
+                            add_times(outcome)
+                        elif isinstance(outcome, AvemoError):
+                            file = next(iter(order.sources), "")
+                            rejects.append(Reject(job.clip_id, str(file), str(outcome)))
+                        elif job.clip_id in again:
+                            path = outcome.args[0]
                             reason = f"{path}: changes while it is read; run again when it is whole"
                             rejects.append(Reject(job.clip_id, str(path), reason))
                         else:
@@ -324,55 +356,96 @@ class ClipCache:
                                 rejects.append(_unreadable(job, gone))
                             else:
                                 entries[job.clip_id] = order.entry
-                                _submit(executor, (job, order), running, left)
+                                _submit(executor, [(job, order)], work, running, left)
                                 continue
-                    bar.finish(job.clip_id, job.steps)
+                        bar.finish(job.clip_id, job.steps)
         return left
+
+
+_Outcome = dict[str, float] | AvemoError | _SourceChangedError
+"""Of a job: seconds by phase, or why it was not done."""
+
+_Running = dict[Future[list[_Outcome]], Sequence[tuple[Job, _Order]]]
 
 
 def _submit(
     executor: Executor,
-    one: tuple[Job, _Order],
-    running: "dict[Future[dict[str, float]], tuple[Job, _Order]]",
+    group: Sequence[tuple[Job, _Order]],
+    work: WorkOfMany | None,
+    running: _Running,
     left: list[tuple[Job, _Order]],
 ) -> None:
-    """Add a job to `running`; to `left` where a lost process has taken the executor with it."""
+    """Add jobs to `running`; to `left` where a lost process has taken the executor with it."""
+    orders = [order for _, order in group]
     try:
-        running[executor.submit(_do_one, one[1])] = one
+        running[executor.submit(_do_all, orders, work)] = group
     except BrokenExecutor:
-        left.append(one)
+        left += group
 
 
-def _do_one(order: _Order) -> dict[str, float]:
-    """Work in a temporary folder and move it to its place; runs in a worker.
+def _do_all(orders: Sequence[_Order], work: WorkOfMany | None) -> list[_Outcome]:
+    """Work in temporary folders and move them to their places; runs in a worker.
+
+    Args:
+        orders: what to do.
+        work: does it all at once; None: one after the other.
 
     Returns:
-        Seconds by phase.
-
-    Raises:
-        _SourceChangedError: a source is not, or no longer, the file that the key speaks of.
+        The outcome of each.
     """
+    if work is None:
+        return [_do_one(order) for order in orders]
+    outcomes: list[_Outcome] = [{} for _ in orders]
+    # another process may have been faster
+    begun = [n for n, order in enumerate(orders) if fault(order.entry, order.key) is not None]
+    jobs = [(orders[n].payload, orders[n].part / FILES) for n in begun]
+    try:
+        for _, folder in jobs:
+            folder.mkdir(parents=True)
+        with task_log(orders[0].progress) as log:
+            errors = work(jobs)
+        seconds = {phase: spent / len(begun) for phase, spent in log.seconds.items()}
+        for n, error in zip(begun, errors, strict=True):
+            try:
+                _require_unchanged(orders[n].sources)
+                if error is None:
+                    _move_to_its_place(orders[n])
+                outcomes[n] = error or seconds
+            except _SourceChangedError as changed:
+                outcomes[n] = changed
+        return outcomes
+    finally:
+        for order in orders:
+            rmtree(order.part, ignore_errors=True)
+
+
+def _do_one(order: _Order) -> _Outcome:
     if fault(order.entry, order.key) is None:  # another process was faster
         return {}
-    part = order.part
     try:
-        (part / FILES).mkdir(parents=True)
+        (order.part / FILES).mkdir(parents=True)
         try:
-            with task_log(order.progress) as log:
-                order.work(order.payload, part / FILES)
+            with task_log(order.progress) as log, scratch_at(order.scratch):
+                order.work(order.payload, order.part / FILES)
         finally:
             # also where the work failed: it may have read half a file
             _require_unchanged(order.sources)
-        seal(part, order.key)
-        order.entry.parent.mkdir(exist_ok=True)
-        try:
-            part.replace(order.entry)
-        except OSError:
-            if fault(order.entry, order.key) is not None:
-                raise
+        _move_to_its_place(order)
         return log.seconds
+    except (AvemoError, _SourceChangedError) as error:
+        return error
     finally:
-        rmtree(part, ignore_errors=True)
+        rmtree(order.part, ignore_errors=True)
+
+
+def _move_to_its_place(order: _Order) -> None:
+    seal(order.part, order.key)
+    order.entry.parent.mkdir(exist_ok=True)
+    try:
+        order.part.replace(order.entry)
+    except OSError:
+        if fault(order.entry, order.key) is not None:
+            raise
 
 
 def _require_unchanged(sources: Mapping[Path, Source]) -> None:

@@ -3,6 +3,7 @@
     <cache>/<stage>/<first 2 digits of the key>/<key>/files/...       the products of one job
     <cache>/<stage>/<first 2 digits of the key>/<key>/manifest.json   SHA-256 of each, written last
     <cache>/<stage>/part-<host>-<process>-...                         work in progress
+    <cache>/<stage>/unfinished/<key>/...                              state of long work, killed
 
 An entry counts only while its manifest is its own and fits its files byte for byte.
 """
@@ -22,11 +23,11 @@ from pathlib import Path
 from pipeline.errors import ParamsError
 from pipeline.files import file_digest
 
-FILES, MANIFEST = "files", "manifest.json"
+FILES, MANIFEST, UNFINISHED = "files", "manifest.json", "unfinished"
 
 _PART = re.compile(r"part-(?P<host>.+)-(?P<process>\d+)-[^-]+")
 _FORGOTTEN_S = 7 * 86_400.0
-"""Age from which work in progress of another machine is taken for abandoned."""
+"""Age from which work of another machine, or unfinished work, is taken for abandoned."""
 
 _TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n# The clip cache of avemo; see `avemo cache`.\n"
@@ -121,7 +122,10 @@ def _sweep_stage(stage: Path) -> None:
 
 
 def _abandoned(stage: Path) -> Iterator[Path]:
-    """Folders of work in progress whose process is gone."""
+    """Folders of work in progress whose process is gone, and of work that nobody goes on with."""
+    for folder in _folders(stage / UNFINISHED):
+        if time.time() - folder.stat().st_mtime > _FORGOTTEN_S:
+            yield folder
     for part in stage.glob("part-*"):
         match = _PART.fullmatch(part.name)
         try:

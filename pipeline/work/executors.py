@@ -1,17 +1,19 @@
 """Where per-clip work runs: local processes, or a Dask cluster named by `AVEMO_SCHEDULER`.
 
 Work is written once against `concurrent.futures.Executor`. Worker counts come from the
-environment (`AVEMO_WORKERS`) and never from `params.yaml`: they must not change a result.
+environment (`AVEMO_WORKERS`) and never from `params.yaml`: they must not change a result. Where
+networks run on accelerators there is one worker for each, which finds its name in `AVEMO_DEVICE`.
 """
 
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from multiprocessing.connection import wait
+from multiprocessing.queues import SimpleQueue
 
 from pipeline.errors import ParamsError
 
@@ -19,6 +21,9 @@ OpenExecutor = Callable[[int], AbstractContextManager[Executor]]
 """Gives an executor of so many workers, e.g. `ThreadPoolExecutor`."""
 
 _injected: ContextVar[OpenExecutor | None] = ContextVar("executors", default=None)
+
+DEVICE = "AVEMO_DEVICE"
+"""Variable that names the device of networks; `models.device` reads it."""
 
 _SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -52,11 +57,12 @@ def executors_from(opener: OpenExecutor) -> Iterator[None]:
 
 
 @contextmanager
-def open_executor(workers: int | None = None) -> Iterator[Executor]:
+def open_executor(workers: int | None = None, devices: Sequence[str] = ()) -> Iterator[Executor]:
     """An executor for per-clip work, closed on exit; pending work is cancelled on an error.
 
     Args:
         workers: local processes; None takes `worker_count()`.
+        devices: values of `AVEMO_DEVICE`, one for each local process; none leaves it as it is.
 
     Raises:
         ParamsError: `AVEMO_SCHEDULER` is set and `distributed` is not installed.
@@ -74,11 +80,22 @@ def open_executor(workers: int | None = None) -> Iterator[Executor]:
     # spawn: a forked child would inherit locked thread pools of torch and OpenCV
     context = multiprocessing.get_context("spawn")
     with _single_threaded_children():
-        pool = ProcessPoolExecutor(workers or worker_count(), context, _end_with_parent)
+        names = context.SimpleQueue()
+        for name in devices:
+            names.put(name)
+        count = workers or worker_count()
+        pool = ProcessPoolExecutor(count, context, _begin_worker, (names,) if devices else ())
         try:
             yield pool
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin_worker(devices: "SimpleQueue[str] | None" = None) -> None:
+    """Bind a worker process to its parent, and to the next of the devices."""
+    _end_with_parent()
+    if devices is not None:
+        os.environ[DEVICE] = devices.get()
 
 
 def _end_with_parent() -> None:

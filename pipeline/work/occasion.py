@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipeline.errors import CorpusError, ParamsError
 from pipeline.files import file_digest, write_json
 from pipeline.params import PARAMS_FILE, differing, parse_yaml, read_params
+from pipeline.work.executors import DEVICE
 
 FOLDER = Path("results/occasion")
 PACKAGES = ("avemo", "torch", "torchvision", "dvc")
@@ -162,6 +163,6 @@ def _committed_params() -> dict[str, Any]:
 def _gpu() -> str | None:
     """The GPU that the stage could use; a stage that has not imported torch used none."""
     torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available():
+    if torch is None or not torch.cuda.is_available() or os.environ.get(DEVICE) == "cpu":
         return None
     return str(torch.cuda.get_device_name())

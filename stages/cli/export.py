@@ -29,11 +29,12 @@ def main(out: Path, model: Path, clip: Path | None) -> None:
         raise ExportError(
             f'export: {", ".join(missing)} not installed; run `pip install "avemo[export]"`'
         )
+    from models.device import CPU
     from models.export.folder import export_model
     from models.recognition.recognizer import Recognizer
 
     started = time.monotonic()
-    card = export_model(Recognizer.load(model), out, clip)
+    card = export_model(Recognizer.load(model, CPU), out, clip)
     frames = f", frames of {card['width_px']}x{card['height_px']} px" if card["frames"] else ""
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
     print_summary(

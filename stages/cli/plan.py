@@ -9,28 +9,33 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from annotations.box import Box
 from annotations.faces import detect_faces
 from annotations.params import AnnotateParams
+from models.audio.embed import BATCH
 from models.audio.front_end import RATE_HZ
 from models.audio.handcrafted import HANDCRAFTED
 from models.audio.params import EmbedParams
 from models.audio.weights import UNTRAINED, load_network, resolve
+from models.device import CPU, chosen_device, chosen_devices, device_name, device_of
 from models.faces.backbones import Origin, assemble
 from models.faces.detector import Detector
 from models.faces.frames import FaceFrames, Frame, collate, image_tensor
 from models.faces.params import DetectorParams
+from models.faces.train import FRAMES_AT_ONCE
 from models.fusion.params import AudioParams, FusionParams, VisualParams
 from models.systems.params import PackParams
 from models.systems.refit import EVERY_CLIP
 from models.threads import pinned_threads
-from models.training import device_name, weighted_sum
+from models.training import weighted_sum
 from pipeline.clips import ClipRecord, emotions_of
 from pipeline.corpora.corpus import index_corpus
 from pipeline.corpora.demo.corpus import clip_id, orders
@@ -117,20 +122,35 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
-class Speeds:
-    """Seconds of one core, or of the GPU where the name says so; timed on this machine.
+class NetworkSpeeds:
+    """Seconds of networks on one core, or on one accelerator.
 
-    `train`, `closer` and `detect` are per frame that passes through the detector, `look` per frame
-    in which dlib looks for faces, `embed` per second of sound with all networks and features.
+    Per frame that passes through the detector: `train` in an epoch on whole frames, `closer` in one
+    on crops of faces, `detect` in inference. `embed` is per second of sound, all audio networks.
     """
 
-    look: float
-    embed: float
     train: float
     closer: float
     detect: float
-    gpu_train: float
-    gpu_closer: float
+    embed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Speeds:
+    """What was timed on this machine.
+
+    Attributes:
+        look: seconds of one core per frame in which dlib looks for faces.
+        features: seconds of one core per second of sound, all hand-crafted features.
+        core: of networks on one core.
+        device: of networks on the chosen device; those of one core where that is the processor.
+        detector_bytes: of a detector's weights.
+    """
+
+    look: float
+    features: float
+    core: NetworkSpeeds
+    device: NetworkSpeeds
     detector_bytes: int
 
 
@@ -245,11 +265,14 @@ def forecast(named: Named, volume: Volume, speeds: Speeds, cores: int) -> list[R
         ),
         row("resample", f"{seconds / 60:.0f} min", RESAMPLE_S * seconds, 4 * RATE_HZ * seconds),
         row("annotate", f"{frames} frames", (speeds.look + TRACK_S) * frames, XML_BYTES * frames),
-        row(
+        Row(
             "embed",
             f"{len(_embed_names())} x {len(records)} clips",
-            speeds.embed * seconds,
-            8192 * len(_embed_names()) * len(records),
+            START_S + (speeds.core.embed + speeds.features) * seconds / cores,
+            START_S
+            + speeds.device.embed * seconds / len(chosen_devices())
+            + speeds.features * seconds / cores,
+            COPIES * 8192 * len(_embed_names()) * len(records),
         ),
     ]
     if frames:
@@ -272,22 +295,21 @@ def _detect_row(named: Named, volume: Volume, speeds: Speeds, cores: int) -> Row
     seen: dict[tuple[str, ...], set[str]] = {}  # by training clips: folds alike share a detector
     for fold in (*volume.folds, *volume.inner):
         seen.setdefault(fold.train, set()).update(fold.train, fold.test)
-    cpu, gpu, passes = [], [], 0
+    cpu, gpu, passes = list[float](), list[float](), 0
     for clips, looked_at in seen.items():
         train = sum(min(length[i], params.frames_per_clip_train) for i in clips)
         found = sum(min(length[i], params.frames_per_clip) for i in looked_at)
         passes += train * (params.epochs + closer)
-        answer = found * speeds.detect
-        cpu.append(train * (params.epochs * speeds.train + closer * speeds.closer) + answer)
-        gpu.append(train * (params.epochs * speeds.gpu_train + closer * speeds.gpu_closer))
-        gpu[-1] += answer / cores
+        for costs, speed in ((cpu, speeds.core), (gpu, speeds.device)):
+            learn = train * (params.epochs * speed.train + closer * speed.closer)
+            costs.append(learn + found * speed.detect)
     threads = min(params.threads, cores)
     shared = len(seen) - len(volume.folds)
     return Row(
         "detect",
         f"{len(volume.folds)} + {shared} detectors, {passes} frames through them",
         START_S + max(sum(cpu) / cores, makespan(cpu, cores) / threads),
-        START_S + sum(gpu),
+        START_S + makespan(gpu, len(chosen_devices())),
         COPIES * speeds.detector_bytes * len(cpu),
     )
 
@@ -326,11 +348,11 @@ def _fuse_row(volume: Volume, cores: int) -> Row:
 
 def time_speeds(named: Named, clip: ClipRecord, filmed: bool, sounding: bool) -> Speeds:
     """Time what takes the time, on one thread and on the GPU if there is one; a few seconds."""
-    look = train = closer = detect = gpu_train = gpu_closer = 0.0
-    size = 0
     generator = np.random.default_rng(0)
+    wave = generator.normal(0, 0.1, round(clip.duration_s * RATE_HZ)).astype(np.float32)
+    look, size, device = 0.0, 0, chosen_device()
     with pinned_threads(1), torch.random.fork_rng(), tempfile.TemporaryDirectory() as folder:
-        embed = _embed_s(clip.duration_s, generator) if sounding else 0.0
+        frame = detector = None
         if filmed:
             picture = generator.integers(0, 256, (clip.height_px, clip.width_px, 3), dtype=np.uint8)
             annotate = load_section("annotate", AnnotateParams)
@@ -339,27 +361,40 @@ def time_speeds(named: Named, clip: ClipRecord, filmed: bool, sounding: bool) ->
             look = per_call_s(lambda: detect_faces(gray, annotate))
             frame = _frame(Path(folder) / "frame.jpg", picture // 8 + 96)  # as dull as a photograph
             detector, size = _detector(named.detector)
-            train, closer = _training_s(detector, frame, named.detector, "cpu")
-            detect = _inference_s(detector, frame, named.detector)
-            gpu_train, gpu_closer = train, closer
-            if torch.cuda.is_available():
-                gpu_train, gpu_closer = _training_s(detector, frame, named.detector, "cuda")
-    return Speeds(look, embed, train, closer, detect, gpu_train, gpu_closer, size)
+
+        def networks(device: torch.device) -> NetworkSpeeds:
+            train = closer = detect = 0.0
+            if detector is not None and frame is not None:
+                train, closer = _training_s(detector.to(device), frame, named.detector)
+                detect = _inference_s(detector, frame, named.detector)
+            return NetworkSpeeds(train, closer, detect, _embed_s(wave, device) if sounding else 0.0)
+
+        core = networks(CPU)
+        features = _features_s(wave) if sounding else 0.0
+        return Speeds(look, features, core, core if device == CPU else networks(device), size)
 
 
-def per_call_s(work: Callable[[], object], clock: Callable[[], float] = time.process_time) -> float:
+def per_call_s(work: Callable[[], object], device: torch.device = CPU) -> float:
     """Seconds of a call: one to warm up, then the median of as many as `ENOUGH_S` allows.
 
     Args:
         work: what to time.
-        clock: time of this process's cores by default, which other programs hardly change.
+        device: where it computes. On the processor the time is that of this process's cores, which
+            other programs hardly change; elsewhere that until the device is done.
     """
-    work()
-    began, times = time.perf_counter(), list[float]()
-    while not times or time.perf_counter() - began < ENOUGH_S:
+    clock = time.process_time if device == CPU else time.perf_counter
+
+    def once() -> float:
         start = clock()
         work()
-        times.append(clock() - start)
+        if device != CPU:
+            torch.accelerator.synchronize(device)
+        return clock() - start
+
+    once()
+    began, times = time.perf_counter(), list[float]()
+    while not times or time.perf_counter() - began < ENOUGH_S:
+        times.append(once())
     return sorted(times)[len(times) // 2]
 
 
@@ -367,20 +402,24 @@ def _embed_names() -> tuple[str, ...]:
     return load_section("embed", EmbedParams).names
 
 
-def _embed_s(seconds: float, generator: np.random.Generator) -> float:
-    """Seconds per second of sound, all networks and features."""
-    wave = generator.normal(0, 0.1, round(seconds * RATE_HZ)).astype(np.float32)
-    batch = torch.from_numpy(wave)[None]  # [1, T]
+def _embed_s(wave: NDArray[np.float32], device: torch.device) -> float:
+    """Seconds per second of the sound [T], all audio networks."""
     total = 0.0
     params = load_section("embed", EmbedParams).model_copy(update={"weights": UNTRAINED})
-    for name in params.names:
-        if name in HANDCRAFTED:
-            total += per_call_s(lambda n=name: HANDCRAFTED[n](wave))  # type: ignore[misc]
-        else:
-            network = load_network(resolve(name, params))
-            with torch.inference_mode():
-                total += per_call_s(lambda n=network: n.embed(batch))  # type: ignore[misc]
-    return total / seconds
+    batch = 1 if device == CPU else BATCH
+    for name in params.networks:
+        network = load_network(resolve(name, params)).to(device)
+        sound = network.heard(torch.from_numpy(wave)).expand(batch, -1).to(device)
+        with torch.inference_mode():
+            total += per_call_s(partial(network.embed_heard, sound), device) / batch
+    return total * RATE_HZ / len(wave)
+
+
+def _features_s(wave: NDArray[np.float32]) -> float:
+    """Seconds per second of the sound [T], all hand-crafted features."""
+    names = load_section("embed", EmbedParams).handcrafted
+    total = sum(per_call_s(partial(HANDCRAFTED[name], wave)) for name in names)
+    return total * RATE_HZ / len(wave)
 
 
 def _frame(path: Path, picture: Picture) -> Frame:
@@ -398,11 +437,10 @@ def _detector(params: DetectorParams) -> tuple[Detector, int]:
     return detector, sum(4 * part.numel() for part in detector.state_dict().values())
 
 
-def _training_s(
-    detector: Detector, frame: Frame, params: DetectorParams, device: str
-) -> tuple[float, float]:
+def _training_s(detector: Detector, frame: Frame, params: DetectorParams) -> tuple[float, float]:
     """Seconds per frame of an epoch on whole frames, and of one on crops of faces."""
-    detector = detector.to(device).train()
+    device = device_of(detector)
+    detector.train()
     detector.learn_variances(params.box_loss == "kl")
     trained = [p for p in detector.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-6)
@@ -419,29 +457,27 @@ def _training_s(
             total = weighted_sum(detector(images, targets), detector.loss_weights)
         total.backward()
         optimizer.step()
-        if device == "cuda":
-            torch.cuda.synchronize()
 
     batch = params.batch
     start = time.perf_counter()
     step(2, False)
     if time.perf_counter() - start > ENOUGH_S:
         batch = 2
-    timer = time.perf_counter if device == "cuda" else time.process_time
-    train = per_call_s(lambda: step(batch, False), timer) / batch
-    closer = per_call_s(lambda: step(batch, True), timer) / batch if params.closer_px else 0.0
-    detector.to("cpu").eval()
+    train = per_call_s(lambda: step(batch, False), device) / batch
+    closer = per_call_s(lambda: step(batch, True), device) / batch if params.closer_px else 0.0
+    detector.eval()
     return train, closer
 
 
 def _inference_s(detector: Detector, frame: Frame, params: DetectorParams) -> float:
     """Seconds per frame; random weights find more faces than trained ones, so a little too long."""
-    count = min(params.batch, 2)
+    device = device_of(detector)
+    count = min(params.batch, 2) if device == CPU else FRAMES_AT_ONCE
 
     def answer() -> None:
-        detector.detect([image_tensor(read_image(frame.image)) for _ in range(count)])
+        detector.detect([image_tensor(read_image(frame.image), device) for _ in range(count)])
 
-    return per_call_s(answer) / count
+    return per_call_s(answer, device) / count
 
 
 def _mean_clip(records: Sequence[ClipRecord]) -> ClipRecord:
@@ -453,7 +489,7 @@ def _mean_clip(records: Sequence[ClipRecord]) -> ClipRecord:
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
-    gpu = torch.cuda.is_available()
+    gpu = chosen_device() != CPU
     total = Row(
         "total",
         "",
@@ -480,10 +516,10 @@ def clock(seconds: float) -> str:
 
 
 def _notes(named: Named, volume: Volume, speeds: Speeds) -> list[str]:
-    cores, kind = worker_count(), KINDS[named.corpus.name]
+    cores, core, kind = worker_count(), speeds.core, KINDS[named.corpus.name]
     machine = f"{counted(cores, 'worker')} on the CPU"
-    if torch.cuda.is_available():
-        machine += f", or detectors trained on {device_name()} and the rest on the CPU"
+    if (device := chosen_device()) != CPU:
+        machine += f", or networks on {len(chosen_devices())} x {device_name(device)}"
     source = (
         str(CLIPS)
         if volume.extracted
@@ -495,8 +531,9 @@ def _notes(named: Named, volume: Volume, speeds: Speeds) -> list[str]:
         f"For {machine}. Nothing that is in a cache already was taken off.",
         f"Counts ({counted(len(volume.folds), 'fold')}, {classes} emotions): from {source}.",
         "Timed here, on one thread and random input: "
-        f"detector {speeds.train:.3f} s/frame to train, {speeds.detect:.3f} to run, "
-        f"dlib {speeds.look:.4f} s/frame, embeddings {speeds.embed:.3f} s per s of sound.",
+        f"detector {core.train:.3f} s/frame to train, {core.detect:.3f} to run, dlib "
+        f"{speeds.look:.4f} s/frame, embeddings {core.embed + speeds.features:.3f} s per s of "
+        "sound.",
         f"Constants, not timed: decoding, resampling, speech activity, heads, and disk: {COPIES} "
         "copies of each product (data, DVC's cache, the clip cache).",
         "Other programs on the machine make it longer. Systems that train image networks of their "

@@ -28,6 +28,7 @@ from annotations import voc
 from annotations.box import Box
 from models.audio.front_end import RATE_HZ
 from models.audio.handcrafted import trajectory
+from models.device import device_of
 from models.systems.inputs import Reader, Store
 from pipeline.clips import evenly_shown, evenly_spaced, frame_name
 from pipeline.media.images import Picture, read_image
@@ -219,7 +220,7 @@ def frozen_features(backbone: nn.Module, read: Reader) -> Reader:
 @torch.no_grad()
 def trunk_features(backbone: nn.Module, pictures: Tensor) -> Tensor:
     """A frozen backbone's outputs [N, ...] of N pictures or snippets."""
-    device = next(backbone.parameters()).device
+    device = device_of(backbone)
     return torch.cat([backbone(part.to(device)).cpu() for part in pictures.split(16)])
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.device import chosen_device
 from models.fusion.network import SingleNet
 from models.losses import polarity_consistent_ce
 from models.systems.baselines.inputs import (
@@ -160,7 +161,9 @@ def _pictures(name: str, store: Store, params: BaselineParams) -> Reader:
         return read
     return store.once(
         ("trunk", name, params),
-        lambda: frozen_features(image_trunk(params.image_net, True).eval(), read),
+        lambda: frozen_features(
+            image_trunk(params.image_net, True).eval().to(chosen_device()), read
+        ),
     )
 
 
@@ -172,7 +175,9 @@ def _snippets(store: Store, params: BaselineParams) -> Reader:
         return read
     return store.once(
         ("trunk", "snippets", params),
-        lambda: frozen_features(video_trunk(params.video_net, True).eval(), read),
+        lambda: frozen_features(
+            video_trunk(params.video_net, True).eval().to(chosen_device()), read
+        ),
     )
 
 

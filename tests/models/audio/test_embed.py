@@ -1,7 +1,10 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import soundfile
 import torch
+from torch import nn
 
 from models.audio import embed as embedding
 from models.audio.embed import (
@@ -19,7 +22,8 @@ from pipeline.errors import CorpusError, MediaError, ParamsError
 from pipeline.files import EMPTY_NOTE
 from pipeline.media.sound import read_waveform
 from pipeline.params import validate
-from pipeline.work.cache import Products
+from pipeline.work.cache import Accelerators, Products
+from pipeline.work.executors import executors_from
 
 UNTRAINED = Weights("Cnn14", None, 0, "untrained, seed 0")
 PARAMS = EmbedParams(
@@ -102,13 +106,44 @@ def test_jobs_of_one_network_lie_together(tmp_path):
     assert [job.clip_id for job in jobs] == ["a/Cnn14", "b/Cnn14", "a/mfcc", "b/mfcc"]
 
 
+@pytest.mark.parametrize("network", ["Cnn14", "whisper_tiny_en"])
+def test_clips_that_share_a_pass_are_embedded_as_alone(tmp_path, monkeypatch, network):
+    lengths = (16_000, 15_900, 3_000, 16_010, 9_600, 16_000)  # one is too short
+    records = [record(str(number), samples) for number, samples in enumerate(lengths)]
+    for number, one in enumerate(records):
+        write_wav(tmp_path / f"{number}.wav", one.samples, seed=number)
+    params = PARAMS.model_copy(update={"networks": (network,), "handcrafted": ()})
+    jobs = make_jobs(records, tmp_path, params)
+    passes = []
+    monkeypatch.setattr(embedding, "BATCH", 2)
+    kind = type(embedding._network(jobs[0].payload.weights))
+    plain = kind.embed_heard
+    monkeypatch.setattr(
+        kind, "embed_heard", lambda self, sound: passes.append(len(sound)) or plain(self, sound)
+    )
+    folders = [tmp_path / str(number) for number in range(len(jobs))]
+    for folder in folders:
+        folder.mkdir()
+    errors = embedding.embed_together(
+        [(job.payload, folder) for job, folder in zip(jobs, folders, strict=True)]
+    )
+    assert max(passes) == 2 and sum(passes) == 5
+    for job, folder, error in zip(jobs, folders, errors, strict=True):
+        if job.clip_id.startswith("2/"):
+            assert isinstance(error, MediaError)
+            continue
+        (value,) = load_safetensors(folder / "embedding.safetensors")[0].values()
+        alone = embed_waveform(read_waveform(job.payload.wav), network, job.payload.weights)
+        torch.testing.assert_close(value, alone, atol=1e-4, rtol=1e-4)
+
+
 def test_worker_holds_one_network(tmp_path, monkeypatch):
     built = []
     monkeypatch.setattr(embedding, "_loaded", {})
-    monkeypatch.setattr(embedding, "load_network", lambda weights: built.append(weights) or weights)
+    monkeypatch.setattr(embedding, "load_network", lambda one: built.append(one) or nn.Identity())
     first, second = UNTRAINED, Weights("Cnn14", None, 1, "untrained, seed 1")
     for weights in (first, first, second, second):
-        assert embedding._network(weights) == weights
+        embedding._network(weights)
     assert built == [first, second]
     assert list(embedding._loaded) == [second]
 
@@ -135,6 +170,24 @@ def test_damaged_sound_and_numbers_that_are_not_finite_are_refused(tmp_path):
     soundfile.write(path, np.full(3_200, np.nan, np.float32), 32_000, subtype="FLOAT")
     with pytest.raises(MediaError, match="not finite"):
         read_waveform(path)
+
+
+def test_an_accelerator_embeds_what_the_processor_does(tmp_path, monkeypatch):
+    records = [record(str(number), 9_600 + 10 * (number // 2)) for number in range(4)]
+    for number, one in enumerate(records):
+        write_wav(tmp_path / f"{number}.wav", one.samples, seed=number)
+    jobs = make_jobs(records, tmp_path, PARAMS)
+    monkeypatch.setenv("AVEMO_WORKERS", "1")
+    found = {}
+    for kind in ("processor", "accelerator"):
+        monkeypatch.setenv("AVEMO_CACHE", str(tmp_path / kind))
+        with executors_from(ThreadPoolExecutor):
+            products = embedding.embed_all(jobs)
+        write_embeddings(products, tmp_path / f"of {kind}")
+        found[kind] = [load_safetensors(p)[0] for p in sorted((tmp_path / f"of {kind}").iterdir())]
+        cards = Accelerators(("cpu",), embedding.embed_together, 3)
+        monkeypatch.setattr(embedding, "accelerators", lambda work, at_once, own=cards: own)
+    torch.testing.assert_close(found["accelerator"], found["processor"], atol=1e-4, rtol=1e-4)
 
 
 def test_failed_clip_fails_the_stage_by_name(tmp_path):

@@ -28,7 +28,7 @@ from models.systems.baselines.params import BaselineParams
 from models.systems.evaluate import run_folds
 from models.systems.inputs import Store
 from models.systems.params import CompactParams, Settings, TrainingParams
-from models.training import counted_steps, describe
+from models.training import describe, measured_effort
 from pipeline.errors import CorpusError, ParamsError
 from pipeline.presets import preset_values
 from pipeline.report.comparison.rows import Missing, SystemRow, VariantRow
@@ -282,14 +282,14 @@ def test_rows_over_faces_count_their_detectors(tmp_path, costly):
     facts = json.loads((finished.folders[trial] / FACTS).read_text())
     (fold,) = folds_of(setup, "paper", 0)
     setup.store.faces.symlink_to(detector_paths(setup, "paper", 0).face_features)
-    with counted_steps() as steps:
+    with measured_effort() as effort:
         outcome = run_folds(trial.system, setup.store, [fold], SETTINGS)[0]
     head = describe(outcome.network)
     assert (facts["trained"], facts["total"]) == (
         head.trained + 10**6,
         head.total + 2 * 10**6,
     )
-    assert len(steps) == 3 == facts["steps"] - 3 * 500
+    assert effort.steps == 3 == facts["steps"] - 3 * 500
     assert facts["train_s"] > 3 * 70
     frames = min(setup.store.records[0].frames, TINY.frames_per_clip)
     assert facts["infer_ms"] > 1000 * 8 / 16 * frames

@@ -8,13 +8,20 @@ import torch
 from drawn_faces import TINY, write_voc
 from safetensors.torch import load_file
 
+from models.faces import frames as frames_module
+from models.faces import train as train_module
 from models.faces.folds import DetectPaths, detect, make_tasks
+from models.faces.frames import training_batches
+from models.faces.params import DetectorParams
 from models.faces.task import train_and_detect
-from models.faces.train import train_detector
+from models.faces.train import detect_frames, train_detector
 from models.faces.weights import load_detector
-from pipeline.errors import TrainingError, WeightsError
+from models.resumption import Checkpoint
+from pipeline.errors import ParamsError, TrainingError, WeightsError
+from pipeline.params import PARAMS_FILE, validate
 from pipeline.splits import Fold
 from pipeline.work.executors import executors_from
+from pipeline.work.scratch import scratch_at
 
 FOLD = Fold("paper", ("S0_c00", "S0_c01", "S1_c02"), ("S1_c03",))
 
@@ -144,9 +151,9 @@ def test_folds_that_train_alike_share_a_detector(tmp_path, in_process):
     done = []
 
     class Counting(ThreadPoolExecutor):
-        def submit(self, work, order):
-            done.append(order.payload)
-            return super().submit(work, order)
+        def submit(self, do, orders, work):
+            done.extend(order.payload for order in orders)
+            return super().submit(do, orders, work)
 
     with executors_from(Counting):
         costs = detect(paths, records, [FOLD], inner, TINY).costs
@@ -156,6 +163,30 @@ def test_folds_that_train_alike_share_a_detector(tmp_path, in_process):
     assert one == other != whole
     assert costs["a"] == costs["b"] and costs["paper"].steps > costs["a"].steps > 0
     assert costs["paper"].parameters == costs["paper"].total > 0
+
+
+def test_frames_are_read_ahead_of_an_accelerator(tmp_path, monkeypatch):
+    frames = make_tasks(tmp_path / "voc", write_voc(tmp_path), [FOLD], TINY)["paper"].train
+    params = TINY.model_copy(update={"score_threshold": 0.0})
+    detector = train_detector(frames, ("anger", "happiness"), params)
+    alone = list(detect_frames(detector, frames, 1))
+    passes, plain = [], detector.detect
+    monkeypatch.setattr(
+        detector, "detect", lambda images: passes.append(len(images)) or plain(images)
+    )
+    for module in (frames_module, train_module):
+        monkeypatch.setattr(module, "CPU", torch.device("meta"))  # so that this one is another
+    together = list(detect_frames(detector, frames, 1))
+    assert passes == [len(frames)] and [one for one, _ in together] == [one for one, _ in alone]
+    for (_, found), (_, expected) in zip(together, alone, strict=True):
+        torch.testing.assert_close(found.boxes, expected.boxes, atol=1e-3, rtol=1e-4)
+        torch.testing.assert_close(found.probs, expected.probs, atol=1e-4, rtol=1e-4)
+    monkeypatch.setattr(frames_module, "READERS", 2)
+    labels = []
+    for device in ("cpu", "meta"):
+        batches = list(training_batches(frames, 4, 0, torch.device(device)))
+        labels.append([target["labels"].tolist() for _, targets in batches for target in targets])
+    assert len(batches[0][0]) == 4 and labels[0] == labels[1]
 
 
 def test_training_repeats_with_the_seed_and_leaves_the_generator_alone(tmp_path):
@@ -206,3 +237,45 @@ def test_training_frames_without_any_face_are_refused(tmp_path):
     frames = make_tasks(tmp_path / "voc", records, [fold], TINY)["paper"].train
     with pytest.raises(TrainingError, match="none of the 2 training frames shows a face"):
         train_detector(frames, ("anger",), TINY)
+
+
+def test_a_detector_that_was_killed_at_any_epoch_goes_on_to_the_same_bytes(tmp_path):
+    changes = {"closer_px": 64, "closer_epochs": 2, "epochs": 3, "kl_warmup_epochs": 1}
+    params = TINY.model_copy(update=changes)
+    task = make_tasks(tmp_path / "voc", write_voc(tmp_path), [FOLD], params)["paper"]
+    files = {}
+    for kills in (0, 5):
+        left = iter(range(kills))
+
+        def saved(checkpoint, training, progress, save=Checkpoint.save, left=left):
+            save(checkpoint, training, progress)
+            if next(left, None) is not None:
+                raise KeyboardInterrupt  # the work has no chance to tidy up
+
+        state, out = tmp_path / f"state{kills}", tmp_path / f"out{kills}"
+        out.mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Checkpoint, "save", saved)
+            for _ in range(kills):
+                with pytest.raises(KeyboardInterrupt), scratch_at(state):
+                    train_and_detect(task, out)
+            with scratch_at(state):
+                train_and_detect(task, out)
+        assert not state.exists()
+        files[kills] = {path.name: path.read_bytes() for path in out.iterdir()}
+    costs = [json.loads(one.pop("cost.json")) for one in files.values()]
+    assert costs[0]["steps"] == costs[1]["steps"] and costs[1]["train_s"] > 0
+    assert files[0] == files[5]
+
+
+@pytest.mark.parametrize("lr", [100, float("inf"), float("nan")])
+def test_a_senseless_learning_rate_is_refused_before_training(lr):
+    with pytest.raises(ParamsError, match=r"detector\.lr: got (100|inf|nan)"):
+        validate("detector", TINY.model_dump() | {"lr": lr}, DetectorParams, PARAMS_FILE)
+
+
+def test_a_detector_that_diverges_ends_with_epoch_and_batch(tmp_path, in_process):
+    params = TINY.model_copy(update={"lr": 10.0, "batch": 1, "epochs": 4})
+    with pytest.raises(TrainingError, match=r"paper: epoch 1 of 4, batch \d: the loss diverged"):
+        detect(_paths(tmp_path), write_voc(tmp_path), [FOLD], (), params)
+    assert not (tmp_path / "results").exists()

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,15 +9,18 @@ from project_copy import ROOT
 from torch import nn
 
 from models.checkpoint import save_safetensors
-from models.systems.evaluate import Outcome, gather, gather_asked, run_folds
+from models.resumption import Checkpoint
+from models.systems import evaluate
+from models.systems.evaluate import Outcome, gather, gather_asked, run_folds, scratch_of_run
 from models.systems.inputs import Store
 from models.systems.params import Settings
 from models.systems.recipe import Widths
 from pipeline.clips import ClipRecord
-from pipeline.errors import CorpusError
+from pipeline.errors import CorpusError, TrainingError
 from pipeline.presets import preset_values
 from pipeline.scores.predictions import write_predictions
 from pipeline.splits import Fold
+from pipeline.work.scratch import scratch_at
 
 
 @pytest.fixture
@@ -81,3 +85,70 @@ def test_clips_without_a_label_are_answered_and_those_without_sound_are_not(tmp_
     assert asked.probabilities == pytest.approx(found.probabilities[1:])  # the sound of u0
     write_predictions(tmp_path / "asked.csv", {"audio": asked})
     assert "audio,f,what0,S,,,bored," in (tmp_path / "asked.csv").read_text()
+
+
+def tiny_corpus(folder, values, speakers):
+    """Clips `e<number>`, of two emotions in turn, with one embedding each."""
+    records = []
+    for number, (value, speaker) in enumerate(zip(values, speakers, strict=True)):
+        emotion = ("joy", "bored")[number % 2]
+        records.append(ClipRecord(f"e{number}", speaker, emotion, "", 0, 0, 1, 0, 0, 9, 9))
+        path = folder / f"embeddings/e{number}.safetensors"
+        save_safetensors(path, {"whisper_tiny_en": torch.tensor(value)})
+    return Store(tuple(records), folder, folder)
+
+
+def test_one_speaker_one_clip_a_class_and_a_constant_feature_still_give_an_answer(tmp_path, caplog):
+    values = [[0.0, 4.2], [1.0, 4.2], [0.1, 4.2], [0.9, -4.2]]
+    store = tiny_corpus(tmp_path, values, ("S", "S", "T", "T"))
+    settings = Settings.load(preset_values("demo", ROOT / "presets"))
+    fold = Fold("f", ("e0", "e1"), ("e2", "e3"))
+    (found,) = run_folds("audio_speech", store, [fold], settings)
+    assert "fold f: no part of its training clips can be held out" in caplog.text
+    answers = gather([found], store)["audio"]
+    assert answers.predicted.tolist() == answers.emotion.tolist()
+    assert np.isfinite(answers.probabilities).all()
+
+
+def test_an_answer_that_is_not_finite_is_refused_by_clip(tmp_path):
+    store = tiny_corpus(tmp_path, [[0.0], [1.0], [0.5], [math.nan]], "STST")
+    settings = Settings.load(preset_values("demo", ROOT / "presets"))
+    with pytest.raises(TrainingError, match=r"^e3: the answer of branch audio is not finite"):
+        run_folds("audio_speech", store, [Fold("f", ("e0", "e1"), ("e2", "e3"))], settings)
+
+
+def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch):
+    store = tiny_corpus(tmp_path, [[float(n % 2), n / 9] for n in range(9)], "SSSTTTUUU")
+    for number in range(9):
+        value = {"Cnn14": torch.tensor([number % 2, number / 9.0])}
+        save_safetensors(tmp_path / f"embeddings/e{number}.safetensors", value)
+    values = preset_values("demo", ROOT / "presets")
+    values["audio"] |= {"epochs": 3, "handcrafted": False}
+    settings = Settings.load(values)
+    ids = [record.clip_id for record in store.records]
+    folds = [Fold(name, tuple(i for i in ids if i not in out), out) for name, out in (
+        ("f", ("e0", "e1")), ("g", ("e3", "e4")))]  # fmt: skip
+    (whole, kept), left = (run_folds("audio_cnn", store, folds, settings), {}), iter(range(4))
+
+    def saved(checkpoint, training, progress, save=Checkpoint.save):
+        save(checkpoint, training, progress)
+        kept.setdefault(checkpoint.path.name, []).append(len(progress.means))
+        if next(left, None) is not None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "WORTH_KEEPING_S", 0.0)
+    monkeypatch.setattr(Checkpoint, "save", saved)
+    monkeypatch.setenv("AVEMO_CACHE", str(tmp_path / "cache"))
+    state = scratch_of_run("audio_cnn", store, folds, settings)
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt), scratch_at(state):
+            run_folds("audio_cnn", store, folds, settings)
+    with scratch_at(state):
+        resumed = run_folds("audio_cnn", store, folds, settings)
+    assert not state.exists() and kept["f.0"] == kept["g.0"] == [1, 2, 3]
+    for one, other in zip(whole, resumed, strict=True):
+        assert one.history == other.history
+        for name, value in one.network.state_dict().items():
+            assert torch.equal(value, other.network.state_dict()[name]), name
+    (tmp_path / "embeddings/e0.safetensors").touch()
+    assert scratch_of_run("audio_cnn", store, folds, settings) != state

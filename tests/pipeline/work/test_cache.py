@@ -15,8 +15,8 @@ from pipeline.errors import MediaError
 from pipeline.files import atomic_write
 from pipeline.params import Section
 from pipeline.work import progress
-from pipeline.work.cache import ClipCache, Job
-from pipeline.work.executors import executors_from
+from pipeline.work.cache import Accelerators, ClipCache, Job
+from pipeline.work.executors import executors_from, open_executor
 
 
 class Loudness(Section):
@@ -305,3 +305,49 @@ def test_workers_end_with_their_parent(tmp_path):
     else:
         os.kill(worker, signal.SIGKILL)
         pytest.fail("the worker outlived its parent by 10 s")
+
+
+def whisper_together(jobs):
+    """Products say with whom and where they were made."""
+    errors = []
+    for payload, folder in jobs:
+        text = payload.path.read_text()
+        errors.append(MediaError(f"{payload.path}: bad; replace it") if text == "bad" else None)
+        made = f"{text} in {len(jobs)} on {os.environ['AVEMO_DEVICE']}"
+        (folder / "out.txt").write_text(made)
+    return errors
+
+
+def test_each_accelerator_works_on_many_jobs_at_once(sources, tmp_path):
+    for i in range(3, 6):
+        (sources / f"c{i}.txt").write_text(f"clip {i}")
+    (sources / "c1.txt").write_text("bad")
+    params = Loudness(marks=1)
+    jobs = [Job(p.stem, Whisper(p, params)) for p in sorted(sources.iterdir())]
+    cards = Accelerators(("card:0", "card:1"), whisper_together, at_once=3)
+
+    def run_on_cards():
+        cache = ClipCache("annotate", shout, facts={"device": "card"}, accelerators=cards)
+        products = cache.run(jobs, "test")
+        return products, {i: (f / "out.txt").read_text() for i, f in products.folders.items()}
+
+    with executors_from(None):
+        products, made = run_on_cards()
+        assert [reject.clip_id for reject in products.rejects] == ["c1"]
+        assert [made[i][:-1] for i in ("c0", "c5")] == [f"clip {i} in 3 on card:" for i in (0, 5)]
+        (sources / "c1.txt").write_text("clip 1")
+        products, made = run_on_cards()
+    assert products.cached == 5 and made["c1"][:-1] == "clip 1 in 1 on card:"
+
+
+def meet(folder):
+    """Wait for another process to come here too."""
+    (folder / os.environ["AVEMO_DEVICE"]).touch()
+    while len(list(folder.iterdir())) < 2:
+        time.sleep(0.02)
+    return os.environ["AVEMO_DEVICE"]
+
+
+def test_each_worker_has_a_device_of_its_own(tmp_path):
+    with open_executor(2, ("cuda:0", "cuda:1")) as executor:
+        assert set(executor.map(meet, [tmp_path] * 2)) == {"cuda:0", "cuda:1"}

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import pytest
 from hypothesis import given
@@ -9,17 +9,14 @@ from pipeline.errors import CorpusError
 from pipeline.params import read_params
 from stages.cli import plan
 from stages.cli.check import read_named
-from stages.cli.plan import Speeds, forecast, makespan, measure_volume
+from stages.cli.plan import NetworkSpeeds, Speeds, forecast, makespan, measure_volume
 from stages.cli.presets import apply_preset
 
 SPEEDS = Speeds(
     look=0.01,
-    embed=0.2,
-    train=1.0,
-    closer=0.5,
-    detect=0.25,
-    gpu_train=0.01,
-    gpu_closer=0.01,
+    features=0.1,
+    core=NetworkSpeeds(train=1.0, closer=0.5, detect=0.25, embed=0.1),
+    device=NetworkSpeeds(train=0.01, closer=0.01, detect=0.01, embed=0.001),
     detector_bytes=100,
 )
 
@@ -60,7 +57,17 @@ def test_savee_as_in_the_paper_is_counted_by_hand(settings, savee):
     passes = (410 + inner) * 8 * 6
     assert f"1 + 3 detectors, {passes} frames" in row.work  # two inner ones, and that of all clips
     assert row.cpu_s == pytest.approx(plan.START_S + passes + 0.25 * 16 * (2 * 480 + 2 * 410))
-    assert row.gpu_s < row.cpu_s / 5
+    found = 16 * (2 * 480 + 2 * 410)
+    assert row.gpu_s == pytest.approx(plan.START_S + 0.01 * (passes + found))
+
+
+def test_cards_share_the_work(settings, savee, monkeypatch):
+    apply_preset("savee_loso", savee)
+    alone = detect_row(2)
+    monkeypatch.setattr(plan, "chosen_devices", lambda: ("cuda:0", "cuda:1"))
+    both = detect_row(2)
+    assert both.cpu_s == alone.cpu_s
+    assert (both.gpu_s - plan.START_S) / (alone.gpu_s - plan.START_S) == pytest.approx(0.5, abs=0.1)
 
 
 def test_two_folds_share_each_inner_detector(settings, savee):
@@ -120,7 +127,8 @@ def test_speeds_of_this_machine_are_timed_on_what_the_clips_are_like(settings, m
         YAML().dump(params, stream)
     clip = measure_volume(read_named()).records[0]
     speeds = plan.time_speeds(read_named(), clip, True, True)
-    assert min(speeds.look, speeds.embed, speeds.train, speeds.closer, speeds.detect) > 0
+    assert min(speeds.look, speeds.features, *astuple(speeds.core)[:3]) > 0
+    assert speeds.device is speeds.core
     assert speeds.detector_bytes > 1e6
     silent = plan.time_speeds(read_named(), clip, False, False)
-    assert (silent.embed, silent.train) == (0, 0)
+    assert (silent.features, silent.core.train) == (0, 0)
