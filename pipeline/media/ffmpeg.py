@@ -1,5 +1,7 @@
 """The ffmpeg that decodes every recording: the system's, else the packaged one."""
 
+import errno
+import os
 import re
 import shutil
 import signal
@@ -57,7 +59,7 @@ def run_ffmpeg(products: OutputStream, folder: Path, source: str) -> str:
 
     Raises:
         MediaError: ffmpeg refuses the recording; the message holds its first complaint.
-        OSError: the disk is full, or somebody ended ffmpeg.
+        OSError: the disk is full, files may not grow so large, or somebody ended ffmpeg.
     """
     command = [find_ffmpeg().executable, "-nostdin", "-v", "repeat+level+warning", "-y"]
     # not `ffmpeg.run`: it knows no working folder and drops the exit status
@@ -66,7 +68,11 @@ def run_ffmpeg(products: OutputStream, folder: Path, source: str) -> str:
         encoding="utf-8", errors="replace",
     )  # fmt: skip
     crashed = -done.returncode in CRASHES
-    if (done.returncode < 0 and not crashed) or "No space left" in done.stderr:
+    if -done.returncode == signal.SIGXFSZ:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(folder))
+    if "No space left" in done.stderr:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+    if done.returncode < 0 and not crashed:
         raise OSError(f"{source}: ffmpeg ended with {done.returncode}: {done.stderr.strip()}")
     if done.returncode != 0:
         raise MediaError(

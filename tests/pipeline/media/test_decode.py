@@ -1,5 +1,7 @@
+import errno
 import os
 import re
+import resource
 import signal
 import subprocess
 
@@ -117,6 +119,18 @@ def test_a_damaged_video_is_refused(tmp_path):
     video.write_bytes(content)
     with pytest.raises(MediaError, match="damaged or cut short"):
         extract(tmp_path / "out", video)
+
+
+def test_a_limit_on_the_size_of_files_is_no_fault_of_the_recording(tmp_path):
+    sound = make_sound(tmp_path / "a.wav", seconds=2)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            extract(tmp_path / "out", audio=sound)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.errno == errno.EFBIG and caught.value.filename
 
 
 def test_each_bad_file_has_its_message(tmp_path):
