@@ -6,7 +6,7 @@ and the others depend on what it writes: `embed.json`, `detector.json` and `face
 `data/inputs`, which hold the SHA-256 of each file of weights that the user named, and
 `corpus.json`, which only puts the other stages behind this one. None changes with any other value
 of `params.yaml`. For the same reason it refuses annotations that were edited where `annotate` would
-overwrite them, and names in the corpus that DVC could not write down.
+overwrite them, and what lies in the corpus that DVC could not write down or would wait for.
 """
 
 import time
@@ -17,7 +17,7 @@ from pipeline.errors import ParamsError
 from pipeline.files import file_digest, write_json
 from pipeline.work.progress import counted, print_summary
 from stages.cli.boundary import run
-from stages.cli.check import name_findings, read_named, require_valid, settings_findings
+from stages.cli.check import entry_findings, read_named, require_valid, settings_findings
 from stages.cli.weight_files import (
     WeightFile,
     detector_weights,
@@ -42,7 +42,7 @@ def main(corpus: Path, embed: Path, detector: Path, faces: Path) -> None:
     embed_files = [file for file in embedding_weights(named.embed) if not file.url]
     face_files = expression_weights(named.faces)
     detector_files = []
-    found = [*settings_findings(named), *name_findings(named.corpus.root)]
+    found = [*settings_findings(named), *entry_findings(named.corpus.root)]
     if not found:
         detector_files = [file for file in detector_weights(named.detector) if not file.url]
         found = unavailable([*embed_files, *detector_files, *face_files], patience_s=0)

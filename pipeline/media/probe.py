@@ -18,6 +18,9 @@ from pipeline.foreign import is_lfs_pointer, printable
 STATING = frozenset({"matroska,webm", "flv", "flac", "asf", "aiff", "caf", "w64", "au"})
 """Containers with one stated length for all tracks; those of others are guesses or measured."""
 
+PLAYLISTS = frozenset({"concat", "hls", "dash", "imf", "sdp", "rtsp", "tedcaptions"})
+"""What only names other files or places, which are no part of the corpus."""
+
 PLACEHOLDER_BYTES = 0x7FFFF000
 """A writer that cannot seek back states this size of a WAV, or a greater one, or 0."""
 PLACEHOLDER_FRAMES = 2**30
@@ -161,6 +164,11 @@ def probe(path: Path) -> Tracks:
         )
     try:
         with av.open(str(path), metadata_errors="replace") as container:
+            if not PLAYLISTS.isdisjoint(container.format.name.split(",")):
+                raise MediaError(
+                    f"{path}: a list of other files ({container.format.name}), expected a "
+                    "recording; take the files that it names"
+                )
             extents, torn = _extents(container)
             _require_whole(path, _statements(container, path, extents), torn)
             return _tracks(container, extents)

@@ -4,6 +4,7 @@ All findings are listed, not the first alone. Nothing slow is imported: no torch
 """
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,15 +194,37 @@ def settings_findings(named: Named) -> list[str]:
     return found
 
 
-def name_findings(root: Path) -> list[str]:
-    """A name below the corpus that DVC, which knows UTF-8 alone, would fail at."""
-    odd = sorted(path for path in root.rglob("*") if printable(path.name) != path.name)
-    if not odd:
-        return []
+def entry_findings(root: Path) -> list[str]:
+    """What lies below the corpus at which DVC would fail, or wait for ever; a line a kind."""
+    odd: dict[str, list[str]] = {}
+    for path in sorted(root.rglob("*")):
+        kind = _odd_kind(path)
+        if kind:
+            odd.setdefault(kind, []).append(printable(str(path)))
     return [
-        f"corpus.root: {printable(str(odd[0]))}: got a name that is not UTF-8, of which there "
-        f"{'is 1' if len(odd) == 1 else f'are {len(odd)}'}; expected one that is; rename it"
+        f"corpus.root: {paths[0]}: got {kind}, of which there "
+        f"{'is 1' if len(paths) == 1 else f'are {len(paths)}'}; {ODD_KINDS[kind]}"
+        for kind, paths in odd.items()
     ]
+
+
+ODD_KINDS = {
+    "a name that is not UTF-8": "expected one that is; rename it",
+    "a link that leads nowhere": "expected a file; delete it",
+    "a pipe, socket or device": "expected a file or folder; move it elsewhere",
+}
+"""What DVC cannot take, and the remedy."""
+
+
+def _odd_kind(path: Path) -> str:
+    """One of `ODD_KINDS`, or ""."""
+    if printable(path.name) != path.name:
+        return "a name that is not UTF-8"
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # missing, or a circle of links
+        return "a link that leads nowhere"
+    return "" if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "a pipe, socket or device"
 
 
 def corpus_findings(named: Named) -> list[str]:
@@ -221,7 +244,7 @@ def corpus_findings(named: Named) -> list[str]:
         return []
     if corpus.root.is_dir() and not os.access(corpus.root, os.R_OK | os.X_OK):
         return [f"corpus.root: {corpus.root}: may not be read; change its permissions"]
-    if odd := name_findings(corpus.root):
+    if odd := entry_findings(corpus.root):
         return odd
     try:
         index = index_corpus(corpus)

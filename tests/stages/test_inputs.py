@@ -62,6 +62,23 @@ def test_a_name_that_is_not_utf8_is_told_before_dvc_fails_at_it(settings):
         main(*OUTS)
 
 
+def test_what_dvc_would_wait_for_or_not_find_is_told_before(settings):
+    folder = settings / "corpus"
+    folder.mkdir()
+    (folder / "right.wav").symlink_to("1.wav")
+    (folder / "1.wav").touch()
+    os.mkfifo(folder / "pipe.wav")
+    (folder / "device.wav").symlink_to("/dev/zero")
+    (folder / "gone.wav").symlink_to("elsewhere.wav")
+    (folder / "circle.wav").symlink_to("circle.wav")
+    set_params(settings, {"corpus": {"name": "savee", "root": "corpus"}})
+    with pytest.raises(ParamsError) as caught:
+        main(*OUTS)
+    said = str(caught.value)
+    assert "circle.wav: got a link that leads nowhere, of which there are 2; expected" in said
+    assert "device.wav: got a pipe, socket or device, of which there are 2; expected" in said
+
+
 def test_no_other_value_changes_what_the_stages_depend_on(settings):
     main(*OUTS)
     first = tree(settings / "data")

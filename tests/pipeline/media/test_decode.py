@@ -139,11 +139,14 @@ def test_each_bad_file_has_its_message(tmp_path):
     text.write_text("not a recording\n" * 100)
     sound = make_sound(tmp_path / "sound.wav")
     mute = make_video(tmp_path / "mute.mp4", sound=None)
+    listed = tmp_path / "list.avi"
+    listed.write_text("ffconcat version 1.0\nfile sound.wav\n")
     odd = tmp_path / os.fsdecode(b"\xfc.wav")
     odd.write_bytes(sound.read_bytes())
     cases = [
         ((None, zero), "zero.wav: got 0 bytes"),
         ((text, None), "text.avi: not a recording"),
+        ((None, listed), "list.avi: a list of other files (concat)"),
         ((sound, None), "sound.wav: no picture in a video file"),
         ((None, mute), "mute.mp4: no sound in a sound file"),
         ((None, odd), "\\udcfc.wav: got a name that is not UTF-8"),
