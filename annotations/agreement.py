@@ -2,13 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from annotations.annotate import FrameSummary
-from annotations.box import Box
+from annotations.truth import TrueFrame
 from pipeline.clips import ClipRecord
-from pipeline.files import number, read_table
 from pipeline.work.progress import counted
 
 FOUND_IOU = 0.5
@@ -17,28 +14,6 @@ FOUND_IOU = 0.5
 
 SPEAKS = 0.5
 """Speech probability from which a frame counts as speech."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrueFrame:
-    """Ground truth of a source frame."""
-
-    box: Box
-    speaking: bool
-
-
-def read_truth(path: Path) -> dict[int, TrueFrame]:
-    """Read `frame,x1,y1,x2,y2,mouth_open,speech`: source frame numbers (0-based), px half-open.
-
-    Raises:
-        CorpusError: a column is missing or a value is not a number or not a box.
-    """
-    return dict(read_table(path, _true_frame, "expected frame,x1,y1,x2,y2,mouth_open,speech"))
-
-
-def _true_frame(row: dict[str, str]) -> tuple[int, TrueFrame]:
-    box = Box(*(number(row[side]) for side in ("x1", "y1", "x2", "y2")))
-    return int(row["frame"]), TrueFrame(box, row["speech"].strip() == "1")
 
 
 def measure(

@@ -8,7 +8,8 @@
     ├── WeightsError      a checkpoint is missing, damaged or of another network
     ├── TrainingError     a network cannot be trained with these params
     ├── ExportError       a model cannot be written as ONNX
-    └── DamageError       a product is not what its stage wrote
+    ├── DamageError       a product is not what its stage wrote
+    └── UnforeseenError   the work on one clip failed in a way that nobody foresaw
 
 A message is one line and says where, what was got, what was expected, and the remedy.
 Stages catch `AvemoError` at one boundary (`stages.cli.boundary`); anything else is a bug and keeps
@@ -59,3 +60,7 @@ class ExportError(AvemoError):
 
 class DamageError(AvemoError):
     """A product is not, byte for byte, what its stage wrote."""
+
+
+class UnforeseenError(AvemoError):
+    """The work on one clip raised what it should not; the others go on."""

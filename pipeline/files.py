@@ -1,6 +1,7 @@
 """Nothing half-written: files and folders appear whole, under their final name, or not at all."""
 
 import csv
+import errno
 import hashlib
 import json
 import math
@@ -17,6 +18,11 @@ from pipeline.errors import CorpusError
 Item = TypeVar("Item")
 
 EMPTY_NOTE = "EMPTY.txt"
+
+NOT_WRITABLE = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM,
+)  # fmt: skip
+"""A full disk, a quota, a limit on files, a read-only file system, a lack of permission."""
 
 
 def publish(out: Path, files: Iterable[tuple[str, Path]]) -> None:

@@ -10,11 +10,12 @@ Params: `annotate`.
 import time
 from pathlib import Path
 
-from annotations.agreement import describe, measure, read_truth
+from annotations.agreement import describe, measure
 from annotations.annotate import annotate_corpus, count_faces, write_speech
 from annotations.corrections import require_unedited
 from annotations.labels import write_labelmap
 from annotations.params import AnnotateParams
+from annotations.truth import read_truth
 from pipeline.clips import read_clips
 from pipeline.files import write_checksums, write_json
 from pipeline.params import load_section

@@ -15,8 +15,8 @@ FLOORS = {
         "work", "media", "corpora", "scores", "report",
     ),
     "annotations": (
-        "box", "voc", "params", "labels", "image_sets", "corrections", "faces", "tracks", "speech",
-        "annotate", "agreement", "exchange", "gallery",
+        "box", "truth", "voc", "params", "labels", "image_sets", "corrections", "faces", "tracks",
+        "speech", "annotate", "agreement", "exchange", "gallery",
     ),
     "models": (
         "checkpoint", "device", "resumption", "losses", "threads", "training", "audio",

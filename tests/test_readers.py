@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import save, zeros
 
-from annotations import agreement, gallery
+from annotations import gallery
+from annotations.truth import read_truth
 from models.checkpoint import load_safetensors, read_state
 from models.faces.params import DetectorParams
 from models.saved_model import PRETRAINED, read_card
@@ -51,7 +52,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "speech.csv": read_speech,
     "clips.csv": read_clips,
     "frames.csv": lambda path: read_clips(path.with_name("clips.csv")),
-    "truth.csv": agreement.read_truth,
+    "truth.csv": read_truth,
     "detections.csv": lambda path: (frames.read_detections(path), gallery.read_detections(path)),
     "predictions.csv": read_predictions,
     "tables.csv": read_rows,

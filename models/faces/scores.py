@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics.detection import MeanAveragePrecision
 from torchvision.ops import box_iou
 
-from annotations import agreement
+from annotations import truth
 from annotations.voc import Box
 from models.faces.frames import Frame
 from pipeline.splits import Fold
@@ -234,7 +234,7 @@ def read_truth(path: Path, frame_step: int) -> dict[int, Box]:
     """
     if not path.is_file():
         return {}
-    found = agreement.read_truth(path).items()
+    found = truth.read_truth(path).items()
     return {frame // frame_step: true.box for frame, true in found if frame % frame_step == 0}
 
 

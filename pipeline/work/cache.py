@@ -12,6 +12,7 @@ See `pipeline.work.entries` for where the cache lies. It may be deleted at any t
 import hashlib
 import json
 import logging
+import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -23,9 +24,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipeline.clips import Reject, require_unique
-from pipeline.errors import AvemoError, ParamsError
-from pipeline.files import file_digest, publish
-from pipeline.work.closure import code_digests
+from pipeline.errors import AvemoError, ParamsError, UnforeseenError
+from pipeline.files import NOT_WRITABLE, file_digest, publish
+from pipeline.work.closure import PROJECT, code_digests
 from pipeline.work.entries import (
     FILES,
     UNFINISHED,
@@ -434,8 +435,26 @@ def _do_one(order: _Order) -> _Outcome:
         return log.seconds
     except (AvemoError, _SourceChangedError) as error:
         return error
+    except OSError as error:
+        if error.errno in NOT_WRITABLE:  # no fault of the clip, and the same for the next one
+            error.filename = error.filename or str(order.part)
+            raise
+        return unforeseen(error)
+    except Exception as error:  # of a library, as a rule, at what a stranger's recording holds
+        return unforeseen(error)
     finally:
         rmtree(order.part, ignore_errors=True)
+
+
+def unforeseen(error: Exception) -> UnforeseenError:
+    """An error that is no one's of ours, with the places of our code that led to it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f for f in frames if PROJECT in Path(f.filename).parents and ".venv" not in f.filename]
+    places = [f"{Path(f.filename).relative_to(PROJECT)}:{f.lineno}" for f in reversed(ours[-3:])]
+    return UnforeseenError(
+        f"{type(error).__name__}: {error} (in {' < '.join(places)}); a fault of avemo or of a "
+        "library: please report it with the file"
+    )
 
 
 def _move_to_its_place(order: _Order) -> None:

@@ -279,7 +279,7 @@ def check() -> None:
 
 @app.command()
 def verify() -> None:
-    """Read every product, the model and the clip cache; name what is damaged.
+    """Name what is damaged: products, model, clip cache.
 
     DVC looks at sizes and times first, which a damaged byte does not change.
     """

@@ -1,6 +1,5 @@
 """The one boundary at which a stage's errors meet the user."""
 
-import errno
 import functools
 import gc
 import inspect
@@ -16,16 +15,12 @@ from typing import Any, NoReturn
 import typer
 
 from pipeline.errors import AvemoError
+from pipeline.files import NOT_WRITABLE
 from pipeline.work import occasion
 from pipeline.work.integrity import require_intact
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
-
-NOT_WRITABLE = (
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM,
-)  # fmt: skip
-"""A full disk, a quota, a limit on files, a read-only file system, a lack of permission."""
 
 
 def run(main: Callable[..., None]) -> None:

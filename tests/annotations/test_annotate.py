@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from annotations import voc
-from annotations.agreement import TrueFrame, area_under_roc, describe, f1, measure, read_truth
+from annotations.agreement import area_under_roc, describe, f1, measure
 from annotations.annotate import (
     ClipFrames,
     FrameSummary,
@@ -15,6 +15,7 @@ from annotations.annotate import (
 )
 from annotations.box import Box
 from annotations.params import AnnotateParams
+from annotations.truth import TrueFrame, read_truth
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import CorpusError, MediaError
 

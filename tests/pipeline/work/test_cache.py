@@ -1,5 +1,6 @@
 """Its test is its definition: an incremental run equals a clean run, byte for byte."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -246,6 +247,34 @@ def test_atomic_write_keeps_the_old_file_when_the_block_fails(tmp_path):
         raise RuntimeError
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
+
+
+def odd_shout(payload, folder):
+    text = payload.path.read_text()
+    if text == "odd":
+        raise ZeroDivisionError("by a rate of 0")
+    if text == "full":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    shout(payload, folder)
+
+
+def test_what_nobody_foresaw_refuses_that_clip_alone_and_says_where(sources, tmp_path):
+    (sources / "c1.txt").write_text("odd")
+    products = run(sources, tmp_path / "out", odd_shout)
+    assert products.folders.keys() == {"c0", "c2"}
+    (reject,) = products.rejects
+    assert reject.clip_id == "c1"
+    assert (
+        "ZeroDivisionError: by a rate of 0 (in tests/pipeline/work/test_cache.py:" in reject.reason
+    )
+
+
+def test_a_full_disk_stops_the_run_and_names_the_place(sources, tmp_path):
+    (sources / "c1.txt").write_text("full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        run(sources, tmp_path / "out", odd_shout)
+    assert caught.value.errno == errno.ENOSPC
+    assert str(tmp_path / "cache") in caught.value.filename
 
 
 def deadly_shout(payload, folder):
