@@ -12,7 +12,7 @@ from dataclasses import fields
 from typing import Any
 
 from models.model_card import ModelCard, describe
-from models.saved_model import CARD, PRETRAINED, WORDS, read_card
+from models.saved_model import CARD, PRETRAINED, SCHEMA, WORDS, read_card
 from models.systems.params import Settings
 from pipeline.files import atomic_write
 from pipeline.presets import preset_values
@@ -34,7 +34,7 @@ def main() -> None:
     content["settings"] = renewed(content["settings"], settings)
     for name in content["inputs"].keys() - {"detector"}:  # it has none
         content["inputs"][name] = renewed(content["inputs"][name], preset[name])
-    card = ModelCard.model_validate(content)
+    card = ModelCard.model_validate(content | {"schema_version": SCHEMA})
     for name, text in ((CARD, card.model_dump_json(indent=2) + "\n"), (WORDS, describe(card))):
         with atomic_write(PRETRAINED / name) as part_file:
             part_file.write_text(text, encoding="utf-8")

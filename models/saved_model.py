@@ -27,7 +27,7 @@ from pipeline.errors import WeightsError
 from pipeline.files import file_digest, replace_folder
 from pipeline.systems import SYSTEMS
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the folder's layout and of `model.json`."""
 
 CARD, WORDS = "model.json", "README.md"

@@ -44,5 +44,5 @@ def test_a_model_of_another_version_says_how_to_make_it_again(tmp_path):
     card = folder / "model.json"
     text = card.read_text(encoding="utf-8")
     card.write_text(text.replace(f'"schema_version": {SCHEMA}', '"schema_version": 1'))
-    with pytest.raises(WeightsError, match="version 1, expected 2; run `dvc repro pack` again"):
+    with pytest.raises(WeightsError, match="version 1, expected 3; run `dvc repro pack` again"):
         Recognizer.load(folder)

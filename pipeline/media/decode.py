@@ -50,6 +50,14 @@ CORRUPT_FRAME = "corrupt decoded frame"
 ROUNDING_S = 1e-3
 """Containers round times to ticks of up to this: frames no further off have a constant rate."""
 
+RATES_HZ = (4_000, 384_000)
+"""Of sound: telephones have 8 kHz, recorders up to 384. A header of 1 Hz would ask for gigabytes at
+32 kHz."""
+CHANNELS = 64
+"""The most that a recorder has."""
+FPS = (0.5, 1_000)
+"""Mean rates of frames; what shows fewer or more is no talking head, or its header is damaged."""
+
 BLOCK = 2**20
 """Samples that are looked at together; a long sound is never in memory as a whole."""
 
@@ -120,7 +128,7 @@ def extract_clip(job: ExtractJob, folder: Path) -> None:
         MediaError: a file is empty, no recording, damaged, cut short, too short, or silent.
     """
     clip, params = job.clip, job.params
-    picture = _picture(clip) if job.picture and clip.video else None
+    picture = _picture(clip, params) if job.picture and clip.video else None
     sound = _sound(clip) if job.sound else None
     messages = _decode(clip, params, folder, picture, sound)
     times_s = _take_times(folder)
@@ -169,13 +177,18 @@ def read_record(folder: Path) -> ClipRecord:
     return read_decoded(folder).record
 
 
-def _picture(clip: Clip) -> _Picture:
+def _picture(clip: Clip, params: ExtractParams) -> _Picture:
     assert clip.video is not None
     track = probe(clip.video).picture
     if track is None:
         raise MediaError(
             f"{clip.video}: no picture in a video file; expected a video track; give the file a "
             "sound extension such as .wav, or set corpus.modalities: audio"
+        )
+    if max(track.width_px, track.height_px) > params.max_side_px:
+        raise MediaError(
+            f"{clip.video}: pictures of {track.width_px} x {track.height_px} px, expected at most "
+            f"{params.max_side_px} a side; make them smaller, or raise extract.max_side_px"
         )
     return _Picture(clip.video, track)
 
@@ -190,6 +203,13 @@ def _sound(clip: Clip) -> _Sound | None:
             f"{clip.audio}: no sound in a sound file; expected an audio track; replace it or "
             "remove it"
         )
+    for track in tracks:
+        if not RATES_HZ[0] <= track.rate_hz <= RATES_HZ[1] or track.channels > CHANNELS:
+            raise MediaError(
+                f"{path}: sound of {track.channels} channels at {track.rate_hz} Hz, expected at "
+                f"most {CHANNELS} at {RATES_HZ[0]} to {RATES_HZ[1]} Hz; its header may be damaged: "
+                "copy it again from its source"
+            )
     return _Sound(path, tracks) if tracks else None
 
 
@@ -275,9 +295,15 @@ def _check_picture(
         )
     lost_share = lost / track.frames if lost > LOST_FRAMES else 0.0
     steady_s = steady_times(times_s[0], track.fps, step, stored)
-    if _agree(times_s, steady_s, 1 / track.fps):
+    if _agree(times_s, steady_s, 1 / track.fps) and FPS[0] <= track.fps <= FPS[1]:
         return _Shown(track.fps, steady_s, lost_share)
     fps = (frames + missing) / track.length_s if track.length_s else track.fps
+    if not FPS[0] <= fps <= FPS[1]:
+        raise MediaError(
+            f"{picture.path}: {frames + missing} frames in {track.length_s:g} s, expected "
+            f"{FPS[0]:g} to {FPS[1]:g} a second; its header may be damaged: copy it again from its "
+            "source"
+        )
     return _Shown(fps, tuple(times_s), lost_share)
 
 

@@ -1,7 +1,7 @@
 """From an indexed corpus to its usable clips: jobs for the cache, and who is quarantined."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.clips import Clip, ClipRecord, Index, Reject, labelled
@@ -46,8 +46,8 @@ def extract_corpus(
         "extract",
         extract_clip,
         facts={"ffmpeg": find_ffmpeg().version},
-        # the share of bad clips decides about the corpus, not about what a clip yields
-        ignore=("max_bad_fraction",),
+        # they decide about the corpus, not about what a clip yields
+        ignore=("max_bad_fraction", "max_duration_s"),
     )
     products = cache.run([_job(clip, modalities, params) for clip in index.clips], "extract")
     by_id = {clip.clip_id: clip for clip in index.clips}
@@ -56,6 +56,7 @@ def extract_corpus(
         for one in map(read_decoded, products.folders.values())
     ]
     lacking = list(_lacking(decoded, index.clips, modalities, require))
+    lacking += _too_long(decoded, by_id, params.max_duration_s)
     out = {reject.clip_id for reject in lacking}
     kept = [one for one in decoded if one.record.clip_id not in out]
     _warn_of_losses(kept)
@@ -87,6 +88,22 @@ def check_quarantine(extraction: Extraction, max_bad_fraction: float) -> None:
             f"{max_bad_fraction:g} and one clip left; see data/quarantine.csv; mend the recordings "
             "or raise extract.max_bad_fraction"
         )
+
+
+def _too_long(
+    decoded: Sequence[Decoded], clips: Mapping[str, Clip], most_s: float
+) -> Iterator[Reject]:
+    for one in decoded:
+        record, clip = one.record, clips[one.record.clip_id]
+        length_s = max(record.picture_s, record.sound_s)
+        if length_s > most_s:
+            file = str(clip.video or clip.audio)
+            yield Reject(
+                record.clip_id,
+                file,
+                f"{file}: lasts {length_s:.1f} s, expected at most {most_s:g}; cut it into "
+                "utterances, each with its emotion, or raise extract.max_duration_s",
+            )
 
 
 def _job(clip: Clip, modalities: str, params: ExtractParams) -> Job:

@@ -50,7 +50,8 @@ class PictureTrack:
     """A track of moving pictures.
 
     `index` of the stream, `fps` of the header in 1/s, whether pixels are `square`; from the first
-    packet on that needs no other, `frames` that there should be and `length_s` that they fill.
+    packet on that needs no other, `frames` that there should be and `length_s` that they fill;
+    `width_px` and `height_px` as stored.
     """
 
     index: int
@@ -58,6 +59,8 @@ class PictureTrack:
     square: bool
     frames: int
     length_s: float
+    width_px: int
+    height_px: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +215,8 @@ def _picture(stream: av.VideoStream, extent: _Extent) -> PictureTrack | None:
     frames = min(len(held.times_s), max(1, round(fps * filled_s)))
     missing = round(frames * held.holes_s / filled_s) if filled_s else 0
     square = (stream.sample_aspect_ratio or 1) == 1
-    return PictureTrack(stream.index, fps, square, frames + missing, held.length_s)
+    size = stream.codec_context.width, stream.codec_context.height
+    return PictureTrack(stream.index, fps, square, frames + missing, held.length_s, *size)
 
 
 def _sound(stream: av.AudioStream, extent: _Extent) -> SoundTrack | None:

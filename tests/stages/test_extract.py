@@ -39,6 +39,7 @@ def write_params(root, modalities="auto", bad=0.9, system="av_faster_rcnn", requ
         f"system: {system}\ncorpus: {{name: savee, root: {root}, modalities: {modalities}, "
         f"require: {require}, emotions: auto, label_source: acted}}\n"
         "extract: {frame_step: 2, jpeg_quality: 2, min_duration_s: 0.1, silence_dbfs: -70, "
+        "max_duration_s: 2.5, max_side_px: 4096, "
         f"max_bad_fraction: {bad}}}\n",
         encoding="utf-8",
     )
@@ -74,6 +75,8 @@ def test_bad_recordings_are_quarantined_and_the_others_survive(corpus, tmp_path,
     make_sound(wav / "a04.wav")
     make_sound(wav / "a05.wav", level=0)
     make_sound(wav / "a06.wav", 0.05)
+    make_video(avi / "a10.avi", seconds=3, sound=None)
+    make_sound(wav / "a10.wav")
     make_sound(wav / "s01.wav")
     make_sound(wav / "a07.wav")
     make_sound(wav / "a7.wav")
@@ -91,6 +94,7 @@ def test_bad_recordings_are_quarantined_and_the_others_survive(corpus, tmp_path,
         "corpus.require: any, or corpus.modalities: audio",
         "KL_a05": "digital silence",
         "KL_a06": "lasts 0.050 s",
+        "KL_a10": "lasts 3.0 s, expected at most 2.5; cut it into utterances",
         "KL_a07": "two files for clip id KL_a07",
         "KL_a08": "got the extension .txt",
         "AudioData_KL_s01": "unknown file name",
@@ -107,9 +111,9 @@ def test_bad_recordings_are_quarantined_and_the_others_survive(corpus, tmp_path,
     }
     assert {p.name for p in (out / "audio").iterdir()} == {f"{i}.wav" for i in GOOD}
     assert [p.name for p in (out / "truth").iterdir()] == ["DC_a01.csv"]
-    assert "and 6 more quarantined, see quarantine.csv" in caplog.text
+    assert "and 7 more quarantined, see quarantine.csv" in caplog.text
     assert capsys.readouterr().out.startswith(
-        "extract: 3 clips, 15 frames, 0.0 min, 11 quarantined"
+        "extract: 3 clips, 15 frames, 0.0 min, 12 quarantined"
     )
 
 

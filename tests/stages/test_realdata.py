@@ -39,6 +39,7 @@ def run(tmp_path, monkeypatch):
             f"system: {system}\ncorpus: {{name: {name}, root: {root}, modalities: {modalities}, "
             "require: both, emotions: auto, label_source: acted}\n"
             "extract: {frame_step: 5, jpeg_quality: 2, min_duration_s: 0.1, silence_dbfs: -70, "
+            "max_duration_s: 300, max_side_px: 4096, "
             f"max_bad_fraction: 0.4}}\nresample: {{method: {method}, quality: high}}\n"
             "annotate: {upsample: 0, max_side_px: 640, min_score: 0.0, second_look: true, "
             "fill_gaps: 0, speech_smoothing_s: 0.1}\n"

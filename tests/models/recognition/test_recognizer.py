@@ -306,7 +306,7 @@ def change_card(folder, **values):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda f: change_card(f, schema_version=99), "version 99, expected 2"),
+        (lambda f: change_card(f, schema_version=99), "version 99, expected 3"),
         (
             lambda f: change_card(f, emotions=["fear", "fear"]),
             "expected a known system and each emotion once",

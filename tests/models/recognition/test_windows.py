@@ -10,7 +10,13 @@ from pipeline.media.sound import SAMPLE_RATE_HZ
 
 PARAMS = SimpleNamespace(
     extract=ExtractParams(
-        frame_step=2, jpeg_quality=2, min_duration_s=0.1, silence_dbfs=-70, max_bad_fraction=0.1
+        frame_step=2,
+        jpeg_quality=2,
+        min_duration_s=0.1,
+        silence_dbfs=-70,
+        max_bad_fraction=0.1,
+        max_duration_s=300,
+        max_side_px=4096,
     ),
     resample=ResampleParams(method="soxr", quality="high"),
     pack=SimpleNamespace(window_s=1.0),

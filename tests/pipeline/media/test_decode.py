@@ -30,7 +30,13 @@ from pipeline.media.params import ExtractParams
 from pipeline.media.probe import probe
 
 PARAMS = ExtractParams(
-    frame_step=1, jpeg_quality=2, min_duration_s=0.1, silence_dbfs=-70, max_bad_fraction=0.1
+    frame_step=1,
+    jpeg_quality=2,
+    min_duration_s=0.1,
+    silence_dbfs=-70,
+    max_bad_fraction=0.1,
+    max_duration_s=300,
+    max_side_px=4096,
 )
 
 
@@ -159,6 +165,17 @@ def test_each_bad_file_has_its_message(tmp_path):
             extract(tmp_path / str(number), *files)
         assert message in str(caught.value) and str(tmp_path) in str(caught.value)
         assert ";" in str(caught.value) or "(extract" in str(caught.value)  # a remedy follows
+
+
+def test_what_no_camera_or_recorder_makes_is_refused_before_it_is_decoded(tmp_path):
+    wav = bytearray(make_sound(tmp_path / "slow.wav", 1).read_bytes())
+    wav[24:28] = (1).to_bytes(4, "little")  # the rate of a header
+    (tmp_path / "slow.wav").write_bytes(wav)
+    with pytest.raises(MediaError, match=r"slow\.wav: sound of 1 channels at 1 Hz, expected"):
+        extract(tmp_path / "rate", audio=tmp_path / "slow.wav")
+    video = make_video(tmp_path / "wide.avi", seconds=1)
+    with pytest.raises(MediaError, match=r"wide\.avi: pictures of .* px, expected at most 16"):
+        extract(tmp_path / "size", video, max_side_px=16)
 
 
 def test_silence_is_a_question_of_the_threshold(tmp_path):
