@@ -13,7 +13,7 @@ from annotations.box import Box
 from annotations.corrections import applied, find_corrections
 from annotations.faces import SOURCE, Detection, detect_faces
 from annotations.params import AnnotateParams
-from annotations.speech import MIN_RATE_HZ, MOTION_FLOOR, Activity, speech_activity
+from annotations.speech import MIN_RATE_HZ, SPEAKING, Activity, speech_activity
 from annotations.tracks import FILLED, choose_speaker, fill_gaps
 from annotations.voc import Annotation, FaceObject
 from pipeline.clips import ClipRecord, frame_name
@@ -27,6 +27,8 @@ XML_FOLDER = "Annotations"
 FRAMES_CSV = "frames.csv"
 CORNERS = ("x1", "y1", "x2", "y2")
 COLUMNS = ("frame", "faces", *CORNERS, "mouth_motion", "speech", "origin")
+STILL = SPEAKING / 4
+"""Mean mouth motion up to which faces are equally still."""
 FOUND, CORRECTED = "found", "corrected"
 """Origins of a frame's annotation, beside `FILLED`."""
 
@@ -133,7 +135,7 @@ def annotate_frames(
 
     def mouth_motion(boxes: Sequence[Box | None]) -> float:
         seen = [box is not None for box in boxes]
-        return max(float(activity_of(boxes).motion[seen].mean()), MOTION_FLOOR)
+        return max(float(activity_of(boxes).motion[seen].mean()), STILL)
 
     found = [detect_faces(gray, params) for gray in grays]
     chosen = choose_speaker(found, mouth_motion)

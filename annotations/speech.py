@@ -1,15 +1,18 @@
 """Visual speech activity: how likely the face in a frame is speaking, from its mouth's motion.
 
-The motion of the mouth is the mean absolute difference of its pixels between neighbouring frames,
-after the frames are aligned on the upper face, minus the difference that remains in the upper face
-itself (its median, which blinks and brows do not reach). So head motion, lighting, sensor noise and
-coding noise cancel. Nothing is learned and no label is used; a clip's own motion sets the scale on
-which it is a probability.
+A mouth that speaks moves to and fro, several times a second; one that smiles, yawns or is pressed
+together goes to another place. So the mouth is compared at three moments within a syllable: what
+counts is the way from the first over the second to the third, less the way from the first to the
+third. A way is the mean absolute difference of the mouth's pixels between two frames, after these
+are aligned on the upper face, minus the difference that remains in the upper face itself (its
+median, which blinks and brows do not reach): head motion, lighting, sensor noise and coding noise
+cancel. It is measured in units of the mouth's own contrast, and one threshold, the same for all
+recordings, makes a probability of it. No label is used.
 
 Source: Everingham, Sivic, Zisserman, "Hello! My name is... Buffy", BMVC 2006, speaker detection:
 the pixel difference in a mouth region between frames, minimal over a search region around it.
-Deviations: the upper face is aligned to a part of a pixel instead of searching for the mouth, and
-the threshold is soft.
+Deviations: the upper face is aligned to a part of a pixel instead of searching for the mouth, what
+does not come back is taken off, and the threshold is soft.
 """
 
 from collections.abc import Sequence
@@ -22,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from annotations.box import Box
+from pipeline.clips import CLOCK_TICK_S
 
 Floats = NDArray[np.float64]
 Gray = NDArray[np.float32]
@@ -47,8 +51,11 @@ FLATNESS = 1.0
 SAME_SHOT_IOU = 0.3
 """Neighbouring boxes that overlap less belong to different shots: no motion is measured."""
 
-MOTION_FLOOR = 0.005
-"""Motion in units of the face's contrast that is never speech: under JPEG's noise."""
+STEP_S = 0.08
+"""Least time between two of the moments at which a mouth is compared: about half a syllable."""
+
+SPEAKING = 0.07
+"""Motion at which it is as likely as not that the mouth speaks."""
 
 MEAN_OF_MEDIAN = 1.183
 """Mean over median of the absolute value of Gaussian noise, sqrt(2 / pi) / 0.6745."""
@@ -62,11 +69,11 @@ UNKNOWN = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """Mouth motion [F] in units of the face's contrast, and speech probability [F] in [0, 1].
+    """Mouth motion [F] in units of the mouth's contrast, and speech probability [F] in [0, 1].
 
-    Both are 0 in a frame without a face: nobody is seen to speak. `measured` is False where no two
-    neighbouring frames show the face: motion is then 0 throughout and the probability `UNKNOWN` in
-    the frames with a face, or in all frames of a clip without any, which weights them alike.
+    Both are 0 in a frame without a face: nobody is seen to speak. `measured` is False where too few
+    frames in a row show the face: motion is then 0 throughout and the probability `UNKNOWN` in the
+    frames with a face, or in all frames of a clip without any, which weights them alike.
     """
 
     motion: Floats
@@ -91,21 +98,35 @@ def speech_activity(
     Returns:
         Motion and probability of each frame.
     """
-    count = len(frames)
-    pairs = [_pair_motion(frames[t : t + 2], boxes[t : t + 2]) for t in range(count - 1)]
+    count, shown_s = len(frames), np.asarray(times_s, np.float64)
     visible = np.array([box is not None for box in boxes])
-    measured = np.array([pair is not None for pair in pairs], bool)
-    if not measured.any():
+
+    @cache
+    def moved(first: int, last: int) -> float:
+        return _motion((frames[first], frames[last]), (boxes[first], boxes[last]))
+
+    triples = _triples(shown_s)
+    to_and_fro = np.array([moved(a, b) + moved(b, c) - moved(a, c) for a, b, c in triples])
+    known = np.isfinite(to_and_fro)
+    if not known.any():
         speech = np.where(visible | ~visible.any(), UNKNOWN, 0.0)
         return Activity(np.zeros(count), speech, measured=False)
-    mouth, upper = np.array([pair for pair in pairs if pair is not None]).T
-    shown_s = np.asarray(times_s, np.float64)
-    between_s = (shown_s[1:] + shown_s[:-1]) / 2
-    excess = np.interp(between_s, between_s[measured], np.maximum(mouth - upper, 0.0))
-    per_frame = (np.append(excess[0], excess) + np.append(excess, excess[-1])) / 2  # [F]
-    motion = _smoothed(per_frame, shown_s, smoothing_s)
-    speech = _probability(motion, float(np.median(upper)))
-    return Activity(motion * visible, speech * visible, measured=True)
+    middle_s = np.array([(shown_s[first] + shown_s[last]) / 2 for first, _, last in triples])
+    per_frame = np.interp(shown_s, middle_s[known], np.maximum(to_and_fro[known], 0.0))
+    motion = _smoothed(per_frame, shown_s, smoothing_s) * visible
+    return Activity(motion, motion**2 / (motion**2 + SPEAKING**2), measured=True)
+
+
+def _triples(times_s: Floats) -> list[tuple[int, int, int]]:
+    """Frames `STEP_S` apart or the next, one triple for each frame that has two such after it.
+
+    Of three frames or more that all lie closer, the first, the middle and the last.
+    """
+    count = len(times_s)
+    later = np.searchsorted(times_s, times_s + STEP_S - CLOCK_TICK_S)
+    found = [(t, later[t], later[later[t]]) for t in range(count) if later[t] < count]
+    found = [(a, int(b), int(c)) for a, b, c in found if c < count]
+    return found if found or count < 3 else [(0, count // 2, count - 1)]
 
 
 def _smoothed(values: Floats, times_s: Floats, deviation_s: float) -> Floats:
@@ -118,27 +139,17 @@ def _smoothed(values: Floats, times_s: Floats, deviation_s: float) -> Floats:
     return np.interp(times_s, grid_s, smooth)
 
 
-def _probability(motion: Floats, background: float) -> Floats:
-    """Soft threshold p = m^2 / (m^2 + t^2).
+def _motion(
+    frames: tuple[NDArray[np.uint8], NDArray[np.uint8]], boxes: tuple[Box | None, Box | None]
+) -> float:
+    """How much more the mouth differs between two frames than the upper face does.
 
-    The threshold t is half the clip's strong motion (90th percentile), but never below half of what
-    remains in the upper face: a clip in which nobody speaks stays low.
-    """
-    threshold = max(float(np.percentile(motion, 90)) / 2, background / 2, MOTION_FLOOR)
-    probability: Floats = motion**2 / (motion**2 + threshold**2)
-    return probability
-
-
-def _pair_motion(
-    frames: Sequence[NDArray[np.uint8]], boxes: Sequence[Box | None]
-) -> tuple[float, float] | None:
-    """Difference between two frames in the mouth and in the upper face, both in units of contrast.
-
-    None where a face is missing or the two boxes are of different shots.
+    In units of the mouth's contrast; NaN where a face is missing or the boxes are of different
+    shots.
     """
     first, second = boxes
     if first is None or second is None or first.iou(second) < SAME_SHOT_IOU:
-        return None
+        return np.nan
     # float: whole gray levels are too coarse for the median of a faint difference
     earlier, later = (frame.astype(np.float32) for frame in frames)
     before = _crop(earlier, first, 0.0, 0.0)
@@ -153,8 +164,8 @@ def _pair_motion(
     }
     aligned = [_align(before, later, first, start) for start in sorted(starts)]
     upper, mouth = min(_differences(before, after) for after in aligned)
-    contrast = float(before.std()) + 1.0  # of 255: flat crops have no motion to speak of
-    return mouth / contrast, upper / contrast
+    contrast = float(before[MOUTH].std()) + 1.0  # of 255: flat crops have no motion to speak of
+    return max(mouth - upper, 0.0) / contrast
 
 
 def _differences(before: Gray, after: Gray) -> tuple[float, float]:
