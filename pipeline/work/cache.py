@@ -210,6 +210,15 @@ class ClipCache:
         """
         return self._key(job)[0]
 
+    def missing(self, jobs: Sequence[Job]) -> list[Job]:
+        """The jobs that `run` would do; no entry is touched.
+
+        Raises:
+            OSError: a file that a payload names cannot be read.
+        """
+        orders = ((job, self._order(job, self.root)) for job in jobs)
+        return [job for job, order in orders if fault(order.entry, order.key) is not None]
+
     def run(self, jobs: Sequence[Job], desc: str, unit: str = "clip", step: str = "") -> Products:
         """Do what is not in the cache yet and return the folders of all jobs.
 
