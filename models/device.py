@@ -12,17 +12,19 @@ import torch
 from pipeline.errors import ParamsError
 from pipeline.work.cache import Accelerators, WorkOfMany
 from pipeline.work.executors import DEVICE
+from pipeline.work.ranks import local_rank, ranks
 
 CPU = torch.device("cpu")
 
 
 def chosen_device() -> torch.device:
-    """The device of this process.
+    """The device of this process; under `torchrun` each has the next one.
 
     Raises:
         ParamsError: `AVEMO_DEVICE` names none of this machine.
     """
-    return chosen_devices()[0]
+    devices = chosen_devices()
+    return devices[local_rank() % len(devices)]
 
 
 def chosen_devices() -> tuple[torch.device, ...]:
@@ -54,14 +56,18 @@ def present() -> tuple[torch.device, ...]:
 
 
 def accelerators(work: WorkOfMany | None = None, at_once: int = 1) -> Accelerators | None:
-    """The chosen devices for a `ClipCache`; None where the processor was chosen.
+    """The chosen devices for a `ClipCache`; None where cores of the processor share out the work.
+
+    Under `torchrun` the one of this process: the others work on the same.
 
     Args:
         work: does many jobs at once; None: one after the other.
         at_once: the most jobs that a worker is given at once.
     """
-    devices = chosen_devices()
-    return None if devices[0] == CPU else Accelerators(tuple(map(str, devices)), work, at_once)
+    devices = chosen_devices() if ranks() == 1 else (chosen_device(),)
+    if devices[0] == CPU and ranks() == 1:
+        return None
+    return Accelerators(tuple(map(str, devices)), work, at_once)
 
 
 def device_facts() -> dict[str, object]:

@@ -11,13 +11,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import send_to_device
+from accelerate.utils import (
+    DataLoaderConfiguration,
+    DistributedDataParallelKwargs,
+    InitProcessGroupKwargs,
+    send_to_device,
+)
 from numpy.typing import NDArray
 from scipy.optimize import minimize as minimize_smooth
 from torch import Tensor, nn
@@ -86,7 +92,13 @@ def fit(
     if len(batches) == 0:
         raise TrainingError("nothing to train on: got 0 batches; check the split and the corpus")
     device = device_of(model)
-    accelerator = Accelerator(device_placement=False, cpu=device == CPU)
+    accelerator = _accelerator(device)
+    count = accelerator.num_processes
+    if count > 1 and (batches.batch_size or 1) % count:
+        raise TrainingError(
+            f"a batch of {batches.batch_size} cannot be shared by {count} processes; start as many "
+            "as divide it"
+        )
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         trained, lr=settings.lr, weight_decay=settings.weight_decay, fused=True
@@ -95,10 +107,12 @@ def fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=settings.lr, total_steps=settings.epochs * len(loader) + 1
     )
-    watch = _Watch(1 if device == CPU else LOOK_EVERY)
+    watch = _Watch(1 if device == CPU else LOOK_EVERY, accelerator)
     model.train()
     name = f"{type(model).__name__}, {settings}, {len(loader)} batches, {dict(weights)}"
     training = Training(model, optimizer, schedule, batches.generator, name)
+    if count > 1:  # their generators differ, and all would have to load the same epoch
+        checkpoint = None
     before = checkpoint.load(training) if checkpoint else Progress()
     _count(len(loader) * len(before.means), before.seconds)
     for epoch, means in enumerate(before.means, start=1):
@@ -122,19 +136,36 @@ def fit(
             checkpoint.save(training, Progress(tuple(done), time.monotonic() - started))
         _count(len(loader))
         on_epoch(epoch, means)
+    accelerator.free_memory()  # with it goes what DDP has hung upon the parameters
     model.eval()
+
+
+def _accelerator(device: torch.device) -> Accelerator:
+    """Several processes share each batch, and wait for each other as long as it takes."""
+    # e.g. the variances take no part in the loss while they are held
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    patient = InitProcessGroupKwargs(timeout=timedelta(days=30))
+    return Accelerator(
+        device_placement=False,
+        cpu=device == CPU,
+        dataloader_config=DataLoaderConfiguration(split_batches=True),
+        kwargs_handlers=[unused, patient],
+    )
 
 
 class _Watch:
     """The losses of an epoch: their means, and whether they still are what can be learned from.
 
+    Of several processes each looks at the mean over all of them.
+
     Args:
         look_every: batches between two looks. Each waits for the device; the processor computes
             at once, so that a look at each batch comes before its update.
+        accelerator: knows the other processes.
     """
 
-    def __init__(self, look_every: int) -> None:
-        self._look_every = look_every
+    def __init__(self, look_every: int, accelerator: Accelerator) -> None:
+        self._look_every, self._accelerator = look_every, accelerator
         self._limit: float | None = None
 
     def begin(self, epoch: str) -> None:
@@ -161,7 +192,12 @@ class _Watch:
 
     def _look(self) -> None:
         """Raise TrainingError where a loss is not finite, or the total far above the first."""
-        for values in torch.stack(self._waiting).tolist() if self._waiting else []:
+        if not self._waiting:
+            return
+        rows = torch.stack(self._waiting)
+        if self._accelerator.num_processes > 1:
+            rows = self._accelerator.reduce(rows, "mean")
+        for values in rows.tolist():
             self._seen += 1
             row = dict(zip(self._names, values, strict=True))
             where = f"{self._epoch}, batch {self._seen}"

@@ -8,13 +8,14 @@ history, metrics), `data/face_features`. Params: `detector`, `split`, `inner_fol
 import time
 from pathlib import Path
 
-from models.faces.folds import DetectPaths, detect
+from models.faces.folds import DetectPaths, detect, train_beside
 from models.faces.params import DetectorParams
 from pipeline.clips import read_clips
 from pipeline.params import load_section
 from pipeline.splits import InnerFoldParams, SplitParams, all_inner_folds, make_folds
 from pipeline.work.integrity import require_frames
 from pipeline.work.progress import counted, figure, print_summary
+from pipeline.work.ranks import rank
 from stages.cli.boundary import run
 
 
@@ -35,6 +36,9 @@ def main(voc: Path, clips: Path, truth: Path, results: Path, face_features: Path
     folds = make_folds(records, load_section("split", SplitParams))
     inner = all_inner_folds(records, folds, load_section("inner_folds", InnerFoldParams))
     paths = DetectPaths(voc, truth, results, face_features)
+    if rank() > 0:
+        train_beside(paths, records, folds, inner, params)
+        return
     metrics = detect(paths, records, folds, inner, params).metrics
     if metrics["frames"] == 0:
         print_summary("detect", str(metrics["note"]), started)

@@ -9,6 +9,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,9 @@ from models.faces.task import (
     DetectorTask,
     train_and_detect,
 )
+from models.faces.train import train_detector
 from models.faces.weights import training_clips
+from models.threads import pinned_threads
 from pipeline.clips import ClipRecord, emotions_of, frame_name
 from pipeline.errors import TrainingError, WeightsError
 from pipeline.files import publish, replace_folder, write_table
@@ -117,6 +120,26 @@ def detect(
     return Detected(metrics, costs)
 
 
+def train_beside(
+    paths: DetectPaths,
+    records: Sequence[ClipRecord],
+    folds: Sequence[Fold],
+    inner: Sequence[Fold],
+    params: DetectorParams,
+) -> None:
+    """Take part in the trainings of `detect` beside the first process of a group; write nothing.
+
+    Its arguments are those of `detect` there.
+    """
+    filmed = [record for record in records if record.has_video]
+    if not filmed:
+        return
+    cache, jobs = _jobs(make_tasks(paths.voc, filmed, (*folds, *inner), params), params)
+    for job in cache.missing(jobs):
+        with suppress(TrainingError), pinned_threads(params.threads):  # the first process says so
+            train_detector(job.payload.train, job.payload.classes, params)
+
+
 def make_tasks(
     voc_folder: Path, records: Sequence[ClipRecord], folds: Sequence[Fold], params: DetectorParams
 ) -> dict[str, DetectorTask]:
@@ -183,6 +206,15 @@ def _frame(folder: Path, clip_id: str, index: int, label: int) -> Frame:
 
 def _run(tasks: Mapping[str, DetectorTask], params: DetectorParams) -> dict[str, Path]:
     """Train what is not in the cache yet; the folder of each fold's detector."""
+    cache, jobs = _jobs(tasks, params)
+    products = cache.run(jobs, "detect", unit="detector", step="frame")
+    folders = products.complete(TrainingError, "detector").folders
+    by_clips = {job.payload.clip_ids: folders[job.clip_id] for job in jobs}
+    return {name: by_clips[task.clip_ids] for name, task in tasks.items()}
+
+
+def _jobs(tasks: Mapping[str, DetectorTask], params: DetectorParams) -> tuple[ClipCache, list[Job]]:
+    """One job for each detector, named after the first fold that it serves."""
     start = Path(params.weights)
     cache = ClipCache(
         "detect",
@@ -194,10 +226,7 @@ def _run(tasks: Mapping[str, DetectorTask], params: DetectorParams) -> dict[str,
     first: dict[tuple[str, ...], str] = {}
     for name, task in tasks.items():
         first.setdefault(task.clip_ids, name)
-    jobs = [Job(name, tasks[name], steps=tasks[name].passes) for name in first.values()]
-    products = cache.run(jobs, "detect", unit="detector", step="frame")
-    folders = products.complete(TrainingError, "detector").folders
-    return {name: folders[first[task.clip_ids]] for name, task in tasks.items()}
+    return cache, [Job(name, tasks[name], steps=tasks[name].passes) for name in first.values()]
 
 
 def _publish_results(

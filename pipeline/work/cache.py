@@ -14,7 +14,14 @@ import json
 import logging
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -49,6 +56,8 @@ WorkOfMany = Callable[[Sequence[tuple[Any, Path]]], Sequence[AvemoError | None]]
 """The same for many jobs at once; of each job the error that it failed with."""
 
 _LOOK_EVERY_S = 0.5
+_WRITERS = 32
+"""Threads that bring the products of many jobs to the disk."""
 
 logger = logging.getLogger(__name__)
 
@@ -209,6 +218,15 @@ class ClipCache:
             OSError: a file that the payload names cannot be read.
         """
         return self._key(job)[0]
+
+    def missing(self, jobs: Sequence[Job]) -> list[Job]:
+        """The jobs that `run` would do; no entry is touched.
+
+        Raises:
+            OSError: a file that a payload names cannot be read.
+        """
+        orders = ((job, self._order(job, self.root)) for job in jobs)
+        return [job for job, order in orders if fault(order.entry, order.key) is not None]
 
     def run(self, jobs: Sequence[Job], desc: str, unit: str = "clip", step: str = "") -> Products:
         """Do what is not in the cache yet and return the folders of all jobs.
@@ -396,6 +414,15 @@ def _do_all(orders: Sequence[_Order], work: WorkOfMany | None) -> list[_Outcome]
     """
     if work is None:
         return [_do_one(order) for order in orders]
+    try:
+        return _do_at_once(orders, work)
+    except Exception as error:  # of which job, nobody knows
+        text = f"{type(error).__name__}: {error}"
+        logger.warning("%d jobs at once failed (%s); one after the other", len(orders), text)
+        return [_do_one(order) for order in orders]
+
+
+def _do_at_once(orders: Sequence[_Order], work: WorkOfMany) -> list[_Outcome]:
     outcomes: list[_Outcome] = [{} for _ in orders]
     # another process may have been faster
     begun = [n for n, order in enumerate(orders) if fault(order.entry, order.key) is not None]
@@ -406,14 +433,20 @@ def _do_all(orders: Sequence[_Order], work: WorkOfMany | None) -> list[_Outcome]
         with task_log(orders[0].progress) as log:
             errors = work(jobs)
         seconds = {phase: spent / len(begun) for phase, spent in log.seconds.items()}
-        for n, error in zip(begun, errors, strict=True):
+
+        def settle(order: _Order, error: AvemoError | None) -> _Outcome:
             try:
-                _require_unchanged(orders[n].sources)
-                if error is None:
-                    _move_to_its_place(orders[n])
-                outcomes[n] = error or seconds
+                _require_unchanged(order.sources)
             except _SourceChangedError as changed:
-                outcomes[n] = changed
+                return changed
+            if error is None:
+                _move_to_its_place(order)
+            return error or seconds
+
+        with ThreadPoolExecutor(_WRITERS) as writers:  # each waits for the disk
+            settled = writers.map(settle, [orders[n] for n in begun], errors)
+        for n, outcome in zip(begun, settled, strict=True):
+            outcomes[n] = outcome
         return outcomes
     finally:
         for order in orders:

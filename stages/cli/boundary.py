@@ -18,6 +18,9 @@ from pipeline.errors import AvemoError
 from pipeline.files import NOT_WRITABLE
 from pipeline.work import occasion
 from pipeline.work.integrity import require_intact
+from pipeline.work.ranks import TOGETHER, leave_group, rank, ranks
+
+log = logging.getLogger(__name__)
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -44,8 +47,17 @@ def _noted(main: Callable[..., None]) -> Callable[..., None]:
         name = Path(inspect.getfile(main)).stem
         if os.environ.get("DVC_STAGE"):  # set by DVC: what it wrote is what it noted
             require_intact(name)
+        if ranks() > 1 and name not in TOGETHER:
+            if rank() > 0:
+                return
+            log.warning(
+                "%s: one of %d processes does it; they share %s alone",
+                name, ranks(), " and ".join(TOGETHER),
+            )  # fmt: skip
+            leave_group()
         main(*arguments, **options)
-        occasion.note(name, began, time.monotonic() - started)
+        if rank() == 0:
+            occasion.note(name, began, time.monotonic() - started)
 
     return stage
 

@@ -40,6 +40,16 @@ def test_a_kind_is_all_of_it_and_a_number_one(two_cards, asked, chosen):
     assert device.chosen_device() == torch.device(chosen[0])
 
 
+def test_processes_of_a_group_take_the_next_card_each(two_cards):
+    two_cards.setenv("WORLD_SIZE", "2")
+    for rank in (0, 1):
+        two_cards.setenv("LOCAL_RANK", str(rank))
+        assert str(device.chosen_device()) == f"cuda:{rank}"
+        assert device.accelerators().names == (f"cuda:{rank}",)
+    two_cards.setenv("AVEMO_DEVICE", "cpu")
+    assert device.accelerators().names == ("cpu",)  # one worker, that trains with the others
+
+
 def test_cards_alike_are_one_fact(two_cards):
     assert device.device_facts() == {"device": "card 0"}
     two_cards.setenv("AVEMO_DEVICE", "cpu")

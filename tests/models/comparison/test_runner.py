@@ -104,9 +104,9 @@ class Counting(ThreadPoolExecutor):
         super().__init__(workers)
         self.done = done
 
-    def submit(self, work, order):
-        self.done.append(order.payload)
-        return super().submit(work, order)
+    def submit(self, do, orders, work):
+        self.done.extend(order.payload for order in orders)
+        return super().submit(do, orders, work)
 
 
 @pytest.fixture
@@ -362,14 +362,14 @@ sys.path[:0] = {paths!r}
 import test_runner as tests
 
 class Stuck(tests.ThreadPoolExecutor):
-    def submit(self, work, order):
-        return super().submit(self.work, work, order)
+    def submit(self, do, orders, work):
+        return super().submit(self.work, do, orders, work)
 
-    def work(self, work, order):
-        if order.payload.settings.training.seed == 1:
+    def work(self, do, orders, work):
+        if orders[0].payload.settings.training.seed == 1:
             (tests.Path({folder!r}) / "second").touch()
             time.sleep(60)
-        return work(order)
+        return do(orders, work)
 
 trials = [tests.Trial(tests.AUDIO, "paper", seed) for seed in (0, 1, 2)]
 with tests.executors_from(Stuck):

@@ -380,3 +380,19 @@ def meet(folder):
 def test_each_worker_has_a_device_of_its_own(tmp_path):
     with open_executor(2, ("cuda:0", "cuda:1")) as executor:
         assert set(executor.map(meet, [tmp_path] * 2)) == {"cuda:0", "cuda:1"}
+
+
+def test_a_job_that_breaks_those_beside_it_fails_alone(sources, tmp_path, caplog):
+    (sources / "c1.txt").write_text("bad")
+
+    def fragile(jobs):
+        if any(payload.path.read_text() == "bad" for payload, _ in jobs):
+            raise RuntimeError("no memory left")
+        return whisper_together(jobs)
+
+    jobs = [Job(p.stem, Whisper(p, Loudness(marks=1))) for p in sorted(sources.iterdir())]
+    cards = Accelerators(("card:0",), fragile, at_once=3)
+    products = ClipCache("annotate", shout, accelerators=cards).run(jobs, "test")
+    assert [reject.clip_id for reject in products.rejects] == ["c1"]
+    assert sorted(products.folders) == ["c0", "c2"]
+    assert "3 jobs at once failed (RuntimeError: no memory left); one after the" in caplog.text

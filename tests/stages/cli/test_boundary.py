@@ -1,0 +1,29 @@
+"""What several processes of one stage do at its boundary."""
+
+import pytest
+
+from pipeline.work import occasion
+from stages.cli import boundary
+
+
+@pytest.fixture
+def noted(monkeypatch):
+    """Stages that were noted."""
+    names = []
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    monkeypatch.setattr(occasion, "note", lambda name, began, seconds: names.append(name))
+    return names
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("stage", ["fuse", "detect"])
+def test_one_process_does_what_is_not_worth_sharing(noted, monkeypatch, caplog, stage, rank):
+    monkeypatch.setenv("RANK", str(rank))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(boundary.inspect, "getfile", lambda main: f"stages/{stage}.py")
+    seen = []
+    boundary._noted(lambda: seen.append(boundary.ranks()))()
+    shared = stage == "detect"
+    assert seen == ([2] if shared else [1] if rank == 0 else [])
+    assert noted == ([stage] if rank == 0 else [])
+    assert ("fuse: one of 2 processes does it" in caplog.text) == (not shared and rank == 0)
