@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import torch
 
-from annotations.faces import detect_faces
+from annotations.faces.detection import detect_faces
 from annotations.params import AnnotateParams
 from models.audio.front_end import RATE_HZ
 from models.audio.handcrafted import mfcc

@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from silero_vad import load_silero_vad
 
-from annotations.agreement import SPEAKS, area_under_roc, f1
-from annotations.annotate import annotate_frames
+from annotations.faces.agreement import SPEAKS, area_under_roc, f1
+from annotations.faces.annotate import annotate_frames
 from annotations.params import AnnotateParams
 from pipeline.clips import Clip
 from pipeline.media.decode import FRAMES, SOUND, ExtractJob, extract_clip, read_record

@@ -10,9 +10,9 @@ Params: `annotate`.
 import time
 from pathlib import Path
 
-from annotations.agreement import describe, measure
-from annotations.annotate import annotate_corpus, count_faces, write_speech
 from annotations.corrections import require_unedited
+from annotations.faces.agreement import describe, measure
+from annotations.faces.annotate import annotate_corpus, count_faces, write_speech
 from annotations.labels import write_labelmap
 from annotations.params import AnnotateParams
 from annotations.truth import read_truth

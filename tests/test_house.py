@@ -15,8 +15,7 @@ FLOORS = {
         "work", "media", "corpora", "scores", "report",
     ),
     "annotations": (
-        "box", "truth", "voc", "params", "labels", "image_sets", "corrections", "faces", "tracks",
-        "speech", "annotate", "agreement", "exchange", "gallery",
+        "params", "box", "truth", "voc", "labels", "image_sets", "corrections", "faces", "review",
     ),
     "models": (
         "checkpoint", "device", "resumption", "losses", "threads", "training", "audio",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import save, zeros
 
-from annotations import gallery
+from annotations.review import gallery
 from annotations.truth import read_truth
 from models.checkpoint import load_safetensors, read_state
 from models.faces.params import DetectorParams

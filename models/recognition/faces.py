@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import torch
 
-from annotations.annotate import annotate_frames
 from annotations.box import Box
+from annotations.faces.annotate import annotate_frames
 from models.device import device_of
 from models.faces.detector import Detections, Detector
 from models.faces.frames import image_tensor, sampled_frames

@@ -27,7 +27,7 @@ def export_(
     out: Annotated[Path, typer.Argument(help="Folder to make, or a .zip for CVAT.")],
 ) -> None:
     """Write frames with their annotations for labelImg or CVAT."""
-    from annotations.exchange import export_frames  # imports dlib
+    from annotations.review.exchange import export_frames  # imports dlib
 
     try:
         lines = frames.read_text(encoding="utf-8-sig").splitlines()
@@ -44,7 +44,7 @@ def import_(
     source: Annotated[Path, typer.Argument(help="Folder or .zip of a tool, or data/voc itself.")],
 ) -> None:
     """Keep what was put right, in annotations/corrections."""
-    from annotations.exchange import import_corrections  # imports dlib
+    from annotations.review.exchange import import_corrections  # imports dlib
 
     params = load_section("annotate", AnnotateParams)
     found = import_corrections(source, VOC, CORRECTIONS, read_clips(CLIPS), params)

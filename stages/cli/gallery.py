@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from annotations.corrections import find_corrections
-from annotations.gallery import write_gallery
+from annotations.review.gallery import write_gallery
 from pipeline.clips import read_clips
 from pipeline.corpora.params import CorpusParams
 from pipeline.params import load_section

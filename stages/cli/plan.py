@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from annotations.box import Box
-from annotations.faces import detect_faces
+from annotations.faces.detection import detect_faces
 from annotations.params import AnnotateParams
 from models.audio.embed import BATCH
 from models.audio.front_end import RATE_HZ

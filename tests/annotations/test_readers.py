@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from annotations import voc
-from annotations.annotate import annotate_corpus
+from annotations.faces.annotate import annotate_corpus
 from annotations.image_sets import write_image_sets
 from annotations.labels import write_labelmap
 from annotations.params import AnnotateParams

@@ -19,9 +19,13 @@ WORK = {
         {"pipeline/media/sound.py"},
         {"pipeline/media/decode.py", "pipeline/splits.py"},
     ),
-    "annotations.annotate": (
-        {"annotations/faces.py", "annotations/speech.py", "annotations/tracks.py"},
-        {"pipeline/splits.py", "annotations/image_sets.py", "annotations/agreement.py"},
+    "annotations.faces.annotate": (
+        {
+            "annotations/faces/detection.py",
+            "annotations/faces/speech.py",
+            "annotations/faces/tracks.py",
+        },
+        {"pipeline/splits.py", "annotations/image_sets.py", "annotations/faces/agreement.py"},
     ),
     "models.audio.embed": (
         {"models/audio/panns.py", "models/audio/front_end.py", "models/audio/handcrafted.py"},
@@ -33,11 +37,15 @@ WORK = {
     ),
     "models.comparison.trials": (
         {"models/systems/evaluate.py", "models/fusion/network.py", "pipeline/splits.py"},
-        {"models/comparison/runner.py", "pipeline/corpora/index.py", "annotations/faces.py"},
+        {
+            "models/comparison/runner.py",
+            "pipeline/corpora/index.py",
+            "annotations/faces/detection.py",
+        },
     ),
     "models.comparison.boxes": (
         {"models/faces/scores.py", "models/faces/detector.py"},
-        {"pipeline/corpora/index.py", "annotations/faces.py"},
+        {"pipeline/corpora/index.py", "annotations/faces/detection.py"},
     ),
 }
 """By module of a work function: what must enter its keys, and what must not."""

@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from annotations import voc
-from annotations.annotate import XML_FOLDER, annotate_clips
 from annotations.box import Box, matched
 from annotations.corrections import PERSON, find_corrections, split_frame_name
+from annotations.faces.annotate import XML_FOLDER, annotate_clips
+from annotations.faces.tracks import SAME_FACE_IOU
 from annotations.labels import cvat_labels, write_labelmap
 from annotations.params import AnnotateParams
-from annotations.tracks import SAME_FACE_IOU
 from annotations.voc import FACE, Annotation, FaceObject, Flags
 from pipeline.clips import ClipRecord
 from pipeline.errors import AnnotationError

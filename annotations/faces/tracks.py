@@ -5,7 +5,7 @@ from dataclasses import astuple, dataclass
 from itertools import pairwise
 
 from annotations.box import Box, matched
-from annotations.faces import Detection
+from annotations.faces.detection import Detection
 
 SAME_FACE_IOU = 0.3
 """Overlap from which boxes of different frames belong to one face. dlib places boxes on a grid of

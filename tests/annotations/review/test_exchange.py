@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from annotations import voc
-from annotations.annotate import annotate_corpus
-from annotations.exchange import export_frames, import_corrections, merged
+from annotations.faces.annotate import annotate_corpus
 from annotations.image_sets import write_image_sets
 from annotations.params import AnnotateParams
+from annotations.review.exchange import export_frames, import_corrections, merged
 from annotations.voc import Annotation, Box, FaceObject, Flags
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import AnnotationError

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 from annotations import voc
-from annotations.agreement import area_under_roc, describe, f1, measure
-from annotations.annotate import (
+from annotations.box import Box
+from annotations.faces.agreement import area_under_roc, describe, f1, measure
+from annotations.faces.annotate import (
     ClipFrames,
     FrameSummary,
     annotate_clip,
     count_faces,
     read_summary,
 )
-from annotations.box import Box
 from annotations.params import AnnotateParams
 from annotations.truth import TrueFrame, read_truth
 from pipeline.clips import ClipRecord, frame_name

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from annotations import voc
-from annotations.gallery import (
+from annotations.review.gallery import (
     REASONS,
     Detected,
     Look,

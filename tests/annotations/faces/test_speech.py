@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from annotations.box import Box
-from annotations.speech import UNKNOWN, speech_activity
+from annotations.faces.speech import UNKNOWN, speech_activity
 from pipeline.corpora.demo.cast import SPEAKERS
 from pipeline.corpora.demo.face import face_box
 from pipeline.corpora.demo.film import film, pose

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from annotations import voc
 from annotations.box import Box
-from annotations.tracks import FILLED
+from annotations.faces.tracks import FILLED
 from annotations.voc import Annotation
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.files import number, read_table, replace_folder

@@ -11,10 +11,10 @@ from typing import NamedTuple
 from annotations import voc
 from annotations.box import Box
 from annotations.corrections import applied, find_corrections
-from annotations.faces import SOURCE, Detection, detect_faces
+from annotations.faces.detection import SOURCE, Detection, detect_faces
+from annotations.faces.speech import MIN_RATE_HZ, SPEAKING, Activity, speech_activity
+from annotations.faces.tracks import FILLED, choose_speaker, fill_gaps
 from annotations.params import AnnotateParams
-from annotations.speech import MIN_RATE_HZ, SPEAKING, Activity, speech_activity
-from annotations.tracks import FILLED, choose_speaker, fill_gaps
 from annotations.voc import Annotation, FaceObject
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import AnnotationError, CorpusError

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from annotations.annotate import FrameSummary
+from annotations.faces.annotate import FrameSummary
 from annotations.truth import TrueFrame
 from pipeline.clips import ClipRecord
 from pipeline.work.progress import counted

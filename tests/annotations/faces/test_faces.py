@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from annotations.box import Box
-from annotations.faces import Detection, detect_faces
+from annotations.faces.detection import Detection, detect_faces
+from annotations.faces.tracks import choose_speaker as choose_by
 from annotations.params import AnnotateParams
-from annotations.tracks import choose_speaker as choose_by
 
 PARAMS = AnnotateParams(
     upsample=0,
