@@ -199,13 +199,14 @@ class Entry:
 
 
 def survey(cache: Path) -> list[Entry]:
-    """All entries of a cache, whole or not, sorted by last use; links are not followed."""
+    """All entries of a cache, whole, damaged or unfinished, sorted by last use; no links."""
     found = [
         _entry(folder)
         for stage in _folders(cache)
         for prefix in _folders(stage)
         for folder in _folders(prefix)
-        if re.fullmatch("[0-9a-f]{64}", folder.name) and folder.name.startswith(prefix.name)
+        if re.fullmatch("[0-9a-f]{64}", folder.name)
+        and (folder.name.startswith(prefix.name) or prefix.name == UNFINISHED)
     ]
     return sorted(found, key=lambda entry: entry.used)
 

@@ -1,5 +1,6 @@
 """A training that was killed and resumed equals one that was not, bit for bit."""
 
+import math
 import random
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from models.resumption import Checkpoint
 from models.training import TrainSettings, fit, measured_effort
+from pipeline.errors import TrainingError
 
 EPOCHS = 4
 
@@ -112,3 +114,28 @@ def test_a_file_is_written_only_where_enough_was_computed(tmp_path):
         settings, state = TrainSettings(1, 0.01, 0.0), Checkpoint(path, every_s)
         fit(model, batches, step, {"l_ce": 1.0}, settings, checkpoint=state)
         assert path.exists() == written
+
+
+def test_a_training_that_diverges_leaves_the_last_good_epoch(tmp_path):
+    path, weights = tmp_path / "state", []
+    for fails in (True, True, False):
+        torch.manual_seed(0)
+        model, told = nn.Linear(4, 2), []
+        batches = DataLoader(TensorDataset(torch.ones(8, 4), torch.ones(8).long()), 8)
+
+        def on_epoch(epoch, means, model=model, told=told):
+            told.append(epoch)
+            weights.append(model.weight.detach().clone())
+
+        def sick(model, batch, told=told, fails=fails):
+            loss = nn.functional.cross_entropy(model(batch[0]), batch[1])
+            return {"l_ce": loss * math.nan if fails and len(told) == 2 else loss}
+
+        arguments = (model, batches, sick, {"l_ce": 1.0}, TrainSettings(4, 0.1, 0.0), on_epoch)
+        if fails:
+            with pytest.raises(TrainingError, match=r"^epoch 3 of 4, batch 1: loss l_ce"):
+                fit(*arguments, Checkpoint(path))
+            assert told == [1, 2] and path.exists()
+    fit(*arguments, Checkpoint(path))
+    assert told == [1, 2, 3, 4]
+    assert torch.equal(weights[1], weights[3]) and torch.equal(weights[1], weights[5])

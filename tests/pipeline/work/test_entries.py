@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.errors import ParamsError
-from pipeline.work.entries import FILES, MANIFEST, cache_folder, seal, survey
+from pipeline.work.entries import FILES, MANIFEST, UNFINISHED, cache_folder, prepare, seal, survey
 from stages.cli.app import app
 
 KEY = "{:064x}".format
@@ -132,6 +132,20 @@ def test_prune_deletes_what_it_is_told_and_nothing_else(cache, tmp_path, options
     assert f"; {len(left) if '--dry-run' not in options else 0} stay" in printed
     assert (tmp_path / "mine" / "thesis.txt").exists()
     assert (cache / "notes.txt").exists() and (cache / "photos" / "00" / "holiday").exists()
+
+
+def test_state_of_unfinished_work_is_seen_pruned_and_in_the_end_forgotten(cache):
+    states = [cache / "detect" / UNFINISHED / KEY(days) for days in (5, 9)]
+    for state, days in zip(states, (5, 9), strict=True):
+        state.mkdir(parents=True)
+        (state / "frames").write_bytes(bytes(3000))
+        os.utime(state, (time.time() - days * 86_400,) * 2)
+    assert days_left(cache) == [1, 2, 3, 5, 9]
+    assert avemo("show").splitlines()[1].split()[:3] == ["detect", "3", "entries"]
+    prepare(cache / "detect")
+    assert states[0].exists() and not states[1].exists()
+    avemo("prune", "--older-than", "4")
+    assert days_left(cache) == [1, 2, 3] and not states[0].exists()
 
 
 def test_prune_wants_to_know_what(cache):
