@@ -6,12 +6,13 @@ A recording goes through the same functions as in the stages, so that a test cli
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from accelerate.utils import send_to_device
-from torch import nn
+from torch import Tensor, nn
 
 from models.audio.weights import PUBLISHED, UNTRAINED, Weights, resolve
 from models.checkpoint import load_safetensors, load_strictly
@@ -41,6 +42,8 @@ from models.systems.params import Settings
 from models.threads import pinned_threads
 from pipeline.errors import MediaError, WeightsError
 from pipeline.systems import SYSTEMS
+
+UNKNOWN: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Recognizer:
@@ -109,7 +112,8 @@ class Recognizer:
         return "audio" in self.reads
 
     @property
-    def _reads_faces(self) -> bool:
+    def reads_faces(self) -> bool:
+        """Whether it looks for faces in the picture."""
         return not OF_FACES.isdisjoint(self.reads)
 
     def predict(self, path: Path, over_time: bool = False, faces: bool = False) -> Recognition:
@@ -140,7 +144,7 @@ class Recognizer:
         timeline: list[Moment] = []
         found: list[FrameFace] = []
         problems: list[str] = []
-        looks = self._reads_faces or faces or over_time
+        looks = self.reads_faces or faces or over_time
         for window in recording.windows():
             looked = NOTHING
             if looks:
@@ -157,29 +161,45 @@ class Recognizer:
         return self._summary(recording, answers, timeline, found)
 
     @torch.no_grad()
-    def answer(self, window: Window, looked: Looked) -> WindowAnswer:
+    def answer(
+        self, window: Window, looked: Looked, known: Mapping[str, Tensor] = UNKNOWN
+    ) -> WindowAnswer:
         """What the model says of one window.
+
+        Args:
+            window: of a recording.
+            looked: what it shows.
+            known: inputs of the network that need not be computed, by name.
 
         Raises:
             MediaError: it lacks all that the model reads.
         """
-        branch, notes = self._branch(window, looked)
+        branch, notes = self.branch(window, looked)
+        inputs = self.inputs(branch, window, looked, known)
+        p = self.probabilities(branch, inputs).tolist()
+        probabilities = dict(zip(self.card.emotions, p, strict=True))
+        return WindowAnswer(window.start_s, window.end_s, branch, probabilities, notes)
+
+    def inputs(
+        self, branch: str, window: Window, looked: Looked, known: Mapping[str, Tensor] = UNKNOWN
+    ) -> dict[str, Tensor]:
+        """What a branch reads of a window that has it, by name; see `answer`."""
         sound_only, picture_only = branch == "audio", branch == "visual"
-        inputs = {
-            name: self._inputs.read(name, window, looked)
+        return {
+            name: known[name] if name in known else self._inputs.read(name, window, looked)
             for name in self.reads
             if not (sound_only and name not in OF_SOUND) and not (picture_only and name in OF_SOUND)
         }
-        batch = send_to_device(collate([inputs]), device_of(self.network))
+
+    def probabilities(self, branch: str, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Calibrated p of the emotions [K] by a branch, differentiable in its inputs."""
+        batch = send_to_device(collate([dict(inputs)]), device_of(self.network))
         if branch == self.card.branches[0]:
             logits = self.network(batch)
         else:
             logits = self.network.branch(branch, batch)  # type: ignore[operator]
         scores = {name: log_scores(one.cpu()) for name, one in logits.items()}
-        pool = self.card.pools.get(branch, {branch: 1.0})
-        p = pooled(scores, pool)[0].tolist()
-        probabilities = dict(zip(self.card.emotions, p, strict=True))
-        return WindowAnswer(window.start_s, window.end_s, branch, probabilities, notes)
+        return pooled(scores, self.card.pools.get(branch, {branch: 1.0}))[0]
 
     def _timeline(self, window: Window, looked: Looked) -> Iterator[Moment]:
         """Answers around moments of a window of which every frame was looked at."""
@@ -193,7 +213,7 @@ class Recognizer:
                 continue
             yield Moment(time_s, answer.probabilities)
 
-    def _branch(self, window: Window, looked: Looked) -> tuple[str, tuple[str, ...]]:
+    def branch(self, window: Window, looked: Looked) -> tuple[str, tuple[str, ...]]:
         """The branch that can answer, and what is missing.
 
         Raises:
@@ -207,7 +227,7 @@ class Recognizer:
         faceless = False
         if "video" in modalities and not window.frames:
             missing["visual"] = "no picture"
-        elif self._reads_faces:
+        elif self.reads_faces:
             faceless = not any(looked.faces[index].box for index in looked.chosen)
             if faceless:
                 missing["visual"] = f"no face in {len(looked.chosen)} frames"

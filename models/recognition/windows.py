@@ -9,7 +9,7 @@ import tempfile
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -132,14 +132,24 @@ def decoded(path: Path, look: bool, params: InputParams) -> Iterator[Recording]:
     """
     if not path.is_file():
         raise MediaError(f"{path}: no such file; expected a recording")
+    tracks = probe(path)
+    filmed = tracks.picture is not None
+    if not filmed and not tracks.sounds:
+        raise MediaError(f"{path}: neither picture nor sound; expected a recording")
+    clip = Clip(_CLIP, "", "", "", path if filmed else None, None if filmed else path)
+    with decoded_clip(clip, look, params) as recording:
+        yield recording
+
+
+@contextmanager
+def decoded_clip(clip: Clip, look: bool, params: InputParams) -> Iterator[Recording]:
+    """The same of a clip as a corpus has it, whose sound may be a file of its own."""
+    path = clip.video or clip.audio
+    assert path is not None
     with tempfile.TemporaryDirectory(prefix="avemo-") as name:
         folder = Path(name)
-        tracks = probe(path)
-        filmed = tracks.picture is not None
-        if not filmed and not tracks.sounds:
-            raise MediaError(f"{path}: neither picture nor sound; expected a recording")
-        clip = Clip(_CLIP, "", "", "", path if filmed else None, None if filmed else path)
-        extract_clip(ExtractJob(clip, filmed and look, True, params.extract), folder)
+        filmed = clip.video is not None and look
+        extract_clip(ExtractJob(replace(clip, clip_id=_CLIP), filmed, True, params.extract), folder)
         yield Recording(path, read_record(folder), folder, params)
 
 

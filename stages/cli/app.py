@@ -202,6 +202,34 @@ def ablations(
 
 
 @app.command()
+def robustness(
+    recordings: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder of labelled ones; without: the test clips of the model's fold."
+        ),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="Its folder, or `pretrained`; without: results/model, else that.")
+    ] = "",
+    conditions: Annotated[
+        str, typer.Option(help="white,babble,blur,pgd_both, ...; without: all.")
+    ] = "",
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Two severities of each, and no PGD.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of noise, rooms, voices and attacks.")] = 0,
+) -> None:
+    """Try a model under noise, blur, missing parts and attacks.
+
+    Goes on where it was stopped.
+    """
+    from stages.cli.robustness import main
+
+    main(recordings, model, _names(conditions), quick, seed)
+
+
+@app.command()
 def predict(
     clips: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.")],
     model: Annotated[

@@ -93,15 +93,26 @@ def load_model(named: str) -> tuple[Recognizer, str]:
     Raises:
         WeightsError: the model cannot be read.
     """
+    folder = model_folder(named)
+    recognizer = Recognizer.load(folder)
+    if folder == PRETRAINED:
+        why = f"{OWN}: no model of your own, so " if not named else ""
+        return recognizer, f"{why}{PRETRAINED_WORDS}"
+    return recognizer, DRAWN if recognizer.card.corpus == "demo" else ""
+
+
+def model_folder(named: str) -> Path:
+    """Folder of a model; see `load_model`.
+
+    Raises:
+        WeightsError: it is named by an address.
+    """
     if is_address(named):
         raise WeightsError(f"{named}: an address; expected a folder; download it first")
     own = not named and (OWN / CARD).is_file()
     if named not in ("", SHIPPED) or own:
-        recognizer = Recognizer.load(Path(named) if named else OWN)
-        return recognizer, DRAWN if recognizer.card.corpus == "demo" else ""
-    recognizer = Recognizer.load(PRETRAINED)
-    why = f"{OWN}: no model of your own, so " if not named else ""
-    return recognizer, f"{why}{PRETRAINED_WORDS}"
+        return Path(named) if named else OWN
+    return PRETRAINED
 
 
 def is_address(text: str) -> bool:

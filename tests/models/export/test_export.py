@@ -5,88 +5,37 @@ import re
 import subprocess
 import venv
 import wave
-from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
-import ffmpeg
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from drawn_faces import TINY, draw_face
+from random_model import DETECTOR, EMOTIONS, draw_clip, make_model
 from tiny_media import make_sound
 from torch import nn
 from typer.testing import CliRunner
 
-from models.checkpoint import save_safetensors
 from models.export import folder
 from models.export.folder import first_window
 from models.export.graph import TOLERANCE, Graph
-from models.faces.weights import build_detector, save_detector
 from models.recognition.recognizer import Recognizer
-from models.saved_model import PRETRAINED, InputParams, read_card, write_model
-from models.systems.makers import INPUTS, build_network
-from models.systems.params import Settings
-from models.systems.recipe import Widths
+from models.systems.makers import INPUTS
 from pipeline.errors import ExportError
 from pipeline.files import file_digest
-from pipeline.media.ffmpeg import run_ffmpeg
-from pipeline.presets import preset_values
 from stages.cli import export
 from stages.cli.app import app
-
-EMOTIONS = ("anger", "happiness")
-BRANCHES = ("av", "audio", "visual")
-DETECTOR = TINY.model_copy(update={"proposals": 8})
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    """Half a second of a drawn face and noise, its sound as models take it."""
-    place = tmp_path_factory.mktemp("clip")
-    images = b"".join(draw_face(70 + 3 * i, 64, 34, "anger")[0].tobytes() for i in range(12))
-    (place / "frames.bgr").write_bytes(images)
-    film = ffmpeg.input("frames.bgr", f="rawvideo", pix_fmt="bgr24", s="160x128", r=24)
-    noise = ffmpeg.input("anoisesrc=r=32000:d=0.5:a=0.2:seed=1", f="lavfi")
-    coding = {"c:v": "mjpeg", "q:v": 2, "c:a": "pcm_s16le"}
-    run_ffmpeg(ffmpeg.output(film, noise, "clip.avi", **coding), place, "clip")
-    return place / "clip.avi"
+    return draw_clip(tmp_path_factory.mktemp("clip") / "clip.avi")
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """Random networks of `av_faster_rcnn` that hear by the speech encoder alone."""
-    place = tmp_path_factory.mktemp("model")
-    torch.manual_seed(0)
-    values = preset_values("demo")
-    values["audio"] |= {"embeddings": ["whisper_tiny_en"], "handcrafted": False}
-    values["visual"]["speech_weighting"] = False
-    values |= {"detector": DETECTOR}
-    settings, inputs = (
-        Settings.load(values),
-        InputParams.model_validate({name: values[name] for name in InputParams.model_fields}),
-    )
-    detector = build_detector(DETECTOR, EMOTIONS).eval()
-    save_detector(place / "detector.safetensors", detector, DETECTOR, ())
-    speech = 384 * len(inputs.embed.layers) * len(inputs.embed.statistics)
-    widths = Widths(len(EMOTIONS), (speech,), detector.embedding_dim)
-    network = build_network("av_faster_rcnn", widths, settings)
-    for parameter in network.parameters():
-        nn.init.normal_(parameter, std=0.05)
-    facts = {
-        "emotions": EMOTIONS, "branches": BRANCHES, "widths": asdict(widths),
-        "pools": {name: {name: 0.2} for name in BRANCHES}, "settings": settings.dump(),
-        "training_clips": (),
-    }  # fmt: skip
-    texts = {name: json.dumps(value) for name, value in facts.items()}
-    texts |= {"system": "av_faster_rcnn", "fold": "paper"}
-    save_safetensors(place / "network.safetensors", network.state_dict(), texts)
-    files = (place / "network.safetensors", place / "detector.safetensors")
-    scores = read_card(PRETRAINED).metrics  # of any network; export does not read them
-    scores = scores.model_copy(update={"confusion": ((1,) * len(EMOTIONS),) * len(EMOTIONS)})
-    write_model(place / "model", files, inputs, "demo", scores)
-    return place / "model"
+    return make_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
