@@ -8,24 +8,16 @@ import xml.etree.ElementTree as ElementTree
 import cv2
 import numpy as np
 import pytest
+from annotate_params import PARAMS
 
 from annotations import voc
 from annotations.faces.annotate import annotate_corpus
 from annotations.image_sets import write_image_sets
 from annotations.labels import write_labelmap
-from annotations.params import AnnotateParams
 from annotations.voc import Box
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.splits import Fold
 
-PARAMS = AnnotateParams(
-    upsample=0,
-    max_side_px=640,
-    min_score=0.0,
-    second_look=False,
-    fill_gaps=0,
-    speech_smoothing_s=0.1,
-)
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 REASON = "not installed; pip install avemo[readers]"
 

@@ -3,6 +3,7 @@ import logging
 import cv2
 import numpy as np
 import pytest
+from annotate_params import PARAMS
 
 from annotations import voc
 from annotations.box import Box
@@ -14,19 +15,9 @@ from annotations.faces.annotate import (
     count_faces,
     read_summary,
 )
-from annotations.params import AnnotateParams
 from annotations.truth import TrueFrame, read_truth
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import CorpusError, MediaError
-
-PARAMS = AnnotateParams(
-    upsample=0,
-    max_side_px=640,
-    min_score=0.0,
-    second_look=False,
-    fill_gaps=0,
-    speech_smoothing_s=0.1,
-)
 
 
 def annotated(folder, images, params=PARAMS):

@@ -1,20 +1,11 @@
 import cv2
 import numpy as np
 import pytest
+from annotate_params import PARAMS
 
 from annotations.box import Box
 from annotations.faces.detection import Detection, detect_faces
 from annotations.faces.tracks import choose_speaker as choose_by
-from annotations.params import AnnotateParams
-
-PARAMS = AnnotateParams(
-    upsample=0,
-    max_side_px=640,
-    min_score=0.0,
-    second_look=False,
-    fill_gaps=0,
-    speech_smoothing_s=0.1,
-)
 
 
 def seen(x, y, side, score=1.0):

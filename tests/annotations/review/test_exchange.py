@@ -12,24 +12,16 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from annotate_params import PARAMS
 
 from annotations import voc
 from annotations.faces.annotate import annotate_corpus
 from annotations.image_sets import write_image_sets
-from annotations.params import AnnotateParams
 from annotations.review.exchange import export_frames, import_corrections, merged
 from annotations.voc import Annotation, Box, FaceObject, Flags
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import AnnotationError
 
-PARAMS = AnnotateParams(
-    upsample=0,
-    max_side_px=640,
-    min_score=0.0,
-    second_look=False,
-    fill_gaps=0,
-    speech_smoothing_s=0.1,
-)
 RECORDS = [ClipRecord("DC_a01", "DC", "anger", "1", 3, 25.0, 2, 320, 256, 0, 0)]
 NAMES = [frame_name("DC_a01", index) for index in range(3)]
 
