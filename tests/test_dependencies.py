@@ -20,7 +20,6 @@ BROUGHT_BY = {
 """Modules whose package has another name."""
 NOT_IMPORTED = {
     "onnx",  # torch.onnx writes with it
-    "onnxscript",  # torch.onnx translates with it
     "faster-coco-eval",  # torchmetrics looks for it
     "ruamel-yaml-clib",  # ruamel.yaml looks for it
 }

@@ -132,7 +132,7 @@ def test_stage_names_a_missing_frame(annotate, tmp_path):
 
 
 def test_stage_before_extract_names_the_command(annotate, tmp_path):
-    with pytest.raises(CorpusError, match=r"clips\.csv: no such file; run `dvc repro extract`"):
+    with pytest.raises(CorpusError, match=r"frames\.csv: no such file; run `dvc repro extract`"):
         annotate(tmp_path / "clips.csv")
 
 
