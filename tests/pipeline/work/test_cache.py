@@ -288,12 +288,19 @@ def deadly_shout(payload, folder):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+@pytest.mark.parametrize(
+    ("workers", "texts"),
+    [
+        ("1", {"a": "fine", "b": "weak", "c": "deadly", "d": "fine", "e": "weak"}),
+        ("2", {"a": "fine", "b": "fine", "c": "deadly", "d": "fine", "e": "fine"}),
+    ],
+    ids=["alone", "beside others"],
+)
 def test_a_lost_worker_is_tried_once_more_then_its_clip_alone_is_refused(
-    tmp_path, monkeypatch, caplog
+    tmp_path, monkeypatch, caplog, workers, texts
 ):
-    monkeypatch.setenv("AVEMO_WORKERS", "2")
+    monkeypatch.setenv("AVEMO_WORKERS", workers)
     monkeypatch.setenv("AVEMO_CACHE", str(tmp_path / "cache"))
-    texts = {"a": "fine", "b": "weak", "c": "deadly", "d": "fine", "e": "weak"}
     jobs = []
     for name, text in texts.items():
         (tmp_path / f"{name}.txt").write_text(text)
@@ -303,7 +310,7 @@ def test_a_lost_worker_is_tried_once_more_then_its_clip_alone_is_refused(
     (reject,) = products.rejects
     assert reject.clip_id == "c" and "worker process was lost twice" in reject.reason
     assert reject.file == str(tmp_path / "c.txt")
-    assert (products.folders["b"] / "out.txt").read_text() == "WEAK!"
+    assert (products.folders["b"] / "out.txt").read_text() == f"{texts['b'].upper()}!"
     assert "a worker process was lost; once more: " in caplog.text
 
 
