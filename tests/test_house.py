@@ -19,8 +19,8 @@ FLOORS = {
     ),
     "models": (
         "checkpoint", "device", "resumption", "losses", "threads", "training", "audio",
-        "expressions", "faces", "fusion", "systems", "comparison", "model_card", "pretrained",
-        "saved_model", "recognition", "annotated_video", "export", "robustness",
+        "expressions", "faces", "fusion", "speeds", "systems", "comparison", "model_card",
+        "pretrained", "saved_model", "recognition", "annotated_video", "export", "robustness",
     ),
 }  # fmt: skip
 """Rooms and files of a package in the order in which they may be imported: each by those after."""

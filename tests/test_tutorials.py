@@ -15,7 +15,7 @@ from project_copy import ROOT, copy_project, environment, set_params
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
-from stages.cli import plan
+from models import speeds
 from stages.cli.app import app
 
 BLOCK = re.compile(r"^```(console|yaml)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -83,7 +83,7 @@ def call(command: str, swapped: Mapping[str, str]) -> str:
 def short_timing():
     """`avemo plan` looks at this machine for an instant."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "ENOUGH_S", 0.0)
+        patch.setattr(speeds, "ENOUGH_S", 0.0)
         patch.setenv("AVEMO_WORKERS", "1")
         yield
 

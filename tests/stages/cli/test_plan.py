@@ -1,15 +1,15 @@
-from dataclasses import astuple, replace
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from models.speeds import NetworkSpeeds, Speeds
 from pipeline.errors import CorpusError
-from pipeline.params import read_params
 from stages.cli import plan
 from stages.cli.check import read_named
-from stages.cli.plan import NetworkSpeeds, Speeds, forecast, makespan, measure_volume
+from stages.cli.plan import forecast, makespan, measure_volume
 from stages.cli.presets import apply_preset
 
 SPEEDS = Speeds(
@@ -87,10 +87,10 @@ def test_makespan_lies_between_its_bounds(costs, workers):
 
 
 def test_the_demo_is_planned_before_it_is_made_and_told_in_a_table(settings, monkeypatch):
-    clips = []
+    asked = []
 
-    def timed(named, clip, filmed, sounding):
-        clips.append((clip, filmed, sounding))
+    def timed(frame_px, sound_s, sections):
+        asked.append((frame_px, sound_s))
         return SPEEDS
 
     monkeypatch.setattr(plan, "time_speeds", timed)
@@ -100,7 +100,7 @@ def test_the_demo_is_planned_before_it_is_made_and_told_in_a_table(settings, mon
         "total",
     ]  # fmt: skip
     assert "112 clips, 4 min, 2800 frames" in told[2]
-    assert clips[0][1:] == (True, True)
+    assert asked == [((320, 256), 2.0)]
 
 
 def test_a_corpus_without_video_trains_no_detector(settings, savee):
@@ -116,19 +116,3 @@ def test_a_corpus_that_is_not_there_is_refused(settings, savee):
     savee.rename(settings / "elsewhere")
     with pytest.raises(CorpusError, match="no such folder"):
         plan.plan()
-
-
-def test_speeds_of_this_machine_are_timed_on_what_the_clips_are_like(settings, monkeypatch):
-    monkeypatch.setattr(plan, "ENOUGH_S", 0.0)
-    params = read_params()
-    params["embed"]["networks"] = []
-    params["detector"].update(min_size_px=64, max_size_px=80, closer_px=32)
-    with (settings / "params.yaml").open("w") as stream:
-        YAML().dump(params, stream)
-    clip = measure_volume(read_named()).records[0]
-    speeds = plan.time_speeds(read_named(), clip, True, True)
-    assert min(speeds.look, speeds.features, *astuple(speeds.core)[:3]) > 0
-    assert speeds.device is speeds.core
-    assert speeds.detector_bytes > 1e6
-    silent = plan.time_speeds(read_named(), clip, False, False)
-    assert (silent.features, silent.core.train) == (0, 0)
