@@ -42,7 +42,7 @@ ablations: $(READY) ## what each part of the method is worth; goes on where it w
 	@avemo ablations
 
 test: $(READY) ## run the tests
-	@OMP_NUM_THREADS=1 pytest -n logical --maxprocesses 4 --dist loadfile
+	@OMP_NUM_THREADS=1 pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 bench: $(READY) ## time the parts, then the pipeline in a fresh clone
 	@python -m benchmarks.components

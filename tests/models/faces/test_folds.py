@@ -52,7 +52,8 @@ def _rows(path):
 def test_detect_writes_features_detections_and_scores(tmp_path, in_process):
     records = write_voc(tmp_path)
     paths = _paths(tmp_path)
-    (paths.truth / "S1_c03.csv").write_text("frame,x1,y1,x2,y2\n0,10,10,90,90\n2,10,10,90,90\n")
+    rows = "frame,x1,y1,x2,y2,speech\n0,10,10,90,90,1\n2,10,10,90,90,0\n"
+    (paths.truth / "S1_c03.csv").write_text(rows)
     eager = TINY.model_copy(update={"score_threshold": 0.0})
     metrics = detect(paths, records, [FOLD], (), eager).metrics
     written = json.loads((paths.results / "metrics.json").read_text())

@@ -237,7 +237,7 @@ def test_no_more_than_a_window_of_a_long_recording_lies_in_memory(project, tmp_p
     clip = film(tmp_path / "long.avi", "96x96", 5, 180)
     recognizer = Recognizer.load(project / "image_cnn/model")
     window_s = recognizer.card.inputs.pack.window_s
-    monkeypatch.setattr(recognizer, "_branch", lambda *_: ("visual", ()))  # no face: grey crops
+    monkeypatch.setattr(recognizer, "branch", lambda *_: ("visual", ()))  # no face: grey crops
     held = Held()
     monkeypatch.setattr("models.recognition.faces.read_gray", held.watch(read_gray))
     monkeypatch.setattr("models.recognition.inputs.read_image", held.watch(read_image))
