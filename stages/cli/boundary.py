@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
+
+MOST = 10
+"""Warnings of one kind."""
 
 
 def run(main: Callable[..., None]) -> None:
@@ -104,24 +108,30 @@ def _interrupted() -> NoReturn:
     sys.exit(INTERRUPTED)
 
 
-class Once(logging.Filter):
-    """Lets each message through once."""
+class Few(logging.Filter):
+    """Lets each message through once, and `MOST` of those from one place in the code."""
 
     def __init__(self) -> None:
         super().__init__()
         self.shown: set[str] = set()
+        self.places: Counter[tuple[str, int]] = Counter()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether this message is new."""
+        """Whether this message is new, and few of its kind were before; the last one says so."""
         text = record.getMessage()
-        new = text not in self.shown
+        place = record.pathname, record.lineno
+        if text in self.shown or self.places[place] >= MOST:
+            return False
         self.shown.add(text)
-        return new
+        self.places[place] += 1
+        if self.places[place] == MOST:
+            record.msg, record.args = f"{text}; more of this kind are not shown", ()
+        return True
 
 
 def configure_logging() -> None:
-    """Warnings and above to stderr, one line each, each once."""
+    """Warnings and above to stderr, one line each, each once, few of a kind."""
     handler = logging.StreamHandler()
-    handler.addFilter(Once())
+    handler.addFilter(Few())
     style = "%(levelname)s: %(message)s"
     logging.basicConfig(format=style, level=logging.WARNING, handlers=[handler])

@@ -1,9 +1,12 @@
-"""What several processes of one stage do at its boundary."""
+"""Where stages meet the user: several processes of one, and what is said how often."""
+
+import logging
 
 import pytest
 
 from pipeline.work import occasion
 from stages.cli import boundary
+from stages.cli.boundary import MOST, Few
 
 
 @pytest.fixture
@@ -27,3 +30,19 @@ def test_one_process_does_what_is_not_worth_sharing(noted, monkeypatch, caplog, 
     assert seen == ([2] if shared else [1] if rank == 0 else [])
     assert noted == ([stage] if rank == 0 else [])
     assert ("fuse: one of 2 processes does it" in caplog.text) == (not shared and rank == 0)
+
+
+def test_warnings_are_said_once_and_few_of_a_kind(caplog):
+    log = logging.getLogger("test")
+    log.addFilter(Few())
+    try:
+        for number in range(30):
+            log.warning("frame %d: odd", number // 2)
+        log.warning("another kind")
+    finally:
+        log.filters.clear()
+    assert caplog.messages == [
+        *(f"frame {number}: odd" for number in range(MOST - 1)),
+        f"frame {MOST - 1}: odd; more of this kind are not shown",
+        "another kind",
+    ]
