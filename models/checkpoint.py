@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import WeightsError
 from pipeline.files import atomic_write
+from pipeline.foreign import is_lfs_pointer
 
 
 def load_strictly(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
@@ -46,6 +47,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     if path.suffix == ".safetensors":
         return load_safetensors(path)[0]
+    _require_no_pointer(path)
     try:
         with torch.serialization.safe_globals(_numpy_names()):
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -85,12 +87,21 @@ def load_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         WeightsError: the file is missing or damaged.
     """
+    _require_no_pointer(path)
     try:
         with safe_open(path, framework="pt") as stream:
             facts = (stream.metadata() or {}).get("avemo", "{}")
             return {name: stream.get_tensor(name) for name in stream.keys()}, json.loads(facts)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: cannot be read as safetensors ({error})") from error
+
+
+def _require_no_pointer(path: Path) -> None:
+    if path.is_file() and is_lfs_pointer(path):
+        raise WeightsError(
+            f"{path}: got a Git LFS pointer, expected the weights that it stands for; run "
+            "`git lfs pull` there"
+        )
 
 
 def _numpy_names() -> list[Callable[..., object] | tuple[Callable[..., object], str]]:

@@ -126,3 +126,11 @@ def test_state_that_does_not_fit_is_refused_by_name(tmp_path, change, message):
     change(state)
     with pytest.raises(WeightsError, match=f"not the weights of Linear: {message}"):
         load_strictly(nn.Linear(2, 3), state, tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+def test_a_pointer_of_git_lfs_is_no_damage(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(WeightsError, match=rf"{name}: got a Git LFS pointer, .*`git lfs pull`"):
+        read_state(path)
