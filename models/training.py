@@ -136,7 +136,8 @@ def fit(
             checkpoint.save(training, Progress(tuple(done), time.monotonic() - started))
         _count(len(loader))
         on_epoch(epoch, means)
-    accelerator.free_memory()  # with it goes what DDP has hung upon the parameters
+    if count > 1:  # with it goes what DDP has hung upon the parameters; it takes half a second
+        accelerator.free_memory()
     model.eval()
 
 
