@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torchmetrics.detection import MeanAveragePrecision
 from torchvision.ops import box_iou
 
 from annotations import truth
@@ -140,6 +139,8 @@ def average_precision(frames: Sequence[ScoredFrame], reference: str, iou: float)
     """COCO's average precision at one IoU threshold, faces of any emotion; None without a face."""
     if all(frame.references[reference] is None for frame in frames):
         return None
+    from torchmetrics.detection import MeanAveragePrecision  # 3 s, and few import this to score
+
     metric = MeanAveragePrecision(iou_thresholds=[iou], backend="faster_coco_eval")
     metric.update(
         [_labelled(f.boxes, scores=f.scores) for f in frames],

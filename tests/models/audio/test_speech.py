@@ -186,6 +186,7 @@ def test_other_or_incomplete_weights_are_refused(tmp_path):
 
 
 def test_transformers_is_imported_only_where_the_encoder_is_built():
-    modules = "sys, models.recognition.recognizer, stages.embed"
-    code = f"import {modules}; assert 'transformers' not in sys.modules"
+    """Nor torchmetrics, which imports it, but where boxes are scored."""
+    modules = "sys, models.recognition.recognizer, stages.embed, stages.fuse, stages.pack"
+    code = f"import {modules}; assert not {{'transformers', 'torchmetrics'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
