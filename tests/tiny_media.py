@@ -9,10 +9,22 @@ import soundfile
 
 from pipeline.media.ffmpeg import find_ffmpeg
 from pipeline.media.images import read_gray
+from pipeline.media.params import ExtractParams
 
 TONE_HZ = 440
 PCM = ["-c:a", "pcm_s16le"]
 """Arguments by which ffmpeg stores sound without a codec's delay."""
+
+EXTRACT = ExtractParams(
+    frame_step=1,
+    jpeg_quality=2,
+    min_duration_s=0.1,
+    silence_dbfs=-70,
+    max_bad_fraction=0.1,
+    max_duration_s=300,
+    max_side_px=4096,
+)
+"""Section `extract` as most tests want it: every frame."""
 
 
 def make_video(path: Path, seconds: float = 0.4, fps: int = 25, sound: str | None = "sine") -> Path:

@@ -2,22 +2,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tiny_media import PCM, brightening, encode, told_time_s
+from tiny_media import EXTRACT, PCM, brightening, encode, told_time_s
 
 from models.recognition.windows import decoded
-from pipeline.media.params import ExtractParams, ResampleParams
+from pipeline.media.params import ResampleParams
 from pipeline.media.sound import SAMPLE_RATE_HZ
 
 PARAMS = SimpleNamespace(
-    extract=ExtractParams(
-        frame_step=2,
-        jpeg_quality=2,
-        min_duration_s=0.1,
-        silence_dbfs=-70,
-        max_bad_fraction=0.1,
-        max_duration_s=300,
-        max_side_px=4096,
-    ),
+    extract=EXTRACT.model_copy(update={"frame_step": 2}),
     resample=ResampleParams(method="soxr", quality="high"),
     pack=SimpleNamespace(window_s=1.0),
 )

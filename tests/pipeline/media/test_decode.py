@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from tiny_media import (
+    EXTRACT,
     PCM,
     brightening,
     cut,
@@ -26,24 +27,13 @@ from pipeline.clips import Clip
 from pipeline.errors import MediaError
 from pipeline.media.decode import ExtractJob, extract_clip, read_decoded, read_record
 from pipeline.media.ffmpeg import find_ffmpeg, run_ffmpeg
-from pipeline.media.params import ExtractParams
 from pipeline.media.probe import probe
-
-PARAMS = ExtractParams(
-    frame_step=1,
-    jpeg_quality=2,
-    min_duration_s=0.1,
-    silence_dbfs=-70,
-    max_bad_fraction=0.1,
-    max_duration_s=300,
-    max_side_px=4096,
-)
 
 
 def extract(folder, video=None, audio=None, **changes):
     clip = Clip("DC_a01", "DC", "anger", "common1", video, audio)
     folder.mkdir(parents=True)
-    extract_clip(ExtractJob(clip, True, True, PARAMS.model_copy(update=changes)), folder)
+    extract_clip(ExtractJob(clip, True, True, EXTRACT.model_copy(update=changes)), folder)
     return read_record(folder)
 
 
