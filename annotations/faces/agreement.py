@@ -11,7 +11,6 @@ from pipeline.work.progress import counted
 FOUND_IOU = 0.5
 """Overlap with the true box from which a face counts as found."""
 
-
 SPEAKS = 0.5
 """Speech probability from which a frame counts as speech."""
 

@@ -1,6 +1,5 @@
 """Annotate stored frames, of a clip and of a corpus: faces, the speaker, speech activity."""
 
-import csv
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from annotations.params import AnnotateParams
 from annotations.voc import Annotation, FaceObject
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import AnnotationError, CorpusError
-from pipeline.files import write_table
+from pipeline.files import number, read_table, write_table
 from pipeline.media.images import Picture, read_gray
 from pipeline.work.cache import ClipCache, Job, Products
 from pipeline.work.progress import counted, listed
@@ -151,19 +150,23 @@ def annotate_frames(
 
 
 def read_summary(folder: Path) -> list[FrameSummary]:
-    """The `frames.csv` that `annotate_clip` wrote into `folder`."""
-    with (folder / FRAMES_CSV).open(newline="", encoding="utf-8") as stream:
-        return [
-            FrameSummary(
-                frame=int(row["frame"]),
-                faces=int(row["faces"]),
-                box=Box(*(float(row[side]) for side in CORNERS)) if row["x1"] else None,
-                mouth_motion=float(row["mouth_motion"]),
-                speech=float(row["speech"]),
-                origin=row["origin"],
-            )
-            for row in csv.DictReader(stream)
-        ]
+    """The `frames.csv` that `annotate_clip` wrote into `folder`.
+
+    Raises:
+        CorpusError: it is no such table.
+    """
+    return read_table(folder / FRAMES_CSV, _summary, "run `dvc repro annotate`")
+
+
+def _summary(row: Mapping[str, str]) -> FrameSummary:
+    return FrameSummary(
+        frame=int(row["frame"]),
+        faces=int(row["faces"]),
+        box=Box(*(number(row[side]) for side in CORNERS)) if row["x1"] else None,
+        mouth_motion=number(row["mouth_motion"]),
+        speech=number(row["speech"]),
+        origin=row["origin"],
+    )
 
 
 def _speaker_box(annotation: Annotation) -> Box | None:

@@ -472,14 +472,14 @@ def _do_one(order: _Order) -> _Outcome:
         if error.errno in NOT_WRITABLE:  # no fault of the clip, and the same for the next one
             error.filename = error.filename or str(order.part)
             raise
-        return unforeseen(error)
+        return _unforeseen(error)
     except Exception as error:  # of a library, as a rule, at what a stranger's recording holds
-        return unforeseen(error)
+        return _unforeseen(error)
     finally:
         rmtree(order.part, ignore_errors=True)
 
 
-def unforeseen(error: Exception) -> UnforeseenError:
+def _unforeseen(error: Exception) -> UnforeseenError:
     """An error that is no one's of ours, with the places of our code that led to it."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [f for f in frames if PROJECT in Path(f.filename).parents and ".venv" not in f.filename]

@@ -125,7 +125,7 @@ class Few(logging.Filter):
         self.shown.add(text)
         self.places[place] += 1
         if self.places[place] == MOST:
-            record.msg, record.args = f"{text}; more of this kind are not shown", ()
+            record.msg, record.args = f"{text}; others of this kind, if any, are not shown", ()
         return True
 
 

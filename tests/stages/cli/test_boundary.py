@@ -43,6 +43,6 @@ def test_warnings_are_said_once_and_few_of_a_kind(caplog):
         log.filters.clear()
     assert caplog.messages == [
         *(f"frame {number}: odd" for number in range(MOST - 1)),
-        f"frame {MOST - 1}: odd; more of this kind are not shown",
+        f"frame {MOST - 1}: odd; others of this kind, if any, are not shown",
         "another kind",
     ]
