@@ -8,8 +8,7 @@ from jinja2 import Environment, StrictUndefined
 from annotations.params import AnnotateParams
 from models.audio.params import EmbedParams
 from models.faces.params import DetectorParams
-from models.systems.params import PackParams
-from models.systems.recipe import Widths
+from models.systems.params import PackParams, Widths
 from pipeline.corpora.about import ABOUT
 from pipeline.media.params import ExtractParams, ResampleParams
 from pipeline.params import Section

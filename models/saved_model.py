@@ -21,7 +21,6 @@ from models.audio.weights import PUBLISHED, resolve
 from models.checkpoint import load_safetensors, read_state, save_safetensors
 from models.expressions.encoders import resolve as resolve_encoder
 from models.model_card import HeldOutScores, InputParams, ModelCard, describe
-from models.systems.makers import frozen_networks
 from models.systems.params import Settings
 from pipeline.errors import WeightsError
 from pipeline.files import file_digest, replace_folder
@@ -83,7 +82,7 @@ def write_model(
             ) from error
         identities = {}
         settings = Settings.load(named["settings"])
-        for name in frozen_networks(system, settings):
+        for name in settings.frozen_networks(system):
             weights = resolve(name, inputs.embed)
             identities[name] = weights.identity
             own = name in PANNS and inputs.embed.weights != PUBLISHED

@@ -24,8 +24,9 @@ from models.audio.handcrafted import HANDCRAFTED
 from models.audio.params import EmbedParams
 from models.audio.weights import UNTRAINED, load_network, resolve
 from models.device import CPU, chosen_device, device_of
-from models.faces.backbones import Origin, assemble
+from models.faces.backbones import assemble
 from models.faces.detector import Detector
+from models.faces.detector_file import Origin
 from models.faces.frames import FaceFrames, Frame, collate, image_tensor
 from models.faces.params import DetectorParams
 from models.faces.train import FRAMES_AT_ONCE

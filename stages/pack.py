@@ -11,14 +11,13 @@ from tempfile import TemporaryDirectory
 
 from annotations.params import AnnotateParams
 from models.audio.params import EmbedParams
-from models.faces.weights import detector_params
+from models.faces.detector_file import detector_params
 from models.model_card import HeldOutScores, InputParams
 from models.saved_model import write_model
 from models.systems.params import PackParams
-from models.systems.refit import refit, saved_networks
 from pipeline.media.params import ExtractParams, ResampleParams
 from pipeline.params import load_section
-from pipeline.report.run import read_run
+from pipeline.report.run import read_run, saved_networks
 from pipeline.scores.params import PredictParams
 from pipeline.scores.predictions import headline, read_predictions
 from pipeline.work.progress import print_summary
@@ -35,6 +34,8 @@ def main(data: Path, results: Path, out: Path) -> None:
     with TemporaryDirectory(prefix="avemo-") as scratch:
         folder, fold = results, finished.protocol.folds[0].name
         if pack.clips == "all":
+            from models.systems.refit import refit  # brings all that trains
+
             folder = Path(scratch)
             fold = refit(finished, tested, data, results, folder)
         networks = saved_networks(finished, folder, fold)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.error import URLError
 
 import torch
@@ -30,12 +30,10 @@ from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import FrozenBatchNorm2d
 
 from models.faces.detector import Detector
+from models.faces.detector_file import Origin
 from models.faces.params import BackboneName, DetectorParams
 from models.faces.roi_heads import BoxPredictor, FixedScaleRoIAlign, UncertainRoIHeads
 from pipeline.errors import WeightsError
-
-Origin = Literal["untrained", "imagenet", "coco"]
-"""Where a detector's weights once began; decides on its normalisation layers."""
 
 LIGHT_CHANNELS = 64
 ANCHOR_SIZES_PX = (32, 64, 128, 256, 512)

@@ -19,6 +19,7 @@ from torch import Tensor
 from annotations import voc
 from annotations.voc import Box
 from models.device import accelerators, device_facts
+from models.faces.detector_file import training_clips
 from models.faces.frames import Frame, sampled_frames
 from models.faces.params import DetectorParams
 from models.faces.scores import (
@@ -42,7 +43,6 @@ from models.faces.task import (
     train_and_detect,
 )
 from models.faces.train import train_detector
-from models.faces.weights import training_clips
 from models.threads import pinned_threads
 from pipeline.clips import ClipRecord, emotions_of, frame_name
 from pipeline.errors import TrainingError, WeightsError

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from models.checkpoint import save_safetensors
 from models.faces.detector import Detections, Detector
+from models.faces.detector_file import save_detector
 from models.faces.frames import Frame
 from models.faces.params import DetectorParams
 from models.faces.train import LOSS_NAMES, detect_frames, train_detector
-from models.faces.weights import save_detector
 from models.threads import pinned_threads
 from models.training import History, describe, measured_effort
 from pipeline.files import write_json, write_table

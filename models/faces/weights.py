@@ -1,16 +1,15 @@
-"""Where a detector's weights come from, and the safetensors file that keeps them."""
+"""Where a detector's weights come from."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from torch import Tensor
 from torchvision.models.detection._utils import overwrite_eps
 
-from models.checkpoint import load_safetensors, save_safetensors
-from models.faces.backbones import Origin, assemble, coco_state, imagenet_state
+from models.faces.backbones import assemble, coco_state, imagenet_state
 from models.faces.detector import Detector
+from models.faces.detector_file import Origin, read_detector
 from models.faces.params import DetectorParams
 from pipeline.errors import WeightsError
 
@@ -41,64 +40,17 @@ def build_detector(params: DetectorParams, classes: Sequence[str]) -> Detector:
     return _with_file(params, classes)
 
 
-def origin_of(params: DetectorParams) -> Origin:
-    """Where the weights once began; a file remembers it."""
-    if params.weights in ("untrained", "imagenet", "coco"):
-        return cast(Origin, params.weights)
-    return cast(Origin, _read(Path(params.weights))[1]["origin"])
-
-
-def training_clips(params: DetectorParams) -> frozenset[str]:
-    """Ids of the clips that the weights to begin with were trained on; none where published.
-
-    Raises:
-        WeightsError: the file is missing, damaged or not a detector.
-    """
-    if params.weights in ("untrained", "imagenet", "coco"):
-        return frozenset()
-    return frozenset(json.loads(_read(Path(params.weights))[1]["trained_on"]))
-
-
-def save_detector(
-    path: Path, detector: Detector, params: DetectorParams, trained_on: Collection[str]
-) -> None:
-    """Write weights, and in the metadata how to build the network around them.
-
-    Args:
-        path: file to write.
-        detector: a trained detector.
-        params: section `detector`.
-        trained_on: ids of its training clips; those that its first weights saw are added.
-    """
-    about = {
-        "params": params.model_dump_json(),
-        "classes": json.dumps(detector.classes),
-        "origin": origin_of(params),
-        "trained_on": json.dumps(sorted({*trained_on, *training_clips(params)})),
-    }
-    save_safetensors(path, detector.state_dict(), about)
-
-
 def load_detector(path: Path) -> Detector:
     """Rebuild a detector from `save_detector`'s file, in eval mode.
 
     Raises:
         WeightsError: the file is missing, damaged or not a detector.
     """
-    state, about = _read(path)
+    state, about = read_detector(path)
     params = DetectorParams.model_validate_json(about["params"])
     detector = _assemble(params, json.loads(about["classes"]), cast(Origin, about["origin"]))
     detector.load_state_dict(state)
     return detector.eval()
-
-
-def detector_params(path: Path) -> DetectorParams:
-    """The section `detector` that a file of `save_detector` was trained with.
-
-    Raises:
-        WeightsError: the file is missing, damaged or not a detector.
-    """
-    return DetectorParams.model_validate_json(_read(path)[1]["params"])
 
 
 def _assemble(params: DetectorParams, classes: Sequence[str], origin: Origin) -> Detector:
@@ -136,7 +88,7 @@ def _with_coco(params: DetectorParams, classes: Sequence[str]) -> Detector:
 
 def _with_file(params: DetectorParams, classes: Sequence[str]) -> Detector:
     path = Path(params.weights)
-    state, about = _read(path)
+    state, about = read_detector(path)
     detector = _assemble(params, classes, cast(Origin, about["origin"]))
     if json.loads(about["classes"]) != list(classes):
         own = detector.state_dict()
@@ -149,13 +101,3 @@ def _with_file(params: DetectorParams, classes: Sequence[str]) -> Detector:
             f"expected those of {DetectorParams.model_validate_json(about['params']).backbone}"
         ) from error
     return detector
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    state, about = load_safetensors(path)
-    if not {"params", "classes", "origin", "trained_on"} <= about.keys():
-        raise WeightsError(
-            f"{path}: not a detector file; its facts are {sorted(about)}; expected untrained, "
-            "imagenet, coco or the path of a detector's .safetensors"
-        )
-    return state, about

@@ -21,8 +21,8 @@ from models.fusion.network import SingleNet
 from models.losses import log_scores
 from models.systems.baselines.inputs import Remembered
 from models.systems.inputs import Reader, Store
-from models.systems.params import CompactParams, Settings
-from models.systems.recipe import LOSS_NAMES, Phase, Recipe, Widths
+from models.systems.params import CompactParams, Settings, Widths
+from models.systems.recipe import LOSS_NAMES, Phase, Recipe
 from models.training import Step, TrainSettings
 from pipeline.splits import Fold
 

@@ -13,20 +13,21 @@ from torch import Tensor, nn
 
 from models.checkpoint import save_safetensors
 from models.device import CPU, chosen_device, device_facts, device_of
-from models.faces.weights import detector_params, save_detector
+from models.faces.detector_file import detector_params, save_detector
 from models.fusion.joint import JointNet
 from models.fusion.pool import fit_pool, fit_temperature, pooled
 from models.losses import log_scores
 from models.resumption import Checkpoint
 from models.systems.inputs import ClipSet, Store
 from models.systems.makers import recipe
-from models.systems.params import Settings
-from models.systems.recipe import Recipe, Widths, fit_statistics
+from models.systems.params import Settings, Widths
+from models.systems.recipe import Recipe, fit_statistics
 from models.threads import pinned_threads
 from models.training import ConvexSettings, History, fit, minimize
 from pipeline.clips import ClipRecord
 from pipeline.errors import CorpusError, TrainingError
 from pipeline.files import replace_folder
+from pipeline.report.run import JOINT_DETECTORS
 from pipeline.scores.metrics import DECIMALS
 from pipeline.scores.predictions import BRANCHES, Floats, Predictions
 from pipeline.splits import Fold, inner_folds, only
@@ -38,9 +39,6 @@ log = logging.getLogger(__name__)
 
 WORTH_KEEPING_S = 20.0
 """Seconds of training that are kept for a run that goes on where this one was killed."""
-
-JOINT_DETECTORS = "detector"
-"""Folder of the jointly trained detectors, beside the networks."""
 
 
 @dataclass(frozen=True, slots=True)

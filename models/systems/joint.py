@@ -22,10 +22,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from annotations import voc
+from models.faces.detector_file import detector_params
 from models.faces.frames import Frame, image_tensor
 from models.faces.task import face_features
 from models.faces.train import detect_frames
-from models.faces.weights import detector_params
 from models.fusion.joint import JointNet
 from models.fusion.params import FusionParams, LossParams
 from models.losses import emotion_bce, fusion_loss_weights

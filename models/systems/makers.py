@@ -27,11 +27,10 @@ from models.systems.baselines.recipes import (
 from models.systems.compact import compact, compact_net
 from models.systems.inputs import Reader, Store, audio_reader, expression_reader, face_readers
 from models.systems.joint import drawn_reader, face_readers_after, joint_phase
-from models.systems.params import Settings
+from models.systems.params import Settings, Widths
 from models.systems.recipe import (
     Phase,
     Recipe,
-    Widths,
     audio_branch,
     audio_phase,
     fusion_net,
@@ -41,9 +40,9 @@ from models.systems.recipe import (
     visual_branch,
     visual_phase,
 )
-from models.systems.tuning import tuned, tuned_inputs, tuned_net, tunes
+from models.systems.tuning import tuned, tuned_inputs, tuned_net
 from pipeline.splits import Fold
-from pipeline.systems import SYSTEMS, readable
+from pipeline.systems import readable
 
 Maker = Callable[[Store, Fold, Settings], Recipe]
 
@@ -71,14 +70,7 @@ def build_network(system: str, widths: Widths, settings: Settings) -> nn.Module:
 
 def inputs_of(system: str, settings: Settings) -> tuple[str, ...]:
     """What the network of a system reads, in the order of `INPUTS`."""
-    return tuned_inputs(settings) if tunes(system, settings) else INPUTS[system]
-
-
-def frozen_networks(system: str, settings: Settings) -> tuple[str, ...]:
-    """Audio networks whose embeddings a trained system reads, as they came."""
-    if tunes(system, settings):
-        return ()
-    return SYSTEMS[system].audio_networks(settings.audio.embeddings, settings.audio.encoders)
+    return tuned_inputs(settings) if settings.tunes(system) else INPUTS[system]
 
 
 def _audio(network: str, store: Store, fold: Fold, settings: Settings) -> Recipe:

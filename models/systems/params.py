@@ -1,4 +1,4 @@
-"""Sections `training`, `compact` and `pack`; all sections that decide how a system is trained."""
+"""Sections `training`, `compact`, `pack`; all that decides how a system is trained and how wide."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -21,6 +21,7 @@ from pipeline.params import (
     load_section,
 )
 from pipeline.splits import InnerFoldParams
+from pipeline.systems import SYSTEMS
 
 
 class TrainingParams(Section):
@@ -87,6 +88,16 @@ class Settings:
             **{name: load_section(name, model) for name, model in get_type_hints(cls).items()}
         )
 
+    def tunes(self, system: str) -> bool:
+        """Whether the audio network of a system learns too."""
+        return self.audio.train == "all" and SYSTEMS[system].can_be_tuned
+
+    def frozen_networks(self, system: str) -> tuple[str, ...]:
+        """Audio networks whose embeddings a trained system reads, as they came."""
+        if self.tunes(system):
+            return ()
+        return SYSTEMS[system].audio_networks(self.audio.embeddings, self.audio.encoders)
+
     def dump(self) -> dict[str, Any]:
         """The sections as plain values, by name."""
         return {f.name: getattr(self, f.name).model_dump(mode="json") for f in fields(self)}
@@ -103,3 +114,20 @@ class Settings:
         if missing:
             raise ValueError(f"section {min(missing)} is missing")
         return cls(**{name: model.model_validate(sections[name]) for name, model in models.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Widths:
+    """Sizes of a system's inputs and answers: with the params, all that shapes its network.
+
+    Attributes:
+        emotions: K.
+        audio: of the blocks of `audio`, as they lie side by side; none where it is not read.
+        faces: of face features; 0 where they are not read.
+        expressions: of the blocks of `expressions`; none where it is not read.
+    """
+
+    emotions: int
+    audio: tuple[int, ...] = ()
+    faces: int = 0
+    expressions: tuple[int, ...] = ()

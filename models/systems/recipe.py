@@ -18,6 +18,7 @@ from models.fusion.network import FusionHead, FusionNet
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.losses import emotion_bce, fusion_loss_weights, log_scores
 from models.systems.inputs import ClipSet, Reader
+from models.systems.params import Widths
 from models.training import ConvexSettings, Step, TrainSettings
 
 LOSS_NAMES = {"av": "l_av", "audio": "l_a", "visual": "l_v"}
@@ -41,23 +42,6 @@ class Phase:
     inputs: tuple[str, ...] = ()
     batch_size: int | None = None
     readers: Mapping[str, Reader] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Widths:
-    """Sizes of a system's inputs and answers: with the params, all that shapes its network.
-
-    Attributes:
-        emotions: K.
-        audio: of the blocks of `audio`, as they lie side by side; none where it is not read.
-        faces: of face features; 0 where they are not read.
-        expressions: of the blocks of `expressions`; none where it is not read.
-    """
-
-    emotions: int
-    audio: tuple[int, ...] = ()
-    faces: int = 0
-    expressions: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,30 +14,22 @@ import numpy as np
 from models.checkpoint import load_safetensors
 from models.expressions.embed import embed_all
 from models.expressions.params import FacesParams
+from models.faces.detector_file import detector_params
 from models.faces.folds import DetectPaths, detect
-from models.faces.weights import detector_params
-from models.systems.evaluate import JOINT_DETECTORS, Outcome, save_networks, train
+from models.systems.evaluate import Outcome, save_networks, train
 from models.systems.inputs import ClipSet, Store, StoreOfFaces
 from models.systems.makers import recipe
 from models.systems.params import Settings
 from models.threads import pinned_threads
 from models.training import History
 from pipeline.clips import ClipRecord, read_clips
-from pipeline.report.run import Run
+from pipeline.report.run import Run, saved_networks
 from pipeline.scores.predictions import Predictions
 from pipeline.splits import Fold
 from pipeline.systems import SYSTEMS
 
 EVERY_CLIP = "all"
 """Name of the fold that trains on all clips."""
-
-
-def saved_networks(run: Run, results: Path, fold: str) -> tuple[Path, Path | None]:
-    """Files of a fold's network, and of its detector where the system reads face features."""
-    system, name = SYSTEMS[run.system], f"{fold}.safetensors"
-    joint = system.can_be_joint and run.method.joint
-    detectors = results / "fusion" / JOINT_DETECTORS if joint else results / "detector"
-    return results / "fusion" / name, detectors / name if system.reads_faces else None
 
 
 def refit(run: Run, tested: Predictions, data: Path, results: Path, out: Path) -> str:

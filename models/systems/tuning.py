@@ -19,18 +19,16 @@ from models.audio.weights import load_network, resolve
 from models.fusion.branches import AudioNet
 from models.fusion.network import SingleNet
 from models.systems.inputs import Reader, Store, audio_reader
-from models.systems.params import Settings
+from models.systems.params import Settings, Widths
 from models.systems.recipe import (
     LOSS_NAMES,
     Phase,
     Recipe,
-    Widths,
     audio_branch,
     audio_phase,
     branch_step,
 )
 from models.training import TrainSettings, describe
-from pipeline.systems import SYSTEMS
 
 log = logging.getLogger(__name__)
 
@@ -83,11 +81,6 @@ class TunedNet(nn.Module):
             some = self.panns(waveform[rows, :length])["embedding"]
             found |= dict(zip(rows, some, strict=True))
         return torch.stack([found[row] for row in range(len(waveform))])
-
-
-def tunes(system: str, settings: Settings) -> bool:
-    """Whether the audio network of a system learns too."""
-    return settings.audio.train == "all" and SYSTEMS[system].can_be_tuned
 
 
 def tuned_inputs(settings: Settings) -> tuple[str, ...]:

@@ -15,9 +15,13 @@ from pipeline.files import write_json
 from pipeline.report.frames import ShownFrame
 from pipeline.scores.intervals import Interval
 from pipeline.splits import Fold, SplitParams
+from pipeline.systems import SYSTEMS
 
 SCHEMA: Literal[1] = 1
 """Raised when a reader of an older `run.json` would go wrong."""
+
+JOINT_DETECTORS = "detector"
+"""Folder of the jointly trained detectors, beside the networks."""
 
 
 class Part(BaseModel):
@@ -328,3 +332,11 @@ def read_run(path: Path) -> Run:
         raise CorpusError(
             f"{path}: not a run of this version ({where}: {first['msg']}); run `dvc repro fuse`"
         ) from error
+
+
+def saved_networks(run: Run, results: Path, fold: str) -> tuple[Path, Path | None]:
+    """Files of a fold's network, and of its detector where the system reads face features."""
+    system, name = SYSTEMS[run.system], f"{fold}.safetensors"
+    joint = system.can_be_joint and run.method.joint
+    detectors = results / "fusion" / JOINT_DETECTORS if joint else results / "detector"
+    return results / "fusion" / name, detectors / name if system.reads_faces else None

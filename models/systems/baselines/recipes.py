@@ -42,11 +42,10 @@ from models.systems.baselines.tzirakis import RawSound, TzirakisNet
 from models.systems.baselines.vaanet import AudioStream, VaaNet, VisualStream
 from models.systems.baselines.visual_cnn import FrameNet
 from models.systems.inputs import Reader, Store, audio_reader
-from models.systems.params import Settings
+from models.systems.params import Settings, Widths
 from models.systems.recipe import (
     Phase,
     Recipe,
-    Widths,
     audio_branch,
     audio_phase,
     branch_step,

@@ -4,8 +4,9 @@ from drawn_faces import EMOTIONS, TINY, draw_face
 from torchvision.models.detection.roi_heads import RoIHeads
 
 from models.faces.backbones import STRIDES, assemble, build_backbone
+from models.faces.detector_file import save_detector
 from models.faces.roi_heads import BoxPredictor, CornerCoder, UncertainRoIHeads
-from models.faces.weights import build_detector, load_detector, save_detector
+from models.faces.weights import build_detector, load_detector
 from models.losses import LOG_VAR_MAX
 from pipeline.errors import TrainingError, WeightsError
 

@@ -13,8 +13,7 @@ from models.resumption import Checkpoint
 from models.systems import evaluate
 from models.systems.evaluate import Outcome, gather, gather_asked, run_folds, scratch_of_run
 from models.systems.inputs import Store
-from models.systems.params import Settings
-from models.systems.recipe import Widths
+from models.systems.params import Settings, Widths
 from pipeline.clips import ClipRecord
 from pipeline.errors import CorpusError, TrainingError
 from pipeline.presets import preset_values

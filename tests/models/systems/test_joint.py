@@ -12,10 +12,11 @@ from safetensors.torch import load_file, save_file
 from models.audio.params import EmbedParams
 from models.expressions.params import FacesParams
 from models.faces.backbones import assemble
+from models.faces.detector_file import save_detector
 from models.faces.frames import Frame, image_tensor
 from models.faces.task import face_features
 from models.faces.train import detect_frames
-from models.faces.weights import load_detector, save_detector
+from models.faces.weights import load_detector
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
 from models.systems.evaluate import evaluate_fold, predict

@@ -17,7 +17,7 @@ from models.saved_model import InputParams, ModelCard
 from models.systems import tuning
 from models.systems.evaluate import predict, train
 from models.systems.inputs import ClipSet, Store
-from models.systems.makers import build_network, frozen_networks, inputs_of, recipe
+from models.systems.makers import build_network, inputs_of, recipe
 from models.systems.params import Settings
 from models.systems.tuning import TunedNet
 from models.training import History
@@ -118,8 +118,8 @@ def test_a_batch_of_unequal_lengths_equals_its_singles():
 def test_a_saved_one_answers_for_a_file_as_for_a_clip(trained, store, settings):
     built, clips, network, _ = trained
     assert inputs_of("audio_cnn", settings) == ("waveform", "handcrafted")
-    assert frozen_networks("audio_cnn", settings) == ()
-    assert frozen_networks("audio_speech", settings) == settings.audio.encoders
+    assert settings.frozen_networks("audio_cnn") == ()
+    assert settings.frozen_networks("audio_speech") == settings.audio.encoders
     rebuilt = build_network("audio_cnn", built.widths, settings)
     rebuilt.load_state_dict(network.state_dict())
     sections = InputParams.model_fields
