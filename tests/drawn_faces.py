@@ -30,6 +30,7 @@ TINY = DetectorParams(
     roi_batch=16,
     score_threshold=0.05,
     nms_iou=0.5,
+    corrupt=0.0,
     frames_per_clip_train=2,
     frames_per_clip=2,
     epochs=1,

@@ -56,6 +56,13 @@ def pad(waveform: Tensor) -> Tensor:
     return F.pad(waveform, (0, padded_length(waveform.shape[-1]) - waveform.shape[-1]))
 
 
+STEP = 32 * HOP
+"""Samples between two frames of the last block, 0.32 s."""
+CONTEXT = 4
+"""Such frames at either side that reach into one: 126 frames of the front end, half a window."""
+BLOCK = 50
+"""Such frames that `Panns.embed` computes at a time: memory for 19 s, however long the clip."""
+
 EMBEDDING = 2048
 """D: numbers in an embedding."""
 CLASSES = 527
@@ -140,11 +147,18 @@ class Panns(nn.Module):
         Raises:
             MediaError: the clips are too short.
         """
-        x = F.dropout(self._front(pad(waveform)), 0.2, self.training)
+        return self._tagged(self._convolved(pad(waveform)))
+
+    def _convolved(self, waveform: Tensor) -> Tensor:
+        """[B, T] -> [B, 2048, T // STEP], the mean over frequency."""
+        x = F.dropout(self._front(waveform), 0.2, self.training)
         for block in (self.conv_block2, self.conv_block3, self.conv_block4, self.conv_block5):
             x = F.dropout(block(x, (2, 2)), 0.2, self.training)
         x = F.dropout(self.conv_block6(x, (1, 1)), 0.2, self.training)
-        x = x.mean(dim=3)  # [B, 2048, F]
+        return x.mean(dim=3)
+
+    def _tagged(self, x: Tensor) -> dict[str, Tensor]:
+        """[B, 2048, F] -> what `forward` returns."""
         x = x.amax(dim=2) + x.mean(dim=2)  # [B, 2048]
         x = F.relu_(self.fc1(F.dropout(x, 0.5, self.training)))
         return {
@@ -156,6 +170,9 @@ class Panns(nn.Module):
     def embed(self, waveform: Tensor) -> Tensor:
         """Embedding of each clip, in evaluation mode whatever the mode of the network.
 
+        A long clip is convolved block by block: the same numbers, in memory that does not grow
+        with its length.
+
         Args:
             waveform: [B, T] at 32 kHz, full scale 1, T >= `SHORTEST`.
 
@@ -165,9 +182,22 @@ class Panns(nn.Module):
         Raises:
             MediaError: the clips are too short.
         """
+        waveform = pad(waveform)
+        frames = waveform.shape[1] // STEP
         with _evaluating(self):
-            output: dict[str, Tensor] = self(waveform)
-        return output["embedding"]
+            parts = [
+                self._block(waveform, start, min(start + BLOCK, frames))
+                for start in range(0, frames, BLOCK)
+            ]
+            return self._tagged(torch.cat(parts, dim=2))["embedding"]
+
+    def _block(self, waveform: Tensor, start: int, end: int) -> Tensor:
+        """Frames `start` to `end` of `_convolved`, from these and their context alone."""
+        first, beyond = max(0, start - CONTEXT), end + CONTEXT + 1
+        # what makes up no frame at the end of a clip counts, too
+        stop = beyond * STEP if beyond * STEP <= waveform.shape[1] else None
+        found = self._convolved(waveform[:, first * STEP : stop])
+        return found[:, :, start - first : end - first]
 
     def heard(self, waveform: Tensor) -> Tensor:
         """What `embed_heard` takes of a clip: [T] -> [padded_length(T)].

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.functional import gaussian_blur
 
 from annotations.voc import Box
 from models.device import CPU
+from models.faces.params import DetectorParams
 from pipeline.clips import evenly_shown
 from pipeline.media.images import Picture, read_image
 
@@ -24,6 +27,15 @@ BRIGHTNESS = 0.15
 """Largest shift of the brightness, of the full range."""
 CONTRAST = 0.2
 """Largest relative change of the contrast."""
+
+BLUR = (0.01, 0.08)
+"""Standard deviation of a corrupting blur, in heights of the face."""
+LIGHT = (0.1, 0.6)
+"""What a corrupting darkness leaves, of the grey levels."""
+COVER = (0.2, 0.5)
+"""Width and height of what covers a face, in those of the face."""
+GREY = 0.5
+"""Its brightness."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +88,58 @@ def target_of(frame: Frame) -> dict[str, Tensor]:
     }
 
 
-def augment(image: Tensor, target: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+def augment(
+    image: Tensor, target: dict[str, Tensor], corrupt: float = 0.0
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Mirror, brighten and stretch the contrast at random; draws from torch's global generator.
 
     Args:
         image: [3, H, W] in 0..1.
         target: boxes [N, 4] px and labels [N].
+        corrupt: share of the images that are blurred, darkened or partly covered before.
 
     Returns:
         A new image in 0..1 and its target.
     """
+    if corrupt > 0 and torch.rand(()).item() < corrupt:
+        image = corrupted(image, target["boxes"])
     flip, brightness, contrast = torch.rand(3).tolist()
     if flip < FLIP_PROBABILITY:
         image, target = mirror(image, target)
     mean = image.mean()
     stretched = (image - mean) * (1 + CONTRAST * (2 * contrast - 1))
     return (stretched + mean + BRIGHTNESS * (2 * brightness - 1)).clamp(0, 1), target
+
+
+def corrupted(image: Tensor, boxes: Tensor) -> Tensor:
+    """Blur, darken or partly cover an image, as the draw has it, in proportion to its face.
+
+    Args:
+        image: [3, H, W] in 0..1.
+        boxes: [N, 4] px; without one, a third of the image's height stands for the face.
+
+    Returns:
+        A new image in 0..1.
+    """
+    kind, degree, across, down = torch.rand(4).tolist()
+    height, width = image.shape[1:]
+    left, top, right, bottom = boxes[0].tolist() if len(boxes) else (0.0, 0.0, width, height / 3)
+    if kind < 1 / 3:
+        sigma = (BLUR[0] + (BLUR[1] - BLUR[0]) * degree) * (bottom - top)
+        side = 2 * round(3 * sigma) + 1
+        side = min(side, 2 * min(height, width) - 1)  # the border is mirrored
+        return gaussian_blur(image, [side, side], [max(sigma, 1e-3)])
+    if kind < 2 / 3:
+        return image * (LIGHT[0] + (LIGHT[1] - LIGHT[0]) * degree)
+    share = COVER[0] + (COVER[1] - COVER[0]) * degree
+    x, y = (
+        round(a + (b - a) * (1 - share) * c)
+        for a, b, c in ((left, right, across), (top, bottom, down))
+    )
+    below, beyond = round(y + share * (bottom - top)), round(x + share * (right - left))
+    image = image.clone()
+    image[:, max(y, 0) : max(below, 0), max(x, 0) : max(beyond, 0)] = GREY
+    return image
 
 
 def mirror(image: Tensor, target: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -127,18 +175,18 @@ class FaceFrames(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 
 
 def training_batches(
-    frames: Sequence[Frame], batch: int, seed: int, device: torch.device
+    frames: Sequence[Frame], batch: int, params: DetectorParams, device: torch.device
 ) -> DataLoader[Batch]:
-    """Shuffled, augmented batches; the order depends on `seed` alone.
+    """Shuffled batches, augmented as the section `detector` says; the order is that of its seed.
 
     For an accelerator other processes read ahead. Each draws augmentations of its own, so that
     their number stands here and is not the machine's.
     """
     return DataLoader(
-        FaceFrames(frames),  # type: ignore[arg-type]
+        FaceFrames(frames, partial(augment, corrupt=params.corrupt)),  # type: ignore[arg-type]
         batch_size=batch,
         shuffle=True,
-        generator=torch.Generator().manual_seed(seed),
+        generator=torch.Generator().manual_seed(params.seed),
         collate_fn=collate,
         num_workers=0 if device == CPU else READERS,
         pin_memory=device.type == "cuda",

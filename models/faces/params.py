@@ -40,6 +40,7 @@ class DetectorParams(Section):
     score_threshold: float = Field(ge=0, lt=1)
     nms_iou: float = Field(gt=0, lt=1)
 
+    corrupt: float = Field(ge=0, lt=1)
     frames_per_clip_train: Count
     frames_per_clip: Count
     epochs: Count

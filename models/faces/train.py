@@ -74,7 +74,7 @@ def train_detector(
 
         fit(
             detector,
-            training_batches(frames, params.batch, params.seed, device),
+            training_batches(frames, params.batch, params, device),
             _losses,
             detector.loss_weights,
             TrainSettings(params.epochs, params.lr, params.weight_decay),
@@ -103,7 +103,7 @@ def _learn_faces(
         return
     fit(
         _CloserLoss(detector),
-        training_batches(frames, CROPS_PER_FRAME * params.batch, params.seed, device_of(detector)),
+        training_batches(frames, CROPS_PER_FRAME * params.batch, params, device_of(detector)),
         lambda model, batch: {"closer": model(*batch)},
         {"closer": 1.0},
         TrainSettings(params.closer_epochs, params.lr, params.weight_decay),

@@ -22,13 +22,24 @@ class FusionHead(nn.Module):
         emotions: K.
         dropout: share dropped before each layer.
         residual: whether the layers are added to the branches' log p.
+        modality_dropout: share of clips of which training withholds sound or picture, either as
+            often: zeros in F, and no opinion of that branch.
+
+    Source: Neverova et al., "ModDrop: Adaptive Multi-Modal Gesture Recognition", TPAMI 2016.
     """
 
     def __init__(
-        self, width: int, hidden: int, emotions: int, dropout: float, residual: bool
+        self,
+        width: int,
+        hidden: int,
+        emotions: int,
+        dropout: float,
+        residual: bool,
+        modality_dropout: float,
     ) -> None:
         super().__init__()
         self.residual = residual
+        self.modality_dropout = modality_dropout
         self.layers = nn.Sequential(
             nn.Dropout(dropout),
             nn.Linear(width, hidden),
@@ -44,10 +55,20 @@ class FusionHead(nn.Module):
 
     def forward(self, audio: tuple[Tensor, Tensor], visual: tuple[Tensor, Tensor]) -> Tensor:
         """Logits [B, K] from (features, logits) of each branch."""
-        logits: Tensor = self.layers(torch.cat([audio[0], visual[0]], dim=1))  # F = [A, V]
+        heard, seen = self._known(audio[0])
+        features = torch.cat([audio[0] * heard, visual[0] * seen], dim=1)  # F = [A, V]
+        logits: Tensor = self.layers(features)
         if not self.residual:
             return logits
-        return log_odds(log_scores(audio[1]) + log_scores(visual[1]) + logits)
+        return log_odds(log_scores(audio[1]) * heard + log_scores(visual[1]) * seen + logits)
+
+    def _known(self, like: Tensor) -> tuple[Tensor, Tensor] | tuple[float, float]:
+        """Whether each clip has sound and picture, each [B, 1]: in training it may lack one."""
+        if not self.training or self.modality_dropout == 0:
+            return 1.0, 1.0
+        draw = torch.rand(len(like), 1).to(like.device)
+        share = self.modality_dropout / 2
+        return (draw >= share).to(like), (draw < 1 - share).to(like)
 
 
 class FusionNet(nn.Module):

@@ -59,6 +59,7 @@ class FusionParams(Section):
     joint: bool
     hidden: Count
     dropout: Dropout
+    modality_dropout: Dropout
     warmup_epochs: CountOrNone
     epochs: CountOrNone
     lr: LearningRate

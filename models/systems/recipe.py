@@ -177,7 +177,9 @@ def fusion_net(
     """Both branches under a fresh head, see `fusion.head`."""
     width = int(audio.feature_width) + int(visual.feature_width)  # type: ignore[arg-type]
     residual = params.head == "residual"
-    head = FusionHead(width, params.hidden, emotions, params.dropout, residual)
+    head = FusionHead(
+        width, params.hidden, emotions, params.dropout, residual, params.modality_dropout
+    )
     return FusionNet(audio, visual, head)
 
 

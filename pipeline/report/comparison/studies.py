@@ -16,6 +16,9 @@ Overrides = tuple[tuple[str, object], ...]
 GRID = (0.0, 0.25, 0.5, 1.0, 2.0)
 """Values of alpha and of beta in the grid."""
 
+WITHHELD = (0.0, 0.2, 0.5)
+"""Shares in the study of modality dropout, the reference first."""
+
 CLOSER_PX = 64
 """Side of the crop in the study of the closer look."""
 
@@ -154,6 +157,19 @@ STUDIES = (
         (
             Variant("paper", "av_faster_rcnn", (("fusion.head", "paper"),)),
             Variant("residual", "av_faster_rcnn", (("fusion.head", "residual"),), "paper"),
+        ),
+    ),
+    Study(
+        "withheld",
+        "Modality dropout: training withholds sound or picture of a share of the clips",
+        tuple(
+            Variant(
+                f"{share:.0%}",
+                OURS,
+                (("fusion.modality_dropout", share),),
+                f"{WITHHELD[0]:.0%}" if share else "",
+            )
+            for share in WITHHELD
         ),
     ),
     Study(LOSS_GRID, "Weights of the loss, Eq. (4), on the fused network as trained", _grid()),

@@ -135,3 +135,17 @@ def test_build_is_seeded_and_leaves_the_global_generator_alone():
     first, second = (panns.build("Cnn14", seed) for seed in (3, 3))
     assert torch.equal(torch.rand(3), expected)
     assert torch.equal(first.fc1.weight, second.fc1.weight)
+
+
+@pytest.mark.parametrize("samples", [9 * panns.STEP, 11 * panns.STEP + 3 * panns.GRID + 7])
+def test_a_long_clip_in_blocks_equals_it_in_one(trained, monkeypatch, samples):
+    clip = noise(1, samples)
+    clip[:, samples // 2 :] *= 10  # the two halves differ, and so would a block out of place
+    whole = trained.embed(clip)
+    longest, convolved = [], trained._convolved
+    monkeypatch.setattr(panns, "BLOCK", 2)
+    monkeypatch.setattr(trained, "_convolved", lambda x: longest.append(x.shape[1]) or convolved(x))
+    atol = 1e-5 * whole.max().item()
+    torch.testing.assert_close(trained.embed(clip), whole, rtol=0, atol=atol)
+    assert len(longest) == -(-(samples // panns.STEP) // 2)
+    assert max(longest) <= (2 + 2 * panns.CONTEXT + 2) * panns.STEP

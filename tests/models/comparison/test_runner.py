@@ -51,7 +51,7 @@ SETTINGS = Settings(
     VisualParams(speech_weighting=False, speech_floor=0.0, hidden=4, **SHARED),
     FusionParams(
         head="residual", pool=False, joint=False, hidden=4, warmup_epochs=1, joint_epochs=1,
-        joint_frames=1, joint_lr=0.01, **SHARED,
+        joint_frames=1, joint_lr=0.01, modality_dropout=0.0, **SHARED,
     ),
     LossParams(alpha=1.0, beta=1.0),
     BaselineParams(

@@ -185,7 +185,7 @@ def test_frames_are_read_ahead_of_an_accelerator(tmp_path, monkeypatch):
     monkeypatch.setattr(frames_module, "READERS", 2)
     labels = []
     for device in ("cpu", "meta"):
-        batches = list(training_batches(frames, 4, 0, torch.device(device)))
+        batches = list(training_batches(frames, 4, TINY, torch.device(device)))
         labels.append([target["labels"].tolist() for _, targets in batches for target in targets])
     assert len(batches[0][0]) == 4 and labels[0] == labels[1]
 

@@ -22,7 +22,8 @@ K, CLIPS, FRAMES, D_AUDIO, D_FACE = 3, 4, 5, 12, 6
 BLOCKS = {"faces": [D_FACE]}
 
 FUSION = FusionParams(
-    head="residual", pool=False, joint=False, hidden=8, dropout=0.0, warmup_epochs=40, epochs=40,
+    head="residual", pool=False, joint=False, hidden=8, dropout=0.0,
+    modality_dropout=0.0, warmup_epochs=40, epochs=40,
     lr=0.02, weight_decay=0.0, joint_epochs=1, joint_frames=2, joint_lr=1e-3,
 )  # fmt: skip
 
@@ -74,17 +75,33 @@ def test_alpha_and_beta_of_zero_leave_the_fused_term(network, clips):
 
 
 def test_the_residual_head_starts_as_the_product_of_the_branches():
-    head = FusionHead(4, 8, K, dropout=0.0, residual=True)
+    head = FusionHead(4, 8, K, dropout=0.0, residual=True, modality_dropout=0.0)
     audio, visual = (torch.randn(2, 2), torch.randn(2, K)), (torch.randn(2, 2), torch.randn(2, K))
     product = (log_scores(audio[1]) + log_scores(visual[1])).log_softmax(dim=1)
     assert torch.allclose(log_scores(head(audio, visual)), product, atol=1e-5)
 
 
 def test_the_head_of_the_paper_reads_features_alone():
-    head = FusionHead(4, 8, K, dropout=0.0, residual=False)
+    head = FusionHead(4, 8, K, dropout=0.0, residual=False, modality_dropout=0.0)
     audio, visual = torch.randn(2, 2), torch.randn(2, 2)
     first, second = (head((audio, torch.randn(2, K)), (visual, torch.randn(2, K))) for _ in "ab")
     assert torch.equal(first, second) and first.any()
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_training_withholds_sound_or_picture_and_never_both(residual):
+    share, clips = 0.4, 2000
+    head = FusionHead(4, 8, K, dropout=0.0, residual=residual, modality_dropout=share)
+    torch.nn.init.normal_(head.layers[-1].weight)
+    audio, visual = (torch.randn(1, 2), torch.randn(1, K)), (torch.randn(1, 2), torch.randn(1, K))
+    nothing = torch.zeros(1, 2), torch.zeros(1, K)  # equal logits: no opinion
+    pairs = ((audio, visual), (nothing, visual), (audio, nothing))
+    expected = [log_scores(head.eval()(*pair)) for pair in pairs]
+    many = [tuple(part.expand(clips, -1) for part in branch) for branch in (audio, visual)]
+    found = log_scores(head.train()(*many))
+    alike = torch.stack([(found - one).abs().amax(dim=1) < 1e-5 for one in expected])
+    assert (alike.sum(dim=0) == 1).all()
+    assert alike.double().mean(dim=1).tolist() == pytest.approx([0.6, 0.2, 0.2], abs=0.05)
 
 
 def test_fusion_overfits_four_clips(network, clips):

@@ -57,7 +57,7 @@ def settings(baselines):
         VisualParams(speech_weighting=False, speech_floor=0.0, hidden=4, **shared),
         FusionParams(
             head="residual", pool=False, joint=False, hidden=4, warmup_epochs=1, joint_epochs=1,
-            joint_frames=1, joint_lr=0.01, **shared,
+            joint_frames=1, joint_lr=0.01, modality_dropout=0.0, **shared,
         ),
         LossParams(alpha=1.0, beta=1.0),
         baselines,

@@ -43,7 +43,8 @@ STILL = 1e-12
 
 def settings(joint=True, frames=FRAMES):
     fusion = FusionParams(
-        head="residual", pool=False, joint=joint, hidden=4, dropout=0.1, warmup_epochs=1, epochs=1,
+        head="residual", pool=False, joint=joint, hidden=4, dropout=0.1,
+        modality_dropout=0.0, warmup_epochs=1, epochs=1,
         lr=STILL, weight_decay=0.0, joint_epochs=1, joint_frames=frames, joint_lr=STILL,
     )  # fmt: skip
     return Settings(
