@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.audio.handcrafted import HANDCRAFTED
+from models.audio.noise import Waveform, noisy, noisy_copies
 from models.audio.panns import Panns, padded_length
 from models.audio.params import EmbedParams
 from models.audio.speech import SpeechEncoder
@@ -42,11 +43,24 @@ _PART = "embedding.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class EmbedTask:
-    """One clip and one network or feature; `weights` is None for a hand-crafted feature."""
+    """One clip and one network or feature; `weights` is None for a hand-crafted feature.
+
+    `copies` of the clip in noise are embedded, too.
+    """
 
     wav: Path
     name: str
     weights: Weights | None
+    copies: int = 0
+
+    def versions(self) -> list[Waveform]:
+        """The clip, and its copies in noise.
+
+        Raises:
+            MediaError: the sound is not 32 kHz mono, or not finite.
+        """
+        waveform = read_waveform(self.wav)
+        return [waveform, *noisy_copies(waveform, self.copies, self.wav.stem)]
 
 
 def make_jobs(records: Sequence[ClipRecord], audio: Path, params: EmbedParams) -> list[Job]:
@@ -66,7 +80,9 @@ def make_jobs(records: Sequence[ClipRecord], audio: Path, params: EmbedParams) -
     sounding.sort(key=lambda record: record.duration_s, reverse=True)  # one length lies together
     weights = _resolve_all(params)
     return [
-        _job(record, audio, name, weights.get(name)) for name in params.names for record in sounding
+        _job(record, audio, name, weights.get(name), params.noisy_copies)
+        for name in params.names
+        for record in sounding
     ]
 
 
@@ -96,9 +112,15 @@ def embed_clip(payload: EmbedTask, folder: Path) -> None:
         MediaError: the sound is not 32 kHz mono, not finite or shorter than 0.1 s.
         WeightsError: the network's weights cannot be loaded.
     """
-    waveform = read_waveform(payload.wav)
-    values = embed_waveform(waveform, payload.name, payload.weights)
-    save_safetensors(folder / _PART, {payload.name: values})
+    found = [embed_waveform(one, payload.name, payload.weights) for one in payload.versions()]
+    _save(folder, payload.name, found)
+
+
+def _save(folder: Path, name: str, versions: Sequence[Tensor]) -> None:
+    """The embedding of a clip, and those of its copies."""
+    clip, *copies = versions
+    more = {noisy(name): torch.stack(copies)} if copies else {}
+    save_safetensors(folder / _PART, {name: clip, **more})
 
 
 def embed_together(jobs: Sequence[tuple[EmbedTask, Path]]) -> list[AvemoError | None]:
@@ -114,24 +136,28 @@ def embed_together(jobs: Sequence[tuple[EmbedTask, Path]]) -> list[AvemoError | 
     for weights, some in groupby(range(len(jobs)), lambda n: jobs[n][0].weights):
         assert weights is not None
         network, numbers = _network(weights), list(some)
-        wavs = [jobs[n][0].wav for n in numbers]
-        sounds = zip(numbers, ahead(partial(_heard, network), wavs, 2 * BATCH), strict=True)
+        tasks = [jobs[n][0] for n in numbers]
+        clips = zip(numbers, ahead(partial(_heard, network), tasks, 2 * BATCH), strict=True)
+        sounds = ((n, sound) for n, versions in clips for sound in versions)
+        embedded: dict[int, list[Tensor]] = {n: [] for n in numbers}
         for _, alike in groupby(sounds, lambda one: _length(one[1])):
             while part := list(islice(alike, BATCH)):
                 for (n, _), found in zip(part, _embed([s for _, s in part], network), strict=True):
                     if isinstance(found, AvemoError):
                         errors[n] = found
                     else:
-                        save_safetensors(jobs[n][1] / _PART, {weights.network: found})
+                        embedded[n].append(found)
+                        if len(embedded[n]) == 1 + jobs[n][0].copies:
+                            _save(jobs[n][1], weights.network, embedded.pop(n))
     return errors
 
 
-def _heard(network: Panns | SpeechEncoder, wav: Path) -> Tensor | AvemoError:
-    """A clip as the network takes it, or why it cannot."""
+def _heard(network: Panns | SpeechEncoder, task: EmbedTask) -> list[Tensor] | list[AvemoError]:
+    """The versions of a clip as the network takes them, or why it cannot."""
     try:
-        return network.heard(torch.from_numpy(read_waveform(wav)))
+        return [network.heard(torch.from_numpy(one)) for one in task.versions()]
     except AvemoError as error:
-        return error
+        return [error]
 
 
 def _length(sound: Tensor | AvemoError) -> int:
@@ -198,10 +224,10 @@ def _resolve_all(params: EmbedParams) -> dict[str, Weights]:
     return {name: resolve(name, params) for name in params.networks}
 
 
-def _job(record: ClipRecord, audio: Path, name: str, weights: Weights | None) -> Job:
+def _job(record: ClipRecord, audio: Path, name: str, weights: Weights | None, copies: int) -> Job:
     wav = audio / f"{record.clip_id}.wav"
     facts = {} if weights is None else device_facts()
-    return Job(f"{record.clip_id}/{name}", EmbedTask(wav, name, weights), facts)
+    return Job(f"{record.clip_id}/{name}", EmbedTask(wav, name, weights, copies), facts)
 
 
 _loaded: dict[Weights, Panns | SpeechEncoder] = {}

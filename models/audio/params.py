@@ -66,6 +66,7 @@ class EmbedParams(Section):
     layers: Annotated[tuple[Layer, ...], Field(min_length=1), AfterValidator(named_once)]
     statistics: Annotated[tuple[Statistic, ...], Field(min_length=1), AfterValidator(named_once)]
     pause_db: float = Field(gt=0, le=200)
+    noisy_copies: int = Field(ge=0, le=100)
     handcrafted: Annotated[tuple[Literal["mfcc", "log_mfcc"], ...], AfterValidator(named_once)]
     seed: Seed
 

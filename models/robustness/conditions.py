@@ -7,8 +7,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from annotations.box import Box
+from models.audio import noise
+from models.audio.noise import Waveform
 from models.robustness import picture, sound
-from models.robustness.sound import Waveform
 from pipeline.media.images import Picture
 from pipeline.report.robustness.answers import Kind
 
@@ -102,7 +103,7 @@ def _degrees(*values: float) -> Severities:
 
 def _noise(title: str, make: Callable[[Clip, np.random.Generator], Waveform]) -> Condition:
     def harm(clip: Clip, rng: np.random.Generator, snr_db: float) -> Waveform:
-        return sound.with_noise(clip.speech, make(clip, rng), snr_db)
+        return noise.with_noise(clip.speech, make(clip, rng), snr_db)
 
     return Condition(title, SOUND, _degrees(20, 10, 5, 0), "{:g} dB", harm)
 
@@ -117,8 +118,8 @@ def _attack(title: str, parts: tuple[Part, ...], steps: int) -> Condition:
 
 
 CONDITIONS = {
-    "white": _noise("White noise", lambda c, rng: sound.white_noise(len(c.speech), rng)),
-    "pink": _noise("Pink noise", lambda c, rng: sound.pink_noise(len(c.speech), rng)),
+    "white": _noise("White noise", lambda c, rng: noise.white_noise(len(c.speech), rng)),
+    "pink": _noise("Pink noise", lambda c, rng: noise.pink_noise(len(c.speech), rng)),
     "babble": _noise("Babble", lambda c, rng: sound.babble(len(c.speech), c.voices, rng)),
     "reverberation": Condition(
         "Reverberation", SOUND, _degrees(0.3, 0.6, 1.2, 2.4), "{:g} s",

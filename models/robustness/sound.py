@@ -1,4 +1,6 @@
-"""Damage to sound: noise, babble, reverberation, a codec, a narrow band, clipping.
+"""Damage to sound: babble, reverberation, a codec, a narrow band, clipping.
+
+Noise is in `models.audio.noise`.
 
 Each takes a waveform [T] at 32 kHz, full scale 1, and gives one of the same length. Nothing holds
 the result to full scale but `clipped`: the networks take floats.
@@ -10,28 +12,13 @@ from fractions import Fraction
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 from scipy.signal import butter, fftconvolve, sosfilt
 
+from models.audio.noise import Waveform, rms
 from pipeline.media.sound import SAMPLE_RATE_HZ
-
-Waveform = NDArray[np.float32]
 
 TALKERS = 5
 """Voices of the babble."""
-
-
-def white_noise(samples: int, rng: np.random.Generator) -> Waveform:
-    """Noise of equal power at all frequencies, [T]."""
-    return rng.standard_normal(samples, np.float32)
-
-
-def pink_noise(samples: int, rng: np.random.Generator) -> Waveform:
-    """Noise whose power falls by 3 dB an octave, [T]: amplitude 1 / sqrt(f), without the mean."""
-    spectrum = np.fft.rfft(rng.standard_normal(samples))
-    steps = np.arange(len(spectrum))
-    spectrum *= np.divide(1.0, np.sqrt(steps), out=np.zeros(len(steps)), where=steps > 0)
-    return np.fft.irfft(spectrum, samples).astype(np.float32)
 
 
 def babble(samples: int, voices: Sequence[Waveform], rng: np.random.Generator) -> Waveform:
@@ -45,14 +32,8 @@ def babble(samples: int, voices: Sequence[Waveform], rng: np.random.Generator) -
     mixed = np.zeros(samples, np.float32)
     for voice in voices:
         start = int(rng.integers(len(voice)))
-        mixed += np.resize(np.roll(voice, -start), samples) / max(_rms(voice), 1e-9)
+        mixed += np.resize(np.roll(voice, -start), samples) / max(rms(voice), 1e-9)
     return mixed
-
-
-def with_noise(speech: Waveform, noise: Waveform, snr_db: float) -> Waveform:
-    """Speech and noise, whose powers over the whole clip are `snr_db` apart."""
-    wanted = _rms(speech) / 10 ** (snr_db / 20)
-    return speech + noise * np.float32(wanted / max(_rms(noise), 1e-9))
 
 
 def reverberated(speech: Waveform, rt60_s: float, rng: np.random.Generator) -> Waveform:
@@ -70,7 +51,7 @@ def reverberated(speech: Waveform, rt60_s: float, rng: np.random.Generator) -> W
     tail = rng.standard_normal(len(times_s)) * 10 ** (-3 * times_s / rt60_s)
     response = np.concatenate([[1.0], tail / np.linalg.norm(tail)])
     heard = fftconvolve(speech, response)[: len(speech)]
-    return (heard * (_rms(speech) / max(_rms(heard), 1e-9))).astype(np.float32)
+    return (heard * (rms(speech) / max(rms(heard), 1e-9))).astype(np.float32)
 
 
 def mp3(speech: Waveform, kbit_s: float) -> Waveform:
@@ -101,7 +82,3 @@ def clipped(speech: Waveform, share: float) -> Waveform:
     """Speech of which the loudest `share` of the samples is cut to one level."""
     level = np.quantile(np.abs(speech), 1 - share)
     return np.clip(speech, -level, level).astype(np.float32)
-
-
-def _rms(signal: NDArray[np.floating]) -> float:
-    return float(np.sqrt(np.square(signal, dtype=np.float64).mean()))

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from annotations.box import Box
 from models.audio.embed import embed_waveform
+from models.audio.noise import Waveform
 from models.device import CPU
 from models.faces.frames import image_tensor
 from models.recognition.answers import WindowAnswer
@@ -30,7 +31,6 @@ from models.recognition.recognizer import Recognizer
 from models.recognition.windows import Window, decoded_clip
 from models.robustness.attacks import fgsm, pgd, slopes
 from models.robustness.conditions import CONDITIONS, SOUND, Clip, Condition, Severities
-from models.robustness.sound import Waveform
 from models.robustness.white_box import WhiteBox, faced_frames
 from models.threads import pinned_threads
 from pipeline import clips

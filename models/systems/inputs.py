@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from models.audio.noise import noisy
 from models.fusion.branches import frame_weights
 from pipeline.clips import ClipRecord, emotions_of
 from pipeline.errors import CorpusError
@@ -249,9 +250,35 @@ def _read_embeddings(store: Store, keys: Sequence[str]) -> tuple[Reader, tuple[i
                 f"{path}: lacks {', '.join(missing)}; add it to embed.networks or "
                 "embed.handcrafted in params.yaml and run `dvc repro`"
             )
-        table[record.clip_id] = torch.cat([tensors[key] for key in keys])
+        table[record.clip_id] = torch.cat([_versions(tensors, key) for key in keys], dim=1)
         widths = tuple(len(tensors[key]) for key in keys)
-    return table.__getitem__, widths
+    return SoundReader(table), widths
+
+
+def _versions(tensors: Mapping[str, Tensor], key: str) -> Tensor:
+    """Embedding of a clip, and those of its copies in noise where there are any, [1 + N, D]."""
+    clip = tensors[key][None]
+    return torch.cat([clip, tensors[noisy(key)]]) if noisy(key) in tensors else clip
+
+
+@dataclass(frozen=True, slots=True)
+class SoundReader:
+    """Reader of `audio`, the embedding [D] of a clip as it is.
+
+    Attributes:
+        versions: by clip id, of the clip and of its copies in noise, [1 + N, D].
+    """
+
+    versions: Mapping[str, Tensor]
+
+    def __call__(self, clip_id: str) -> Tensor:
+        """The clip as it is, [D]."""
+        return self.versions[clip_id][0]
+
+    def drawn(self, clip_id: str) -> Tensor:
+        """One of the versions, [D], drawn from torch's global generator."""
+        versions = self.versions[clip_id]
+        return versions[int(torch.randint(len(versions), ()))]
 
 
 def face_readers(store: Store, fold: Fold, speech_floor: float) -> tuple[dict[str, Reader], int]:

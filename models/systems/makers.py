@@ -25,7 +25,14 @@ from models.systems.baselines.recipes import (
     visual_cnn_net,
 )
 from models.systems.compact import compact, compact_net
-from models.systems.inputs import Reader, Store, audio_reader, expression_reader, face_readers
+from models.systems.inputs import (
+    Reader,
+    SoundReader,
+    Store,
+    audio_reader,
+    expression_reader,
+    face_readers,
+)
 from models.systems.joint import drawn_reader, face_readers_after, joint_phase
 from models.systems.params import Settings, Widths
 from models.systems.recipe import (
@@ -35,6 +42,7 @@ from models.systems.recipe import (
     audio_phase,
     fusion_net,
     fusion_phases,
+    heard_in_noise,
     linear_branch,
     linear_phase,
     visual_branch,
@@ -54,7 +62,11 @@ def recipe(system: str, store: Store, fold: Fold, settings: Settings) -> Recipe:
         CorpusError: no clip has the sound or the video that the system needs.
     """
     readable(system, store.records)
-    return MAKERS[system](store, fold, settings)
+    built = MAKERS[system](store, fold, settings)
+    sound = built.readers.get("audio")
+    if settings.embed.noisy_copies and isinstance(sound, SoundReader):
+        return heard_in_noise(built, sound)
+    return built
 
 
 def build_network(system: str, widths: Widths, settings: Settings) -> nn.Module:

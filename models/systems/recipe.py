@@ -5,7 +5,7 @@ branch (`av`, `audio`, `visual`); its phases train parts of the network one afte
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 import torch
@@ -17,7 +17,7 @@ from models.fusion.branches import AudioNet, LinearAudioNet, Standardize, Visual
 from models.fusion.network import FusionHead, FusionNet
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.losses import emotion_bce, fusion_loss_weights, log_scores
-from models.systems.inputs import ClipSet, Reader
+from models.systems.inputs import ClipSet, Reader, SoundReader
 from models.systems.params import Widths
 from models.training import ConvexSettings, Step, TrainSettings
 
@@ -62,6 +62,23 @@ class Recipe:
     build: Callable[[], nn.Module]
     phases: tuple[Phase, ...]
     after_training: Callable[[nn.Module], Mapping[str, Reader]] = lambda network: {}
+
+
+def heard_in_noise(recipe: Recipe, sound: SoundReader) -> Recipe:
+    """The recipe, but training hears the copies of its clips in noise, too.
+
+    In each epoch it draws one version of each clip; where it takes all clips at once, all versions.
+    Statistics are of the clips as they are, and so are the clips that are answered.
+    """
+
+    def heard(phase: Phase) -> Phase:
+        if phase.inputs and "audio" not in phase.inputs:
+            return phase
+        at_once = isinstance(phase.settings, ConvexSettings)
+        read = sound.versions.__getitem__ if at_once else sound.drawn
+        return replace(phase, readers={**phase.readers, "audio": read})
+
+    return replace(recipe, phases=tuple(map(heard, recipe.phases)))
 
 
 def fit_statistics(network: nn.Module, clips: ClipSet) -> None:
@@ -116,7 +133,10 @@ def linear_phase(part: str, params: AudioParams) -> Phase:
 
 def _linear_step(branch: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     assert isinstance(branch, LinearAudioNet)
-    misfit = F.nll_loss(log_scores(branch(batch)[1]), batch["label"])
+    audio = batch["audio"]  # [B, D], of V versions of each clip [B, V, D]
+    labels = batch["label"].repeat_interleave(audio[0, ..., 0].numel())
+    log_p = log_scores(branch({"audio": audio.flatten(0, -2)})[1])
+    misfit = F.nll_loss(log_p, labels)
     return {LOSS_NAMES["audio"]: misfit, "l2": branch.penalty()}
 
 

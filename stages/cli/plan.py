@@ -192,6 +192,7 @@ def forecast(named: Named, volume: Volume, speeds: Speeds, cores: int) -> list[R
     records, seconds, frames = volume.records, volume.seconds, volume.frames
     source_px = sum(r.frames * r.frame_step * r.width_px * r.height_px for r in records)
     stored_px = sum(r.frames * r.width_px * r.height_px for r in records)
+    versions = 1 + named.embed.noisy_copies
 
     def row(stage: str, work: str, core_s: float, stored: float) -> Row:
         spent = START_S + core_s / cores
@@ -211,12 +212,12 @@ def forecast(named: Named, volume: Volume, speeds: Speeds, cores: int) -> list[R
         row("annotate", f"{frames} frames", (speeds.look + TRACK_S) * frames, XML_BYTES * frames),
         Row(
             "embed",
-            f"{len(named.embed.names)} x {len(records)} clips",
-            START_S + (speeds.core.embed + speeds.features) * seconds / cores,
+            f"{len(named.embed.names)} x {versions * len(records)} clips",
+            START_S + (speeds.core.embed + speeds.features) * versions * seconds / cores,
             START_S
-            + speeds.device.embed * seconds / len(chosen_devices())
-            + speeds.features * seconds / cores,
-            COPIES * 8192 * len(named.embed.names) * len(records),
+            + speeds.device.embed * versions * seconds / len(chosen_devices())
+            + speeds.features * versions * seconds / cores,
+            COPIES * 8192 * len(named.embed.names) * versions * len(records),
         ),
     ]
     if frames:

@@ -8,6 +8,7 @@ from stages.embed import main
 
 PARAMS = (
     "embed: {networks: [], weights: untrained, layers: [1], statistics: [mean], pause_db: 30,"
+    " noisy_copies: 0,"
     " handcrafted: [mfcc, log_mfcc], seed: 0}\n"
 )
 

@@ -47,7 +47,7 @@ def run(tmp_path, monkeypatch):
             "text_groups: 2, folds_csv: folds.csv, "
             "seed: 0}\n"
             "embed: {networks: [Wavegram_Logmel_Cnn14], weights: untrained, layers: [1], "
-            "statistics: [mean], pause_db: 30, handcrafted: [mfcc], "
+            "statistics: [mean], pause_db: 30, noisy_copies: 0, handcrafted: [mfcc], "
             "seed: 0}\n"
         )
         out = tmp_path / "data"

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from models.audio import embed as embedding
+from models.audio import noise
 from models.audio.embed import (
     EmbedTask,
     embed_clip,
@@ -32,6 +33,7 @@ PARAMS = EmbedParams(
     layers=(2, 1),
     statistics=("max",),
     pause_db=30,
+    noisy_copies=0,
     handcrafted=("mfcc",),
     seed=0,
 )
@@ -106,6 +108,31 @@ def test_jobs_of_one_network_lie_together(tmp_path):
     assert [job.clip_id for job in jobs] == ["a/Cnn14", "b/Cnn14", "a/mfcc", "b/mfcc"]
 
 
+def test_copies_in_noise_lie_beside_the_clip_and_leave_it_alone(tmp_path):
+    records = [record("a", 12_800), record("b", 12_800)]
+    for number, one in enumerate(records):
+        write_wav(tmp_path / f"{one.clip_id}.wav", one.samples, seed=number)
+    found = {}
+    for copies in (0, 3):
+        params = PARAMS.model_copy(update={"noisy_copies": copies})
+        products = run(make_jobs(records, tmp_path, params), tmp_path / str(copies))
+        write_embeddings(products, tmp_path / f"of {copies}")
+        found[copies] = load_safetensors(tmp_path / f"of {copies}" / "a.safetensors")[0]
+    assert {name: list(value.shape) for name, value in found[3].items()} == {
+        "Cnn14": [2048], "Cnn14 in noise": [3, 2048], "mfcc": [100], "mfcc in noise": [3, 100],
+    }  # fmt: skip
+    for name in ("Cnn14", "mfcc"):
+        clip, copies = found[3][name], found[3][noise.noisy(name)]
+        assert torch.equal(clip, found[0][name])
+        assert len({tuple(one.tolist()) for one in (clip, *copies)}) == 4
+    waveform = read_waveform(tmp_path / "a.wav")
+    again = noise.noisy_copies(waveform, 3, "a")[1]
+    assert torch.equal(found[3]["mfcc in noise"][1], embed_waveform(again, "mfcc", None))
+    for copy in noise.noisy_copies(waveform, 20, "a"):
+        power = [np.square(one, dtype=np.float64).mean() for one in (waveform, copy - waveform)]
+        assert -0.1 <= 10 * np.log10(power[0] / power[1]) <= 20.1
+
+
 @pytest.mark.parametrize("network", ["Cnn14", "whisper_tiny_en"])
 def test_clips_that_share_a_pass_are_embedded_as_alone(tmp_path, monkeypatch, network):
     lengths = (16_000, 15_900, 3_000, 16_010, 9_600, 16_000)  # one is too short
@@ -176,7 +203,7 @@ def test_an_accelerator_embeds_what_the_processor_does(tmp_path, monkeypatch):
     records = [record(str(number), 9_600 + 10 * (number // 2)) for number in range(4)]
     for number, one in enumerate(records):
         write_wav(tmp_path / f"{number}.wav", one.samples, seed=number)
-    jobs = make_jobs(records, tmp_path, PARAMS)
+    jobs = make_jobs(records, tmp_path, PARAMS.model_copy(update={"noisy_copies": 1}))
     monkeypatch.setenv("AVEMO_WORKERS", "1")
     found = {}
     for kind in ("processor", "accelerator"):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from models.audio import noise
 from models.robustness import sound
 
 RATE_HZ = 32_000
@@ -23,13 +24,13 @@ def rng(seed=0):
 
 @pytest.mark.parametrize("snr_db", [20, 10, 5, 0])
 def test_noise_lies_as_far_below_the_speech_as_is_said(snr_db):
-    clean, noise = speech(), sound.white_noise(RATE_HZ, rng())
-    added = sound.with_noise(clean, noise, snr_db) - clean
+    clean = speech()
+    added = noise.with_noise(clean, noise.white_noise(RATE_HZ, rng()), snr_db) - clean
     assert 20 * np.log10(rms(clean) / rms(added)) == pytest.approx(snr_db, abs=1e-3)
 
 
 def test_pink_noise_falls_by_three_decibels_an_octave():
-    power = np.abs(np.fft.rfft(sound.pink_noise(4 * RATE_HZ, rng()))) ** 2
+    power = np.abs(np.fft.rfft(noise.pink_noise(4 * RATE_HZ, rng()))) ** 2
     octaves = [power[start : 2 * start].mean() for start in (500, 1000, 2000, 4000, 8000)]
     steps = np.diff(10 * np.log10(octaves))
     assert steps == pytest.approx([-3.01] * 4, abs=0.6)
@@ -72,7 +73,7 @@ def test_the_telephone_passes_its_band_alone():
 
 
 def test_clipping_cuts_the_share_that_is_said():
-    clean = sound.white_noise(10_000, rng())
+    clean = noise.white_noise(10_000, rng())
     cut = sound.clipped(clean, 0.1)
     assert np.mean(cut != clean) == pytest.approx(0.1, abs=1e-3)
     assert np.abs(cut).max() == pytest.approx(np.quantile(np.abs(clean), 0.9))
@@ -80,6 +81,6 @@ def test_clipping_cuts_the_share_that_is_said():
 
 def test_silence_stays_silence():
     silence = np.zeros(4000, np.float32)
-    noisy = sound.with_noise(silence, sound.white_noise(4000, rng()), 0)
+    noisy = noise.with_noise(silence, noise.white_noise(4000, rng()), 0)
     for one in (noisy, sound.reverberated(silence, 0.3, rng()), sound.clipped(silence, 0.1)):
         assert not one.any()

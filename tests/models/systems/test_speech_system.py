@@ -6,10 +6,10 @@ import torch
 from project_copy import ROOT
 from sklearn.linear_model import LogisticRegression
 
-from models.checkpoint import save_safetensors
+from models.checkpoint import load_safetensors, save_safetensors
 from models.losses import log_scores
 from models.systems.evaluate import predict, train
-from models.systems.inputs import ClipSet, Store
+from models.systems.inputs import ClipSet, SoundReader, Store
 from models.systems.makers import recipe
 from models.systems.params import Settings
 from models.training import ConvexSettings, History, minimize
@@ -35,6 +35,42 @@ def store(tmp_path):
         )
         records.append(ClipRecord(clip_id, "S", EMOTIONS[number % 3], "", 0, 0, 1, 0, 0, 9, 9))
     return Store(tuple(records), tmp_path, tmp_path)
+
+
+def test_copies_in_noise_train_as_clips_of_their_own_would(store):
+    """All versions weigh alike; statistics and answers are of the clips as they are."""
+    ids = tuple(record.clip_id for record in store.records)
+    fold, draw = Fold("f", ids[:45], ids[45:]), np.random.default_rng(1)
+    for clip_id in ids:
+        path = store.embeddings / f"{clip_id}.safetensors"
+        (clip,) = load_safetensors(path)[0].values()
+        copies = clip + torch.tensor(draw.normal(0, 1, (2, WIDTH)), dtype=torch.float32)
+        save_safetensors(path, {"whisper_tiny_en": clip, "whisper_tiny_en in noise": copies})
+    values = preset_values("demo", ROOT / "presets")
+    values["audio"]["l2"], values["embed"]["noisy_copies"] = L2, 2
+    settings = Settings.load(values)
+    built = recipe("audio_speech", store, fold, settings)
+    clips = ClipSet(fold.train, store.labels(), built.readers)
+    network = train(clips, built, settings, History(), fold.name)
+    found = log_scores(predict(network, clips.subset(fold.test))["audio"]).exp()
+
+    seen, unseen = (clips.subset(part).stack("audio").numpy() for part in (fold.train, fold.test))
+    scale = 1 / (seen.std(axis=0) * WIDTH**0.5)
+    versions = np.concatenate([built.readers["audio"].versions[one].numpy() for one in fold.train])
+    reference = LogisticRegression(C=1 / (L2 * len(versions)), tol=1e-8, max_iter=1000)
+    reference.fit(
+        (versions - seen.mean(axis=0)) * scale, clips.labels().repeat_interleave(3).numpy()
+    )
+    expected = reference.predict_proba((unseen - seen.mean(axis=0)) * scale)
+    assert found.numpy() == pytest.approx(expected, abs=1e-3)
+
+
+def test_layers_draw_a_version_of_each_clip_in_each_epoch(store):
+    reader = SoundReader({"a": torch.arange(4.0)[:, None]})
+    assert reader("a") == 0
+    torch.manual_seed(0)
+    counts = torch.cat([reader.drawn("a") for _ in range(400)]).long().bincount()
+    assert len(counts) == 4 and counts.min() > 70
 
 
 def test_it_is_logistic_regression_on_statistics_of_training_clips(store):
