@@ -231,9 +231,11 @@ def _decode(
             frames = frames.filter("select", f"not(mod(n,{params.frame_step}))")
         if not picture.track.square:
             frames = frames.filter("scale", "round(iw*max(1,sar))", "round(ih*max(1,1/sar))")
-        frames = _timed(frames, PICTURE)
+        # numbered: of two frames that state one time, the encoder would refuse the second
+        frames = _timed(frames, PICTURE).filter("setpts", "N")
         # passthrough: otherwise frames are repeated to fill the frame rate, 101 for 100
         options = {"fps_mode": "passthrough", "q:v": params.jpeg_quality, "start_number": 0}
+        options["enc_time_base"] = f"1:{round(1 / CLOCK_TICK_S)}"
         name = f"{FRAMES}/{clip.clip_id}_%05d.jpg"
         products.append(ffmpeg.output(frames, name, threads=1, bitexact=None, **options))
     if sound:
