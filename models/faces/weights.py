@@ -3,19 +3,39 @@
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Annotated, cast
 
+from pydantic import BaseModel, ConfigDict, Field, Json, ValidationError
 from torch import Tensor
 from torchvision.models.detection._utils import overwrite_eps
 
-from models.checkpoint import load_safetensors, save_safetensors
+from models.checkpoint import load_safetensors, load_strictly, require_finite, save_safetensors
 from models.faces.backbones import Origin, assemble, coco_state, imagenet_state
 from models.faces.detector import Detector
 from models.faces.params import DetectorParams
 from pipeline.errors import WeightsError
+from pipeline.params import first_refusal
 
 CLASS_LAYER = "net.roi_heads.box_predictor.class_logits."
 TORCHVISION_PREDICTOR = "roi_heads.box_predictor."
+
+
+class DetectorFacts(BaseModel):
+    """How to build the network around the weights in a detector's file.
+
+    Attributes:
+        params: section `detector`.
+        classes: names of the classes, without the background.
+        origin: where the weights once began.
+        trained_on: ids of the clips that they saw.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    params: Json[DetectorParams]
+    classes: Json[Annotated[tuple[str, ...], Field(min_length=1)]]
+    origin: Origin
+    trained_on: Json[frozenset[str]]
 
 
 def build_detector(params: DetectorParams, classes: Sequence[str]) -> Detector:
@@ -45,7 +65,7 @@ def origin_of(params: DetectorParams) -> Origin:
     """Where the weights once began; a file remembers it."""
     if params.weights in ("untrained", "imagenet", "coco"):
         return cast(Origin, params.weights)
-    return cast(Origin, _read(Path(params.weights))[1]["origin"])
+    return _read(Path(params.weights))[1].origin
 
 
 def training_clips(params: DetectorParams) -> frozenset[str]:
@@ -56,7 +76,7 @@ def training_clips(params: DetectorParams) -> frozenset[str]:
     """
     if params.weights in ("untrained", "imagenet", "coco"):
         return frozenset()
-    return frozenset(json.loads(_read(Path(params.weights))[1]["trained_on"]))
+    return _read(Path(params.weights))[1].trained_on
 
 
 def save_detector(
@@ -85,10 +105,9 @@ def load_detector(path: Path) -> Detector:
     Raises:
         WeightsError: the file is missing, damaged or not a detector.
     """
-    state, about = _read(path)
-    params = DetectorParams.model_validate_json(about["params"])
-    detector = _assemble(params, json.loads(about["classes"]), cast(Origin, about["origin"]))
-    detector.load_state_dict(state)
+    state, facts = _read(path)
+    detector = _assemble(facts.params, facts.classes, facts.origin)
+    load_strictly(detector, state, path)
     return detector.eval()
 
 
@@ -98,7 +117,7 @@ def detector_params(path: Path) -> DetectorParams:
     Raises:
         WeightsError: the file is missing, damaged or not a detector.
     """
-    return DetectorParams.model_validate_json(_read(path)[1]["params"])
+    return _read(path)[1].params
 
 
 def _assemble(params: DetectorParams, classes: Sequence[str], origin: Origin) -> Detector:
@@ -136,9 +155,9 @@ def _with_coco(params: DetectorParams, classes: Sequence[str]) -> Detector:
 
 def _with_file(params: DetectorParams, classes: Sequence[str]) -> Detector:
     path = Path(params.weights)
-    state, about = _read(path)
-    detector = _assemble(params, classes, cast(Origin, about["origin"]))
-    if json.loads(about["classes"]) != list(classes):
+    state, facts = _read(path)
+    detector = _assemble(params, classes, facts.origin)
+    if facts.classes != tuple(classes):
         own = detector.state_dict()
         state |= {name: own[name] for name in own if name.startswith(CLASS_LAYER)}
     try:
@@ -146,16 +165,23 @@ def _with_file(params: DetectorParams, classes: Sequence[str]) -> Detector:
     except RuntimeError as error:
         raise WeightsError(
             f"{path}: not weights of detector.backbone {params.backbone}; "
-            f"expected those of {DetectorParams.model_validate_json(about['params']).backbone}"
+            f"expected those of {facts.params.backbone}"
         ) from error
+    require_finite(detector, path)
     return detector
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read(path: Path) -> tuple[dict[str, Tensor], DetectorFacts]:
     state, about = load_safetensors(path)
-    if not {"params", "classes", "origin", "trained_on"} <= about.keys():
+    if not DetectorFacts.model_fields.keys() <= about.keys():
         raise WeightsError(
             f"{path}: not a detector file; its facts are {sorted(about)}; expected untrained, "
             "imagenet, coco or the path of a detector's .safetensors"
         )
-    return state, about
+    try:
+        return state, DetectorFacts.model_validate(about)
+    except ValidationError as error:
+        raise WeightsError(
+            f"{path}: not a detector file ({first_refusal(error)}); copy it again, or train it "
+            "with this version"
+        ) from error
