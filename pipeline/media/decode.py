@@ -204,10 +204,11 @@ def _sound(clip: Clip) -> _Sound | None:
             "remove it"
         )
     for track in tracks:
-        if not RATES_HZ[0] <= track.rate_hz <= RATES_HZ[1] or track.channels > CHANNELS:
+        plausible = RATES_HZ[0] <= track.rate_hz <= RATES_HZ[1]
+        if not plausible or not 1 <= track.channels <= CHANNELS:
             raise MediaError(
-                f"{path}: sound of {track.channels} channels at {track.rate_hz} Hz, expected at "
-                f"most {CHANNELS} at {RATES_HZ[0]} to {RATES_HZ[1]} Hz; its header may be damaged: "
+                f"{path}: sound of {track.channels} channels at {track.rate_hz} Hz, expected 1 to "
+                f"{CHANNELS} at {RATES_HZ[0]} to {RATES_HZ[1]} Hz; its header may be damaged: "
                 "copy it again from its source"
             )
     return _Sound(path, tracks) if tracks else None

@@ -243,7 +243,8 @@ def _sound(stream: av.AudioStream, extent: _Extent) -> SoundTrack | None:
     context = stream.codec_context
     if context is None or not extent.times_s:
         return None
-    codec = PCM_CODECS.get(context.format.name.removesuffix("p"), "pcm_f32le")
+    form = context.format.name if context.format else ""  # none of 0 channels, or of too many
+    codec = PCM_CODECS.get(form.removesuffix("p"), "pcm_f32le")
     # a file that begins inside a packet may have some that overlap
     length_s = min(extent.length_s, sum(extent.lengths_s) + extent.holes_s)
     rate_hz, channels = context.sample_rate, context.channels
