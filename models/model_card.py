@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
+from pydantic import model_validator
 
 from annotations.params import AnnotateParams
 from models.audio.params import EmbedParams
@@ -17,7 +18,7 @@ from pipeline.report.run import BranchScores, Scores
 from pipeline.scores.intervals import Interval
 from pipeline.scores.metrics import DECIMALS, confusion
 from pipeline.scores.params import PredictParams
-from pipeline.scores.predictions import Predictions
+from pipeline.scores.predictions import BRANCHES, Predictions
 from pipeline.systems import SYSTEMS
 
 TEMPLATE = Path(__file__).with_suffix(".md")
@@ -106,6 +107,31 @@ class ModelCard(Section):
     metrics: HeldOutScores
     files: dict[str, str]
     versions: dict[str, str]
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> "ModelCard":
+        """Refuse what would fail only once a recording is asked about."""
+        widths = (*self.widths.audio, self.widths.faces, *self.widths.expressions)
+        problems = {
+            f"system {self.system} is unknown": self.system not in SYSTEMS,
+            f"corpus {self.corpus} is unknown": self.corpus not in ABOUT,
+            "expected two emotions or more, each once": len(set(self.emotions)) < 2
+            or len(set(self.emotions)) < len(self.emotions),
+            f"expected branches of {', '.join(BRANCHES)}": not self.branches
+            or not set(self.branches) <= set(BRANCHES),
+            "expected widths of 0 to 1e6": not all(0 <= width <= 1_000_000 for width in widths),
+            "a pool weighs no branch, or one that it cannot": not all(
+                0 < len(pool) and set(pool) <= self._experts(branch)
+                for branch, pool in self.pools.items()
+            ),
+        }
+        if wrong := [text for text, holds in problems.items() if holds]:
+            raise ValueError(wrong[0])
+        return self
+
+    def _experts(self, branch: str) -> set[str]:
+        """Branches that answer where `branch` is asked."""
+        return set(self.branches) if branch in self.branches[:1] else {branch}
 
 
 def describe(card: ModelCard) -> str:

@@ -23,7 +23,8 @@ from models.expressions.encoders import resolve as resolve_encoder
 from models.model_card import HeldOutScores, InputParams, ModelCard, describe
 from models.systems.params import Settings
 from pipeline.errors import WeightsError
-from pipeline.files import file_digest, replace_folder
+from pipeline.files import file_digest, is_file, replace_folder
+from pipeline.params import first_refusal
 from pipeline.systems import SYSTEMS
 
 SCHEMA = 3
@@ -134,19 +135,17 @@ def read_card(folder: Path) -> ModelCard:
     try:
         card = ModelCard.model_validate(content)
         Settings.load(card.settings)
-    except (ValidationError, ValueError) as error:
-        problem = str(error).splitlines()
-        raise WeightsError(f"{path}: not the card of a model ({'; '.join(problem[:3])})") from None
-    if card.system not in SYSTEMS or len(set(card.emotions)) < len(card.emotions):
-        raise WeightsError(
-            f"{path}: system {card.system}, emotions {', '.join(card.emotions)}; expected a known "
-            "system and each emotion once"
-        )
+    except ValidationError as error:
+        raise WeightsError(f"{path}: not the card of a model ({first_refusal(error)})") from None
+    except ValueError as error:
+        raise WeightsError(f"{path}: not the card of a model ({error})") from None
+    if NETWORK not in card.files:
+        raise WeightsError(f"{path}: names no {NETWORK}, expected its digest; pack it again")
     for name, digest in card.files.items():
         file = folder / name
         if ".." in Path(name).parts or Path(name).is_absolute():
             raise WeightsError(f"{path}: names {name}, expected files of its own folder")
-        if not file.is_file():
+        if not is_file(file):
             raise WeightsError(f"{file}: missing from the model; copy its whole folder again")
         if file_digest(file) != digest:
             raise WeightsError(f"{file}: sha256 differs from {CARD}; copy its whole folder again")

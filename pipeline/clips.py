@@ -3,6 +3,7 @@
 `data/frames.csv` beside it says when each stored frame is shown.
 """
 
+import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -204,6 +205,10 @@ def require_unique(clip_ids: Sequence[str], where: str) -> None:
 
 
 CLIP_COLUMNS = tuple(field for field in fields(ClipRecord) if field.name != "times_s")
+FILE_NAME = re.compile(r"[^/\\\0]+")
+"""Clip ids and speakers become names of files, which lead into no other folder."""
+COUNTS = ("frames", "fps", "frame_step", "width_px", "height_px", "samples", "rate_hz", "rank")
+"""Columns that are 0 or more."""
 FRAMES_CSV = "frames.csv"
 FRAME_COLUMNS = ("clip_id", "frame", "time_s")
 
@@ -212,8 +217,9 @@ def read_clips(path: Path) -> list[ClipRecord]:
     """Read `data/clips.csv`, and `frames.csv` beside it, sorted by clip id.
 
     Raises:
-        CorpusError: one of these files is missing, columns are missing, a value has the wrong type,
-            an id is doubled, or a clip has not as many times as frames.
+        CorpusError: one of these files is missing, columns are missing, a value has the wrong type
+            or is out of range, an id is doubled or no file name, or a clip has not as many
+            ascending times as frames.
     """
     again = "run `dvc repro extract`"
     times = _read_times(path.with_name(FRAMES_CSV), again)
@@ -230,7 +236,10 @@ def _read_times(path: Path, again: str) -> Mapping[str, tuple[float, ...]]:
         shown = times[row["clip_id"]]
         if int(row["frame"]) != len(shown):
             raise ValueError(f"frame {row['frame']}, expected {len(shown)}")
-        shown.append(number(row["time_s"]))
+        time_s = number(row["time_s"])
+        if shown and time_s <= shown[-1]:
+            raise ValueError(f"frame {row['frame']} at {time_s} s, expected after {shown[-1]} s")
+        shown.append(time_s)
 
     read_table(path, take, again)
     return {clip_id: tuple(shown) for clip_id, shown in times.items()}
@@ -241,9 +250,21 @@ def _record(row: dict[str, str], times: Mapping[str, tuple[float, ...]]) -> Clip
         c.name: number(row[c.name]) if c.type is float else c.type(row[c.name])  # type: ignore[operator]
         for c in CLIP_COLUMNS
     }
+    clip_id, speaker, polarity = values["clip_id"], values["speaker"], values["polarity"]
+    if not (FILE_NAME.fullmatch(clip_id) and FILE_NAME.fullmatch(speaker)):
+        raise ValueError(f"clip {clip_id!r} of {speaker!r}, expected names without folders")
+    if negative := [n for n in COUNTS if values[n] < 0]:
+        raise ValueError(f"{negative[0]} is {values[negative[0]]}, expected 0 or more")
     if values["frames"] and not (values["fps"] > 0 and values["frame_step"] > 0):
         raise ValueError("fps and frame_step are not above 0")
-    return ClipRecord(**values, times_s=times.get(row["clip_id"], ()))
+    if values["samples"] and not values["rate_hz"]:
+        raise ValueError("rate_hz is not above 0")
+    if polarity not in (-1, 0, 1):
+        raise ValueError(f"polarity is {polarity}, expected -1, 0 or 1")
+    shown = times.get(clip_id, ())
+    if len(shown) != values["frames"]:
+        raise ValueError(f"{len(shown)} times for {values['frames']} frames")
+    return ClipRecord(**values, times_s=shown)
 
 
 def write_clips(path: Path, records: Iterable[ClipRecord]) -> None:

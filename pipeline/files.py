@@ -1,4 +1,9 @@
-"""Nothing half-written: files and folders appear whole, under their final name, or not at all."""
+"""Nothing half-written: files and folders appear whole, under their final name, or not at all.
+
+A table is opened in spreadsheets, which compute what begins with = + - @ or a control character.
+Names and texts may be a stranger's: such an entry that is no number is written with an apostrophe
+before it, which makes it a text there, and which our readers take off.
+"""
 
 import csv
 import errno
@@ -6,12 +11,13 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from pipeline.errors import CorpusError
 
@@ -23,6 +29,10 @@ NOT_WRITABLE = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM,
 )  # fmt: skip
 """A full disk, a quota, a limit on files, a read-only file system, a lack of permission."""
+
+
+_COMPUTED = re.compile(r"'*[=+\-@\t\r\n]")
+"""How an entry begins that a spreadsheet computes, or that would be taken for one with a mark."""
 
 
 def publish(out: Path, files: Iterable[tuple[str, Path]]) -> None:
@@ -82,9 +92,31 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[dict[str, obj
         atomic_write(path) as part,
         part.open("w", newline="", encoding="utf-8") as stream,
     ):
-        writer = csv.DictWriter(stream, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        write_rows(stream, columns, rows)
+
+
+def write_rows(
+    stream: IO[str], columns: Sequence[str], rows: Iterable[Mapping[str, object]]
+) -> None:
+    """Write rows as CSV with a header and Unix line ends; no entry is a formula."""
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _as_text(value) for name, value in row.items()} for row in rows)
+
+
+def _as_text(value: object) -> object:
+    if not isinstance(value, str) or not _COMPUTED.match(value):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+def entry(text: str) -> str:
+    """The text that was written as this entry of a table."""
+    return text[1:] if text.startswith("'") and _COMPUTED.match(text) else text
 
 
 def read_table(path: Path, make: Callable[[dict[str, str]], Item], remedy: str) -> list[Item]:
@@ -118,7 +150,7 @@ def read_table(path: Path, make: Callable[[dict[str, str]], Item], remedy: str) 
 def _whole(row: dict[str, str]) -> dict[str, str]:
     if None in row or None in row.values():
         raise ValueError("another number of entries than the heading has")
-    return row
+    return {name: entry(text) for name, text in row.items()}
 
 
 def number(text: str) -> float:
@@ -167,6 +199,14 @@ def rounded(values: Mapping[str, object], decimals: int) -> dict[str, object]:
         elif math.isfinite(value):
             result[key] = round(value, decimals)
     return result
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file, whatever the name: none has one that is too long."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def file_digest(path: Path) -> str:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from pipeline.errors import CorpusError
+from pipeline.files import entry
 
 _LFS = b"version https://git-lfs.github.com/spec/"
 _MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -73,7 +74,7 @@ def read_table(path: Path) -> Table:
             )
         rows: dict[int, list[str]] = {}
         for row in reader:
-            rows[reader.line_num + skipped] = [entry.strip() for entry in row]
+            rows[reader.line_num + skipped] = [entry(text.strip()) for text in row]
     except csv.Error as error:
         raise CorpusError(
             f"{path} line {reader.line_num}: not a table ({error}); save it as CSV"

@@ -6,6 +6,7 @@ with another value than the one that DVC compares and records.
 """
 
 import json
+import os
 import re
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
@@ -22,6 +23,9 @@ PARAMS_FILE = Path("params.yaml")
 
 LONGEST_QUOTE = 60
 """Characters of a value that a message quotes."""
+
+LONGEST_NAME = 255
+"""Bytes of the name of a file or folder, on all usual file systems."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 """Of a random generator; a seed and a small number added to it fit the 64 bits of torch."""
@@ -62,10 +66,14 @@ class Section(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _a_tilde_is_of_the_shell(cls, value: Any) -> Any:
+    def _texts_can_be_names_of_files(cls, value: Any) -> Any:
         names = value if isinstance(value, tuple) else (value,)
-        if any(str(name).startswith("~") for name in names):
-            raise ValueError("~ is read by the shell alone; write the whole path")
+        for name in (str(one) for one in names if isinstance(one, str | Path)):
+            if name.startswith("~"):
+                raise ValueError("~ is read by the shell alone; write the whole path")
+            longest = max(len(os.fsencode(part)) for part in name.split("/"))
+            if longest > LONGEST_NAME or "\0" in name:
+                raise ValueError("no file has a name of so many bytes, or with a zero byte in it")
         return value
 
 
@@ -173,6 +181,13 @@ def _whole(value: Any) -> Any:
 
 def _explanations(path: Path, name: str, model: type[Section], error: ValidationError) -> list[str]:
     return [_explain(path, name, model, part) for part in error.errors()]
+
+
+def first_refusal(error: ValidationError) -> str:
+    """Where pydantic refused something else than `params.yaml`, what it got, and why."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: got {_quote(first['input'])}; {first['msg']}" if where else str(first["msg"])
 
 
 def differing(

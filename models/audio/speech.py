@@ -21,12 +21,12 @@ import numpy as np
 import soxr
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from models.audio.front_end import RATE_HZ
 from models.audio.panns import padded_length
 from models.audio.params import Pooling
+from models.checkpoint import FILES_ALONE, reason_of, require_finite
 from pipeline.errors import WeightsError
 
 SPEECH_HZ = 16_000
@@ -180,16 +180,15 @@ def _load(folder: Path) -> tuple[Any, Any]:
     logging.set_verbosity_error()  # that the head, which nothing here reads, is not in the file
     logging.disable_progress_bar()
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        extract = AutoFeatureExtractor.from_pretrained(folder, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, **FILES_ALONE)
+        extract = AutoFeatureExtractor.from_pretrained(folder, **FILES_ALONE)
         # a classifier, because Whisper's is built of the encoder alone
         classifier, found = AutoModelForAudioClassification.from_pretrained(
-            folder, config=config, local_files_only=True, output_loading_info=True
+            folder, config=config, output_loading_info=True, **FILES_ALONE
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().partition("\n")[0]
+    except Exception as error:  # whatever sizes and names of a stranger lead to
         raise WeightsError(
-            f"{folder}: not a speech encoder that transformers can read ({reason})"
+            f"{folder}: not a speech encoder that transformers can read ({reason_of(error)})"
         ) from error
     finally:
         logging.set_verbosity(shown)
@@ -208,7 +207,9 @@ def _load(folder: Path) -> tuple[Any, Any]:
         raise WeightsError(
             f"{folder}: hears {extract.sampling_rate} Hz, expected {SPEECH_HZ}; choose another"
         )
-    return extract, network.float().eval()
+    network = network.float().eval()
+    require_finite(network, folder)
+    return extract, network
 
 
 @contextmanager

@@ -10,18 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from models.checkpoint import load_strictly, read_state
+from models.checkpoint import FILES_ALONE, load_strictly, read_state, reason_of, require_finite
 from models.device import device_of
 from models.expressions.mini_xception import SIDE_PX, MiniXception
 from models.expressions.params import DESCRIPTIONS, ENCODERS, WEIGHTS_FILE
 from pipeline.errors import WeightsError
 from pipeline.media.images import Picture
-
-_FILES_ALONE = {"local_files_only": True, "trust_remote_code": False}
-"""Nothing is fetched, and no code that lies beside the weights is run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +77,18 @@ class ImageClassifier(nn.Module):
 
         super().__init__()
         try:
-            self.prepare = AutoImageProcessor.from_pretrained(folder, **_FILES_ALONE)
+            self.prepare = AutoImageProcessor.from_pretrained(folder, **FILES_ALONE)
             self.network, found = AutoModelForImageClassification.from_pretrained(
-                folder, use_safetensors=True, output_loading_info=True, **_FILES_ALONE
+                folder, use_safetensors=True, output_loading_info=True, **FILES_ALONE
             )
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise WeightsError(f"{folder}: not an image classifier ({reason})") from error
+        except Exception as error:  # whatever sizes and names of a stranger lead to
+            raise WeightsError(f"{folder}: not an image classifier ({reason_of(error)})") from error
         if lacking := sorted(found["missing_keys"]):
             raise WeightsError(
                 f"{folder / WEIGHTS_FILE}: not the weights of {type(self.network).__name__}: "
                 f"{len(lacking)} parameters missing, first {lacking[0]}"
             )
+        require_finite(self.network, folder / WEIGHTS_FILE)
         self.eval()
 
     def forward(self, crops: Sequence[Picture]) -> tuple[Tensor, Tensor]:

@@ -6,19 +6,39 @@ Nothing here builds one: see `models.faces.weights`.
 import json
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
+from pydantic import BaseModel, ConfigDict, Field, Json, ValidationError
 from torch import Tensor
 
 from models.checkpoint import load_safetensors, save_safetensors
 from models.faces.params import DetectorParams
 from pipeline.errors import WeightsError
+from pipeline.params import first_refusal
 
 if TYPE_CHECKING:
     from models.faces.detector import Detector
 
 Origin = Literal["untrained", "imagenet", "coco"]
 """Where a detector's weights once began; decides on its normalisation layers."""
+
+
+class DetectorFacts(BaseModel):
+    """How to build the network around the weights in a detector's file.
+
+    Attributes:
+        params: section `detector`.
+        classes: names of the classes, without the background.
+        origin: where the weights once began.
+        trained_on: ids of the clips that they saw.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    params: Json[DetectorParams]
+    classes: Json[Annotated[tuple[str, ...], Field(min_length=1)]]
+    origin: Origin
+    trained_on: Json[frozenset[str]]
 
 
 def save_detector(
@@ -41,19 +61,25 @@ def save_detector(
     save_safetensors(path, detector.state_dict(), about)
 
 
-def read_detector(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_detector(path: Path) -> tuple[dict[str, Tensor], DetectorFacts]:
     """Parameters and facts of a file of `save_detector`.
 
     Raises:
         WeightsError: the file is missing, damaged or not a detector.
     """
     state, about = load_safetensors(path)
-    if not {"params", "classes", "origin", "trained_on"} <= about.keys():
+    if not DetectorFacts.model_fields.keys() <= about.keys():
         raise WeightsError(
             f"{path}: not a detector file; its facts are {sorted(about)}; expected untrained, "
             "imagenet, coco or the path of a detector's .safetensors"
         )
-    return state, about
+    try:
+        return state, DetectorFacts.model_validate(about)
+    except ValidationError as error:
+        raise WeightsError(
+            f"{path}: not a detector file ({first_refusal(error)}); copy it again, or train it "
+            "with this version"
+        ) from error
 
 
 def detector_params(path: Path) -> DetectorParams:
@@ -62,14 +88,14 @@ def detector_params(path: Path) -> DetectorParams:
     Raises:
         WeightsError: the file is missing, damaged or not a detector.
     """
-    return DetectorParams.model_validate_json(read_detector(path)[1]["params"])
+    return read_detector(path)[1].params
 
 
 def origin_of(params: DetectorParams) -> Origin:
     """Where the weights once began; a file remembers it."""
     if params.weights in ("untrained", "imagenet", "coco"):
         return cast(Origin, params.weights)
-    return cast(Origin, read_detector(Path(params.weights))[1]["origin"])
+    return read_detector(Path(params.weights))[1].origin
 
 
 def training_clips(params: DetectorParams) -> frozenset[str]:
@@ -80,4 +106,4 @@ def training_clips(params: DetectorParams) -> frozenset[str]:
     """
     if params.weights in ("untrained", "imagenet", "coco"):
         return frozenset()
-    return frozenset(json.loads(read_detector(Path(params.weights))[1]["trained_on"]))
+    return read_detector(Path(params.weights))[1].trained_on

@@ -1,12 +1,11 @@
 """Where a detector's weights come from."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 from torchvision.models.detection._utils import overwrite_eps
 
+from models.checkpoint import load_strictly, require_finite
 from models.faces.backbones import assemble, coco_state, imagenet_state
 from models.faces.detector import Detector
 from models.faces.detector_file import Origin, read_detector
@@ -46,10 +45,9 @@ def load_detector(path: Path) -> Detector:
     Raises:
         WeightsError: the file is missing, damaged or not a detector.
     """
-    state, about = read_detector(path)
-    params = DetectorParams.model_validate_json(about["params"])
-    detector = _assemble(params, json.loads(about["classes"]), cast(Origin, about["origin"]))
-    detector.load_state_dict(state)
+    state, facts = read_detector(path)
+    detector = _assemble(facts.params, facts.classes, facts.origin)
+    load_strictly(detector, state, path)
     return detector.eval()
 
 
@@ -88,9 +86,9 @@ def _with_coco(params: DetectorParams, classes: Sequence[str]) -> Detector:
 
 def _with_file(params: DetectorParams, classes: Sequence[str]) -> Detector:
     path = Path(params.weights)
-    state, about = read_detector(path)
-    detector = _assemble(params, classes, cast(Origin, about["origin"]))
-    if json.loads(about["classes"]) != list(classes):
+    state, facts = read_detector(path)
+    detector = _assemble(params, classes, facts.origin)
+    if facts.classes != tuple(classes):
         own = detector.state_dict()
         state |= {name: own[name] for name in own if name.startswith(CLASS_LAYER)}
     try:
@@ -98,6 +96,7 @@ def _with_file(params: DetectorParams, classes: Sequence[str]) -> Detector:
     except RuntimeError as error:
         raise WeightsError(
             f"{path}: not weights of detector.backbone {params.backbone}; "
-            f"expected those of {DetectorParams.model_validate_json(about['params']).backbone}"
+            f"expected those of {facts.params.backbone}"
         ) from error
+    require_finite(detector, path)
     return detector

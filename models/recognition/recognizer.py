@@ -14,8 +14,9 @@ import torch
 from accelerate.utils import send_to_device
 from torch import Tensor, nn
 
+from models.audio.params import PANNS
 from models.audio.weights import PUBLISHED, UNTRAINED, Weights, resolve
-from models.checkpoint import load_safetensors, load_strictly
+from models.checkpoint import load_safetensors, load_strictly, require_fit
 from models.device import chosen_device, device_of
 from models.expressions.encoders import Encoder, FerEncoder, ImageClassifier, load_encoder
 from models.expressions.encoders import resolve as resolve_encoder
@@ -90,11 +91,13 @@ class Recognizer:
         card = read_card(folder)
         settings = Settings.load(card.settings)
         state, facts = load_safetensors(folder / NETWORK)
-        if json.loads(facts.get("emotions", "[]")) != list(card.emotions):
+        if facts.get("emotions") != json.dumps(card.emotions):
             raise WeightsError(
                 f"{folder / CARD}: emotions {', '.join(card.emotions)} are not in the order of "
                 f"{NETWORK}; run `dvc repro pack`"
             )
+        with torch.device("meta"):  # before memory is taken for sizes that a stranger states
+            require_fit(build_network(card.system, card.widths, settings), state, folder / NETWORK)
         network = build_network(card.system, card.widths, settings)
         load_strictly(network, state, folder / NETWORK)
         detector = load_detector(folder / DETECTOR) if DETECTOR in card.files else None
@@ -296,7 +299,7 @@ def _audio_blocks(
 def _audio_weights(folder: Path, card: ModelCard, network: str) -> Weights:
     embed = card.inputs.embed
     file = folder / f"{network}.safetensors"
-    if file.name in card.files:
+    if network in PANNS and file.name in card.files:
         return Weights(network, file, embed.seed, card.audio_networks[network])
     source = embed.weights if embed.weights in (UNTRAINED, PUBLISHED) else UNTRAINED
     update = {"weights": source}

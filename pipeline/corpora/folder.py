@@ -25,6 +25,7 @@ order that `corpus.emotions` gives; case does not matter.
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -33,6 +34,7 @@ from pathlib import Path
 from pipeline.clips import POLARITY, Clip, Index, Reject
 from pipeline.corpora.index import Label, Naming, clean_id, index_folder, kind_of, recordings
 from pipeline.errors import CorpusError
+from pipeline.files import is_file
 from pipeline.foreign import Table, folded, read_table, same_spelling
 
 TABLE = "clips.csv"
@@ -115,7 +117,7 @@ def _index_table(root: Path, known: Mapping[str, str]) -> Index:
     for line, entry in table.rows.items():
         if problem := _problem(root, entry, files):
             named = _named(entry)
-            name = clean_id(entry.get("clip_id") or str(Path(_slashed(named)).with_suffix("")))
+            name = clean_id(entry.get("clip_id") or re.sub(r"\.\w+$", "", _slashed(named)))
             rejects.append(Reject(name, str(root / named), f"{path} line {line}: {problem}"))
         else:
             clip = _clip(root, entry, files, known)
@@ -163,7 +165,7 @@ def _files(root: Path, table: Table) -> dict[str, Path]:
     A path with the slashes of Windows is understood where no file has such a name.
     """
     names = {row[key] for row in table.rows.values() for key in ("video", "audio") if row.get(key)}
-    found = {name: root / name for name in names if (root / name).is_file()}
+    found = {name: root / name for name in names if is_file(root / name)}
     if len(found) < len(names):
         spelt = {same_spelling(p.relative_to(root).as_posix()): p for p in recordings(root)}
         wanted = {name: same_spelling(_slashed(name)) for name in names - found.keys()}

@@ -17,7 +17,7 @@ from pathlib import Path
 from pipeline.clips import Index
 from pipeline.corpora.index import Label, Naming, index_folder, kind_of
 from pipeline.errors import CorpusError
-from pipeline.files import file_digest
+from pipeline.files import file_digest, is_file
 from pipeline.foreign import read_table
 from pipeline.work.progress import counted
 
@@ -122,7 +122,7 @@ def compare_with_manifest(root: Path) -> None:
         raise CorpusError(
             f"{manifest}: column {error} is missing; expected path, sha256; mend or remove it"
         ) from error
-    missing = [name for name in expected if not (root / name).is_file()]
+    missing = [name for name in expected if not is_file(root / name)]
     changed = [
         name
         for name, digest in expected.items()

@@ -204,10 +204,11 @@ def _sound(clip: Clip) -> _Sound | None:
             "remove it"
         )
     for track in tracks:
-        if not RATES_HZ[0] <= track.rate_hz <= RATES_HZ[1] or track.channels > CHANNELS:
+        plausible = RATES_HZ[0] <= track.rate_hz <= RATES_HZ[1]
+        if not plausible or not 1 <= track.channels <= CHANNELS:
             raise MediaError(
-                f"{path}: sound of {track.channels} channels at {track.rate_hz} Hz, expected at "
-                f"most {CHANNELS} at {RATES_HZ[0]} to {RATES_HZ[1]} Hz; its header may be damaged: "
+                f"{path}: sound of {track.channels} channels at {track.rate_hz} Hz, expected 1 to "
+                f"{CHANNELS} at {RATES_HZ[0]} to {RATES_HZ[1]} Hz; its header may be damaged: "
                 "copy it again from its source"
             )
     return _Sound(path, tracks) if tracks else None
@@ -231,9 +232,11 @@ def _decode(
             frames = frames.filter("select", f"not(mod(n,{params.frame_step}))")
         if not picture.track.square:
             frames = frames.filter("scale", "round(iw*max(1,sar))", "round(ih*max(1,1/sar))")
-        frames = _timed(frames, PICTURE)
+        # numbered: of two frames that state one time, the encoder would refuse the second
+        frames = _timed(frames, PICTURE).filter("setpts", "N")
         # passthrough: otherwise frames are repeated to fill the frame rate, 101 for 100
         options = {"fps_mode": "passthrough", "q:v": params.jpeg_quality, "start_number": 0}
+        options["enc_time_base"] = f"1:{round(1 / CLOCK_TICK_S)}"
         name = f"{FRAMES}/{clip.clip_id}_%05d.jpg"
         products.append(ffmpeg.output(frames, name, threads=1, bitexact=None, **options))
     if sound:

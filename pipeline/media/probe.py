@@ -2,8 +2,13 @@
 
 Every packet is read and none decoded, so that a file that ends before its header says so is told
 from one whose tracks begin late, end apart, or have a header that states nothing.
+
+Where neither header nor end says so, a recording that was cut passes for a shorter one: raw streams
+(AAC as ADTS, AC-3, AMR, MPEG-TS, an MP3 without a Xing, Info or VBRI frame), and an Ogg that ends
+with a whole page, as live ones do.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -15,8 +20,12 @@ import numpy as np
 from pipeline.errors import MediaError
 from pipeline.foreign import is_lfs_pointer, printable
 
-STATING = frozenset({"matroska,webm", "flv", "flac", "asf", "aiff", "caf", "w64", "au"})
+STATING = frozenset({"matroska,webm", "flv", "flac", "aiff", "au", "wv"})
 """Containers with one stated length for all tracks; those of others are guesses or measured."""
+
+PARTED = frozenset({"ogg", "w64"})
+"""Containers that state the length of each part and not of the whole: one that ends inside a part
+is cut short."""
 
 PLAYLISTS = frozenset({"concat", "hls", "dash", "imf", "sdp", "rtsp", "tedcaptions"})
 """What only names other files or places, which are no part of the corpus."""
@@ -32,6 +41,11 @@ MISSING_S = 0.2
 """... if also more than this is missing, in seconds: headers round."""
 TORN_S = 0.02
 """... or this, where the file ends inside a packet."""
+
+ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+"""What an ASF file's properties begin with, ..."""
+ASF_HEAD_BYTES = 2**16
+"""... somewhere in so many first bytes."""
 
 HOLE_S = 0.5
 """Where packets begin further apart than this, in seconds, others between them are lost,"""
@@ -173,6 +187,12 @@ def probe(path: Path) -> Tracks:
                     "recording; take the files that it names"
                 )
             extents, torn = _extents(container)
+            if container.format.name == "ogg":
+                torn = _ends_inside_page(path)
+            if torn and container.format.name in PARTED:
+                raise MediaError(
+                    f"{path}: cut short: it ends inside a packet; copy it again from its source"
+                )
             _require_whole(path, _statements(container, path, extents), torn)
             return _tracks(container, extents)
     except (av.FFmpegError, UnicodeError) as error:
@@ -223,7 +243,8 @@ def _sound(stream: av.AudioStream, extent: _Extent) -> SoundTrack | None:
     context = stream.codec_context
     if context is None or not extent.times_s:
         return None
-    codec = PCM_CODECS.get(context.format.name.removesuffix("p"), "pcm_f32le")
+    form = context.format.name if context.format else ""  # none of 0 channels, or of too many
+    codec = PCM_CODECS.get(form.removesuffix("p"), "pcm_f32le")
     # a file that begins inside a packet may have some that overlap
     length_s = min(extent.length_s, sum(extent.lengths_s) + extent.holes_s)
     rate_hz, channels = context.sample_rate, context.channels
@@ -240,9 +261,9 @@ def _statements(
 ) -> Iterator[tuple[float, float]]:
     """Each length that the header states, and what the file holds of it, in seconds.
 
-    A track's own length is without its start. For AVI and WAV libavformat corrects the length to
-    what the file holds: there the count of frames and the size of the data chunk say what it
-    should hold.
+    A track's own length is without its start. For AVI, WAV, CAF and ASF libavformat corrects the
+    length to what the file holds: there counts of frames, the size of the data chunk and the play
+    time say what it should hold. That of an MP3 which does not count its frames is a guess.
     """
     form = container.format.name
     if form.startswith("mov"):
@@ -255,7 +276,12 @@ def _statements(
             yield _seconds(stated, film.time_base), extents[film.index].end_s
     elif form == "wav":
         yield _riff_length_s(path), extents[0].length_s
-    elif form in STATING:
+    elif form == "caf":
+        sound = container.streams.audio[0]
+        yield _seconds(sound.frames, sound.time_base), extents[sound.index].length_s
+    elif form == "asf":
+        yield _asf_length_s(path), max((one.length_s for one in extents.values()), default=0.0)
+    elif form in STATING or (form == "mp3" and _counts_frames(path)):
         end_s = max((one.end_s for one in extents.values()), default=0.0)
         yield (container.duration or 0) / av.time_base, end_s
 
@@ -291,3 +317,43 @@ def _riff_length_s(path: Path) -> float:
                 stream.seek(size, 1)
             stream.seek(size % 2, 1)
     return 0.0
+
+
+def _asf_length_s(path: Path) -> float:
+    """Seconds that the header of a WMA or WMV states, whatever the file holds; 0 if none."""
+    with path.open("rb") as stream:
+        head = stream.read(ASF_HEAD_BYTES)
+    _, found, facts = head.partition(ASF_PROPERTIES)
+    play, _, preroll_ms, flags = (
+        int.from_bytes(facts[start : start + 8], "little") for start in (48, 56, 64, 72)
+    )
+    is_live = flags & 1
+    return play / 1e7 - preroll_ms / 1e3 if found and not is_live else 0.0
+
+
+def _counts_frames(path: Path) -> bool:
+    """Whether the first frame of an MP3, after its tags, says how many follow."""
+    with path.open("rb") as stream:
+        head = stream.read(10)
+        if head[:3] == b"ID3":
+            size = 0
+            for byte in head[6:10]:
+                size = size << 7 | byte
+            stream.seek(len(head) + size)
+        else:
+            stream.seek(0)
+        found = re.search(rb"VBRI|(?:Xing|Info)\0\0\0(.)", stream.read(200), re.DOTALL)
+    return found is not None and (found[1] is None or bool(found[1][0] & 1))
+
+
+def _ends_inside_page(path: Path) -> bool:
+    """Whether the last page of an Ogg is shorter than it says."""
+    size, end = path.stat().st_size, 0
+    with path.open("rb") as stream:
+        while (head := stream.read(27)) and b"OggS".startswith(head[:4]):
+            lengths = stream.read(head[26]) if len(head) == 27 else b""
+            end += 27 + len(lengths) + sum(lengths)
+            if end > size:
+                return True
+            stream.seek(end)
+    return False

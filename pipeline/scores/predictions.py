@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import CorpusError
-from pipeline.files import number, write_table
+from pipeline.files import entry, number, write_table
 
 BRANCHES = ("av", "audio", "visual")
 """Canonical order; the first one present is the run's headline."""
@@ -74,12 +74,16 @@ def read_predictions(path: Path) -> dict[str, Predictions]:
     """Read the branches of `results/predictions.csv`, in canonical order, rows by fold and id.
 
     Raises:
-        CorpusError: no rows, a missing column, an unknown branch or emotion, a value that is no
-            number, probabilities that do not sum to 1, a doubled clip id within a fold, or
-            branches that do not cover the same clips with the same labels.
+        CorpusError: no such file, no rows, a missing or doubled column, an unknown branch or
+            emotion, a value that is no probability, probabilities that do not sum to 1, a doubled
+            clip id within a fold, or branches that do not cover the same clips with the same
+            labels.
     """
-    with path.open(newline="", encoding="utf-8") as stream:
-        return parse_predictions(stream, str(path))
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            return parse_predictions(stream, str(path))
+    except FileNotFoundError as error:
+        raise CorpusError(f"{path}: no such file; run `dvc repro fuse`") from error
 
 
 def parse_predictions(lines: Iterable[str], where: str) -> dict[str, Predictions]:
@@ -101,9 +105,11 @@ def parse_predictions(lines: Iterable[str], where: str) -> dict[str, Predictions
             f"{where}: not a table of predictions ({error}); run `dvc repro fuse`"
         ) from error
     emotions = tuple(c.removeprefix(PROBABILITY) for c in columns if c.startswith(PROBABILITY))
+    twice = [name for name in columns if columns.count(name) > 1]
     missing = [name for name in (*ID_COLUMNS, "confidence") if name not in columns]
-    if missing or not emotions or not rows:
+    if twice or missing or not emotions or not rows:
         got = f"no column {missing[0]}" if missing else f"{len(rows)} rows, {len(emotions)} p_*"
+        got = f"column {twice[0]} twice" if twice else got
         raise CorpusError(f"{where}: not a table of predictions ({got}); run `dvc repro fuse`")
     by_branch: dict[str, list[dict[str, str]]] = {}
     for row in rows:
@@ -112,7 +118,8 @@ def parse_predictions(lines: Iterable[str], where: str) -> dict[str, Predictions
                 f"{where}: a row has another number of entries than the heading; "
                 "run `dvc repro fuse`"
             )
-        by_branch.setdefault(row["branch"], []).append(row)
+        texts = {name: entry(text) for name, text in row.items()}
+        by_branch.setdefault(texts["branch"], []).append(texts)
     if unknown := sorted(set(by_branch) - set(BRANCHES)):
         raise CorpusError(f"{where}: branch {unknown[0]!r}, expected one of {', '.join(BRANCHES)}")
     branches = {
@@ -169,9 +176,9 @@ def _columns(rows: Sequence[dict[str, str]], emotions: tuple[str, ...], where: s
             sentence=tuple(row["sentence"] for row in rows),
             emotion=np.array([index[row["emotion"]] for row in rows]),
             predicted=np.array([index[row["predicted"]] for row in rows]),
-            confidence=np.array([number(row["confidence"]) for row in rows]),
+            confidence=np.array([_probability(row["confidence"]) for row in rows]),
             probabilities=np.array(
-                [[number(row[PROBABILITY + e]) for e in emotions] for row in rows]
+                [[_probability(row[PROBABILITY + e]) for e in emotions] for row in rows]
             ),
         )
     except KeyError as error:
@@ -180,6 +187,13 @@ def _columns(rows: Sequence[dict[str, str]], emotions: tuple[str, ...], where: s
         raise CorpusError(f"{where}: {error}; run `dvc repro fuse`") from error
     _require_probabilities(predictions, where)
     return predictions
+
+
+def _probability(text: str) -> float:
+    value = number(text)
+    if not 0 <= value <= 1:
+        raise ValueError(f"got {text}, expected a probability, 0 to 1")
+    return value
 
 
 def _require_unique(rows: Sequence[dict[str, str]], where: str) -> None:

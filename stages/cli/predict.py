@@ -1,6 +1,5 @@
 """`avemo predict`: what a saved model says of recordings."""
 
-import csv
 import io
 import json
 import re
@@ -14,6 +13,7 @@ from models.recognition.recognizer import Recognizer
 from models.saved_model import CARD, PRETRAINED, WORDS
 from pipeline.corpora.index import SOUND_SUFFIXES, VIDEO_SUFFIXES
 from pipeline.errors import MediaError, WeightsError
+from pipeline.files import write_rows
 from pipeline.work.progress import track
 
 MEDIA = SOUND_SUFFIXES | VIDEO_SUFFIXES
@@ -177,9 +177,6 @@ def _table(answers: Sequence[Recognition]) -> str:
 def _csv(answers: Sequence[Recognition], emotions: Sequence[str]) -> str:
     stream = io.StringIO()
     columns = [*COLUMNS, *(f"p_{name}" for name in emotions)]
-    writer = csv.DictWriter(stream, columns, lineterminator="\n")
-    writer.writeheader()
-    for answer in answers:
-        p = {f"p_{name}": f"{answer.probabilities[name]:.5f}" for name in emotions}
-        writer.writerow({**_row(answer), **p})
+    p = [{f"p_{name}": f"{one.probabilities[name]:.5f}" for name in emotions} for one in answers]
+    write_rows(stream, columns, ({**_row(a), **b} for a, b in zip(answers, p, strict=True)))
     return stream.getvalue()

@@ -309,9 +309,9 @@ def change_card(folder, **values):
         (lambda f: change_card(f, schema_version=99), "version 99, expected 3"),
         (
             lambda f: change_card(f, emotions=["fear", "fear"]),
-            "expected a known system and each emotion once",
+            "expected two emotions or more, each once",
         ),
-        (lambda f: change_card(f, system="av_new"), "expected a known system"),
+        (lambda f: change_card(f, system="av_new"), "system av_new is unknown"),
         (lambda f: change_card(f, emotions=["fear", "anger"]), "not in the order of network"),
         (
             lambda f: change_card(f, widths={"emotions": 3, "audio": [2], "faces": 4}),

@@ -1,4 +1,5 @@
 import errno
+import itertools
 import os
 import re
 import resource
@@ -101,11 +102,25 @@ def test_a_truncated_video_is_refused(tmp_path, suffix, share):
         extract(tmp_path / "out", video)
 
 
-@pytest.mark.parametrize("suffix", ["wav", "flac"])
+@pytest.mark.parametrize(
+    "suffix", ["wav", "flac", "mp3", "oga", "opus", "m4a", "wma", "wv", "tta", "aiff", "caf", "w64"]
+)
 def test_a_truncated_sound_file_is_refused(tmp_path, suffix):
-    sound = cut(make_sound(tmp_path / f"a.{suffix}", seconds=1), 0.5)
-    with pytest.raises(MediaError, match=rf"a\.{suffix}: (damaged or )?cut short"):
-        extract(tmp_path / "out", audio=sound)
+    sound = encode(tmp_path / f"a.{suffix}", *tone(3))
+    assert extract(tmp_path / "whole", audio=sound).sound_s == pytest.approx(3, abs=0.05)
+    with pytest.raises(MediaError, match=rf"a\.{suffix}: .*cut short"):
+        extract(tmp_path / "out", audio=cut(sound, 0.5))
+
+
+@pytest.mark.parametrize("form", ["mp3", "ogg", "caf", "asf", "wv"])
+def test_sound_from_a_pipe_is_read_to_its_end(tmp_path, form):
+    sound = stream(tmp_path / "a", *tone(3), "-f", form)
+    assert extract(tmp_path / "out", audio=sound).sound_s == pytest.approx(3, abs=0.06)
+
+
+def test_where_nothing_counts_the_frames_of_an_mp3_a_part_passes_for_the_whole(tmp_path):
+    sound = encode(tmp_path / "a.mp3", *tone(3), "-write_xing", "0", "-q:a", "9")
+    assert extract(tmp_path / "out", audio=cut(sound, 0.5)).sound_s == pytest.approx(1.5, abs=0.1)
 
 
 def test_a_damaged_video_is_refused(tmp_path):
@@ -258,6 +273,27 @@ def test_a_hole_between_packets_is_a_loss(tmp_path):
     video.write_bytes(content[: len(content) // 3] + content[2 * len(content) // 3 :])
     with pytest.raises(MediaError, match=r"a\.ts: damaged or cut short: \d\d of 100 frames"):
         extract(tmp_path / "out", video)
+
+
+def restamped(video, ticks_of_40_ms):
+    """The same packets, each at another time."""
+    moved = ["-c", "copy", "-bsf:v", f"setts=ts=({ticks_of_40_ms})*0.04/TB"]
+    return encode(video.with_name(f"moved_{video.name}"), "-i", str(video), *moved)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_a_frame_that_claims_to_come_an_hour_late_is_a_loss(tmp_path, suffix):
+    video = encode(tmp_path / f"a.{suffix}", *picture(), "-c:v", "mjpeg")
+    with pytest.raises(MediaError, match=r"damaged or cut short: \d+ of \d+ frames do not decode"):
+        extract(tmp_path / "out", restamped(video, "N+90000*eq(N\\,49)"))
+
+
+def test_frames_that_claim_one_time_come_one_after_another(tmp_path):
+    video = encode(tmp_path / "a.mkv", *picture(), "-c:v", "mjpeg")
+    record = extract(tmp_path / "out", restamped(video, "N-mod(N\\,2)"))
+    assert record.frames == 50
+    assert all(b > a for a, b in itertools.pairwise(record.times_s))
+    assert record.times_s[2::2] == pytest.approx(np.arange(2, 50, 2) / 25, abs=2e-3)
 
 
 def test_opposite_phases_are_no_silence(tmp_path):
