@@ -100,6 +100,8 @@ def soak(kills: int, epochs: int, seed: int) -> None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
                 done += 1
+                if done % 10 == 0:
+                    print(f"{done} kills, {finished} finished", flush=True)
                 continue
             finished += 1
             if output.strip() != expected:
