@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from drawn_faces import EMOTIONS, TINY, write_voc
 from fake_run import make_run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import save, zeros
 
+from annotations import voc
 from annotations.review import gallery
 from annotations.truth import read_truth
 from models.checkpoint import load_safetensors, read_state
+from models.faces.detector_file import read_detector, save_detector
 from models.faces.params import DetectorParams
+from models.faces.weights import build_detector
 from models.saved_model import PRETRAINED, read_card
 from models.systems.inputs import read_speech
 from pipeline.clips import read_clips
@@ -63,12 +67,13 @@ READERS: dict[str, Callable[[Path], Any]] = {
     ),
     "weights.safetensors": load_safetensors,
     "weights.pth": read_state,
+    "detector.safetensors": read_detector,
+    "annotation.xml": voc.read,
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def originals(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("originals")
+def write_originals(folder: Path) -> Path:
+    """A file for each reader, as a run leaves it."""
     results = make_run(folder)
     shutil.copyfile(results / "predictions.csv", folder / "predictions.csv")
     shutil.copyfile(results / "run.json", folder / "run.json")
@@ -84,7 +89,16 @@ def originals(tmp_path_factory):
     (folder / "frames.csv").write_text(FRAMES)
     save_file({"a": zeros(3, 2), "b": zeros(1)}, folder / "weights.safetensors", {"emotions": "[]"})
     save({"a": zeros(3, 2), "b": zeros(1)}, folder / "weights.pth")
+    save_detector(folder / "detector.safetensors", build_detector(TINY, EMOTIONS), TINY, ["DC_a1"])
+    write_voc(folder / "drawn")
+    xml = next(folder.glob("drawn/voc/Annotations/*.xml"))
+    shutil.copyfile(xml, folder / "annotation.xml")
     return folder
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory):
+    return write_originals(tmp_path_factory.mktemp("originals"))
 
 
 ODD = st.sampled_from(
