@@ -44,8 +44,8 @@ ablations: $(READY) ## what each part of the method is worth; goes on where it w
 test: $(READY) ## run the tests
 	@OMP_NUM_THREADS=1 pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-bench: $(READY) ## time the parts, then the pipeline in a fresh clone
-	@python -m benchmarks.components
+bench: $(READY) ## time the parts beside others, then the pipeline in a fresh clone
+	@python -m benchmarks.rivals
 	@python -m benchmarks.pipeline
 
 check: $(READY) ## lint, format and types

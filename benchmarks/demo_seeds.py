@@ -65,7 +65,7 @@ def _run(protocol: str) -> None:
     boxes: list[dict[str, object]] = []
     for seed in SEEDS[protocol]:
         with tempfile.TemporaryDirectory() as name, chdir(name):
-            _make_corpus(Path(name) / "avemo", seed)
+            make_corpus(Path(name) / "avemo", seed)
             os.chdir("avemo")
             setup = load_setup()
             trial = Trial(OURS, protocol, seed)
@@ -81,7 +81,7 @@ def _run(protocol: str) -> None:
     write_table(BOXES, list(boxes[0]), [*found, *boxes])
 
 
-def _make_corpus(folder: Path, seed: int) -> None:
+def make_corpus(folder: Path, seed: int) -> None:
     """Products of the stages before `detect` for another demo corpus, in a fresh clone."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
