@@ -22,11 +22,13 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     wait,
 )
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
+from uuid import uuid4
 
 from pydantic import BaseModel
 
@@ -34,6 +36,7 @@ from pipeline.clips import Reject, require_unique
 from pipeline.errors import AvemoError, ParamsError, UnforeseenError
 from pipeline.files import NOT_WRITABLE, file_digest, publish
 from pipeline.work.closure import PROJECT, code_digests
+from pipeline.work.cluster import require_shared
 from pipeline.work.entries import (
     FILES,
     UNFINISHED,
@@ -411,7 +414,12 @@ def _do_all(orders: Sequence[_Order], work: WorkOfMany | None) -> list[_Outcome]
 
     Returns:
         The outcome of each.
+
+    Raises:
+        ParamsError: a worker of a cluster does not see the files.
     """
+    for order in orders:
+        require_shared([order.part.parent, *order.sources])
     if work is None:
         return [_do_one(order) for order in orders]
     try:
@@ -426,45 +434,46 @@ def _do_at_once(orders: Sequence[_Order], work: WorkOfMany) -> list[_Outcome]:
     outcomes: list[_Outcome] = [{} for _ in orders]
     # another process may have been faster
     begun = [n for n, order in enumerate(orders) if fault(order.entry, order.key) is not None]
-    jobs = [(orders[n].payload, orders[n].part / FILES) for n in begun]
+    parts = {n: _begin(orders[n]) for n in begun}
+    jobs = [(orders[n].payload, parts[n] / FILES) for n in begun]
     try:
-        for _, folder in jobs:
-            folder.mkdir(parents=True)
         with task_log(orders[0].progress) as log:
             errors = work(jobs)
         seconds = {phase: spent / len(begun) for phase, spent in log.seconds.items()}
 
-        def settle(order: _Order, error: AvemoError | None) -> _Outcome:
+        def settle(n: int, error: AvemoError | None) -> _Outcome:
+            order = orders[n]
             try:
                 _require_unchanged(order.sources)
             except _SourceChangedError as changed:
                 return changed
             if error is None:
-                _move_to_its_place(order)
+                _move_to_its_place(order, parts[n])
             return error or seconds
 
         with ThreadPoolExecutor(_WRITERS) as writers:  # each waits for the disk
-            settled = writers.map(settle, [orders[n] for n in begun], errors)
+            settled = writers.map(settle, begun, errors)
         for n, outcome in zip(begun, settled, strict=True):
             outcomes[n] = outcome
         return outcomes
     finally:
-        for order in orders:
-            rmtree(order.part, ignore_errors=True)
+        for n in begun:
+            _end(orders[n], parts[n])
 
 
 def _do_one(order: _Order) -> _Outcome:
     if fault(order.entry, order.key) is None:  # another process was faster
         return {}
+    part = order.part
     try:
-        (order.part / FILES).mkdir(parents=True)
+        part = _begin(order)
         try:
             with task_log(order.progress) as log, scratch_at(order.scratch):
-                order.work(order.payload, order.part / FILES)
+                order.work(order.payload, part / FILES)
         finally:
             # also where the work failed: it may have read half a file
             _require_unchanged(order.sources)
-        _move_to_its_place(order)
+        _move_to_its_place(order, part)
         return log.seconds
     except (AvemoError, _SourceChangedError) as error:
         return error
@@ -476,7 +485,21 @@ def _do_one(order: _Order) -> _Outcome:
     except Exception as error:  # of a library, as a rule, at what a stranger's recording holds
         return _unforeseen(error)
     finally:
-        rmtree(order.part, ignore_errors=True)
+        _end(order, part)
+
+
+def _begin(order: _Order) -> Path:
+    """A folder for this attempt alone: one that was given up may still be at work elsewhere."""
+    part = order.part / uuid4().hex
+    (part / FILES).mkdir(parents=True)
+    return part
+
+
+def _end(order: _Order, part: Path) -> None:
+    """Leave nothing of an attempt, nor of the job unless another one is at work on it."""
+    rmtree(part, ignore_errors=True)
+    with suppress(OSError):
+        order.part.rmdir()
 
 
 def _unforeseen(error: Exception) -> UnforeseenError:
@@ -490,11 +513,11 @@ def _unforeseen(error: Exception) -> UnforeseenError:
     )
 
 
-def _move_to_its_place(order: _Order) -> None:
-    seal(order.part, order.key)
+def _move_to_its_place(order: _Order, part: Path) -> None:
+    seal(part, order.key)
     order.entry.parent.mkdir(exist_ok=True)
     try:
-        order.part.replace(order.entry)
+        part.replace(order.entry)
     except OSError:
         if fault(order.entry, order.key) is not None:
             raise

@@ -16,6 +16,7 @@ from multiprocessing.connection import wait
 from multiprocessing.queues import SimpleQueue
 
 from pipeline.errors import ParamsError
+from pipeline.work.cluster import SCHEDULER, open_cluster
 
 OpenExecutor = Callable[[int], AbstractContextManager[Executor]]
 """Gives an executor of so many workers, e.g. `ThreadPoolExecutor`."""
@@ -65,16 +66,17 @@ def open_executor(workers: int | None = None, devices: Sequence[str] = ()) -> It
         devices: values of `AVEMO_DEVICE`, one for each local process; none leaves it as it is.
 
     Raises:
-        ParamsError: `AVEMO_SCHEDULER` is set and `distributed` is not installed.
+        ParamsError: `AVEMO_SCHEDULER` is set, and no cluster is to be had there.
     """
     opener = _injected.get()
     if opener is not None:
         with opener(workers or worker_count()) as executor:
             yield executor
         return
-    scheduler = os.environ.get("AVEMO_SCHEDULER")
-    if scheduler:
-        with _dask_executor(scheduler) as executor:
+    scheduler = os.environ.get(SCHEDULER)
+    if scheduler:  # its workers have cards of their own; those named here say of which kind
+        kind = devices[0].partition(":")[0] if devices else "cpu"
+        with open_cluster(scheduler, {DEVICE: kind}) as executor:
             yield executor
         return
     # spawn: a forked child would inherit locked thread pools of torch and OpenCV
@@ -125,20 +127,3 @@ def _single_threaded_children() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def _dask_executor(scheduler: str) -> Iterator[Executor]:
-    import importlib.util
-
-    if importlib.util.find_spec("distributed") is None:
-        raise ParamsError(
-            f"AVEMO_SCHEDULER={scheduler}: the package `distributed` is not installed; "
-            "run `pip install avemo[cluster]` or unset AVEMO_SCHEDULER"
-        )
-    from distributed import Client
-
-    with Client(scheduler) as client:
-        get_executor: Callable[[], Executor] = client.get_executor
-        with get_executor() as executor:
-            yield executor
