@@ -27,8 +27,12 @@ GRID = 2 * HOP
 Then both branches have T / GRID frames where they meet; otherwise half of all lengths would leave
 the wavegram one frame short.
 """
-SHORTEST_PADDED = 16 * GRID
+UNIT = SHORTEST_PADDED = 16 * GRID
 """0.32 s: the least that four more halvings of time leave one frame of."""
+BLOCK = 32
+"""Units of a clip that are heard at once, 10.24 s; it takes about 12 MB a second."""
+MARGIN = 5
+"""Units beyond a border that what lies within is computed from: four by the convolutions."""
 
 
 def padded_length(samples: int) -> int:
@@ -140,11 +144,17 @@ class Panns(nn.Module):
         Raises:
             MediaError: the clips are too short.
         """
-        x = F.dropout(self._front(pad(waveform)), 0.2, self.training)
+        return self._heads(self._local(pad(waveform)))
+
+    def _local(self, waveform: Tensor) -> Tensor:
+        """[B, T] -> [B, 2048, T // UNIT], each of which hears less than `MARGIN` on both sides."""
+        x = F.dropout(self._front(waveform), 0.2, self.training)
         for block in (self.conv_block2, self.conv_block3, self.conv_block4, self.conv_block5):
             x = F.dropout(block(x, (2, 2)), 0.2, self.training)
         x = F.dropout(self.conv_block6(x, (1, 1)), 0.2, self.training)
-        x = x.mean(dim=3)  # [B, 2048, F]
+        return x.mean(dim=3)
+
+    def _heads(self, x: Tensor) -> dict[str, Tensor]:
         x = x.amax(dim=2) + x.mean(dim=2)  # [B, 2048]
         x = F.relu_(self.fc1(F.dropout(x, 0.5, self.training)))
         return {
@@ -156,6 +166,9 @@ class Panns(nn.Module):
     def embed(self, waveform: Tensor) -> Tensor:
         """Embedding of each clip, in evaluation mode whatever the mode of the network.
 
+        A long clip is heard block by block, each with what its borders hear beyond them, so that
+        memory does not grow with it; the embedding is that of the whole to rounding.
+
         Args:
             waveform: [B, T] at 32 kHz, full scale 1, T >= `SHORTEST`.
 
@@ -166,8 +179,16 @@ class Panns(nn.Module):
             MediaError: the clips are too short.
         """
         with _evaluating(self):
-            output: dict[str, Tensor] = self(waveform)
-        return output["embedding"]
+            return self._heads(torch.cat(list(self._blocks(pad(waveform))), dim=2))["embedding"]
+
+    def _blocks(self, waveform: Tensor) -> Iterator[Tensor]:
+        units = waveform.shape[1] // UNIT
+        for begin in range(0, units, BLOCK):
+            first, end = max(0, begin - MARGIN), begin + BLOCK
+            # what does not fill a unit at the end of the clip is heard by the last one
+            last = (end + MARGIN) * UNIT if end + MARGIN < units else None
+            heard = self._local(waveform[:, first * UNIT : last])
+            yield heard[:, :, begin - first : end - first]
 
     def heard(self, waveform: Tensor) -> Tensor:
         """What `embed_heard` takes of a clip: [T] -> [padded_length(T)].
