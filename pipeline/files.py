@@ -99,9 +99,20 @@ def write_rows(
     stream: IO[str], columns: Sequence[str], rows: Iterable[Mapping[str, object]]
 ) -> None:
     """Write rows as CSV with a header and Unix line ends; no entry is a formula."""
-    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    # ended so, csv puts quotes around carriage returns too, which read back as line ends without
+    writer = csv.DictWriter(_UnixLines(stream), columns, lineterminator="\r\n")
     writer.writeheader()
     writer.writerows({name: _as_text(value) for name, value in row.items()} for row in rows)
+
+
+class _UnixLines:
+    """Takes rows one by one and ends them as Unix does."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, row: str) -> int:
+        return self._stream.write(row.removesuffix("\r\n") + "\n")
 
 
 def _as_text(value: object) -> object:

@@ -18,6 +18,7 @@ import typer
 from pipeline.errors import AvemoError
 from pipeline.files import NOT_WRITABLE
 from pipeline.work import occasion
+from pipeline.work.alone import alone_at
 from pipeline.work.integrity import require_intact
 from pipeline.work.ranks import TOGETHER, leave_group, rank, ranks
 
@@ -59,9 +60,11 @@ def _noted(main: Callable[..., None]) -> Callable[..., None]:
                 name, ranks(), " and ".join(TOGETHER),
             )  # fmt: skip
             leave_group()
-        main(*arguments, **options)
-        if rank() == 0:
-            occasion.note(name, began, time.monotonic() - started)
+        if rank() > 0:
+            return main(*arguments, **options)
+        with alone_at(name):
+            main(*arguments, **options)
+        occasion.note(name, began, time.monotonic() - started)
 
     return stage
 

@@ -1,0 +1,70 @@
+"""Tables that people open in spreadsheets: nothing in them is computed, and nothing is lost."""
+
+import csv
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline import foreign
+from pipeline.clips import ClipRecord, Reject, read_clips, write_clips, write_quarantine
+from pipeline.files import read_table, write_table
+
+COMPUTED = ("=", "+", "-", "@", "\t", "\r", "\n")
+ATTACKS = [
+    '=HYPERLINK("http://evil","x")', "+1+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1",
+    "\n=1", "'=1", "''-x", "-",
+]  # fmt: skip
+HARMLESS = ["", "a=b", "-3", "-0.50000", "+1e-3", "-inf", "'", "'tis", "''", "é", "a,b\n=c"]
+
+
+def cells(path):
+    with path.open(newline="", encoding="utf-8") as stream:
+        return [row[0] for row in csv.reader(stream)][1:]
+
+
+def is_number(text):
+    try:
+        return float(text) is not None
+    except ValueError:
+        return False
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.sampled_from([*ATTACKS, *HARMLESS])
+        | st.text(st.sampled_from("'=+-@\t\r\n1a ,\""), max_size=5)
+        | st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
+    )
+)
+def test_any_text_comes_back_and_none_is_a_formula(tmp_path, texts):
+    path = tmp_path / "a.csv"
+    write_table(path, ("text", "n"), ({"text": text, "n": -3} for text in texts))
+    assert read_table(path, lambda row: (row["text"], row["n"]), "") == [(t, "-3") for t in texts]
+    assert not [text for text in cells(path) if text.startswith(COMPUTED) and not is_number(text)]
+
+
+def test_what_is_no_formula_is_written_as_it_is(tmp_path):
+    write_table(
+        tmp_path / "a.csv", ["text"], ({"text": text} for text in [*HARMLESS[1:], -3, -0.5])
+    )
+    assert cells(tmp_path / "a.csv") == [*HARMLESS[1:], "-3", "-0.5"]
+
+
+@pytest.mark.parametrize("text", ATTACKS)
+def test_tables_of_clips_hold_no_formula_of_a_name_or_a_text(tmp_path, text):
+    record = ClipRecord("a", "DC", text, text, 0, 0.0, 1, 0, 0, 1, 16_000)
+    write_clips(tmp_path / "clips.csv", [record])
+    assert read_clips(tmp_path / "clips.csv") == [record]
+    write_quarantine(tmp_path / "quarantine.csv", [Reject("b", text, f"{text}: odd; remove it")])
+    for path in tmp_path.glob("*.csv"):
+        with path.open(newline="", encoding="utf-8") as stream:
+            found = [cell for row in csv.reader(stream) for cell in row]
+        assert not [cell for cell in found if cell.startswith(COMPUTED) and not is_number(cell)]
+
+
+def test_a_draft_of_ours_that_a_person_completes_names_its_files(tmp_path):
+    write_table(tmp_path / "a.csv", ["audio"], [{"audio": "=1+1.wav"}, {"audio": "'=.wav"}])
+    rows = foreign.read_table(tmp_path / "a.csv").rows.values()
+    assert [row["audio"] for row in rows] == ["=1+1.wav", "'=.wav"]
