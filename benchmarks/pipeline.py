@@ -51,10 +51,17 @@ def _share(process: psutil.Process) -> int:
         return 0
 
 
-def timed(folder: Path, command: Sequence[str]) -> float:
-    """Seconds that a command takes; its output is shown where it fails."""
+def timed(folder: Path, command: Sequence[str], cache: Path | None = None) -> float:
+    """Seconds that a command takes; its output is shown where it fails.
+
+    Args:
+        folder: where it is called.
+        command: with its arguments.
+        cache: clip cache; None takes that of the folder.
+    """
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     environment.pop("AVEMO_CACHE", None)
+    environment |= {"AVEMO_CACHE": str(cache)} if cache else {}
     started = time.monotonic()
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -237,32 +238,47 @@ def _publish_results(
     folders: Mapping[str, Path],
 ) -> dict[str, object]:
     truth = {r.clip_id: read_truth(paths.truth / f"{r.clip_id}.csv", r.frame_step) for r in records}
-    rows: list[dict[str, object]] = []
     scored: list[ScoredFrame] = []
-    for fold in folds:
-        task, found = tasks[fold.name], load_file(folders[fold.name] / FOUND)
-        tested = set(fold.test)
-        for position, frame in enumerate(task.inference):
-            known = {"dlib": frame.box} if frame.is_reference else {}
-            if frame.index in truth[frame.clip_id]:
-                known["truth"] = truth[frame.clip_id][frame.index]
-            faces = {name: part[found["frame"] == position] for name, part in found.items()}
-            rows += detection_rows(fold, task.classes, frame, faces, known)
-            if frame.clip_id in tested:
-                scored.append(_scored(frame, faces, known))
+
+    def rows() -> Iterator[dict[str, object]]:
+        """Of `detections.csv`, fold by fold, which are too many to hold; notes what is scored."""
+        for fold in folds:
+            task, tested = tasks[fold.name], set(fold.test)
+            found = frame_by_frame(load_file(folders[fold.name] / FOUND), len(task.inference))
+            for frame, faces in zip(task.inference, found, strict=True):
+                known = {"dlib": frame.box} if frame.is_reference else {}
+                if frame.index in truth[frame.clip_id]:
+                    known["truth"] = truth[frame.clip_id][frame.index]
+                yield from detection_rows(fold, task.classes, frame, faces, known)
+                if frame.clip_id in tested:
+                    scored.append(_scored(frame, faces, known))
+
     params = tasks[folds[0].name].params
-    metrics = score_frames(scored, params.box_loss == "kl", params.classes == "emotion")
     history = [row for fold in folds for row in _history(fold.name, folders[fold.name])]
-    metrics["warning"] = failure(metrics, _totals(history))
-    if metrics["warning"]:
-        log.warning("detect: %s", metrics["warning"])
     with replace_folder(paths.results) as part:
         for name, folder in folders.items():
             shutil.copyfile(folder / WEIGHTS, part / f"{name}.safetensors")
-        write_table(part / "detections.csv", DETECTION_COLUMNS, rows)
+        write_table(part / "detections.csv", DETECTION_COLUMNS, rows())
         write_table(part / "history.csv", ("fold", *HISTORY_COLUMNS), history)
+        metrics = score_frames(scored, params.box_loss == "kl", params.classes == "emotion")
+        metrics["warning"] = failure(metrics, _totals(history))
         _write_metrics(part, metrics)
+    if metrics["warning"]:
+        log.warning("detect: %s", metrics["warning"])
     return metrics
+
+
+def frame_by_frame(found: Mapping[str, Tensor], frames: int) -> Iterator[dict[str, Tensor]]:
+    """The rows of each frame, of what `models.faces.task.all_detections` joined.
+
+    Args:
+        found: sorted by `frame`.
+        frames: their number; some may have no row.
+    """
+    counts = torch.bincount(found["frame"], minlength=frames).tolist()
+    parts = {name: part.split(counts) for name, part in found.items()}
+    for position in range(frames):
+        yield {name: part[position] for name, part in parts.items()}
 
 
 def _scored(

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from models.faces import frames as frames_module
 from models.faces import train as train_module
-from models.faces.folds import DetectPaths, detect, make_tasks
+from models.faces.folds import DetectPaths, detect, frame_by_frame, make_tasks
 from models.faces.frames import training_batches
 from models.faces.params import DetectorParams
 from models.faces.task import train_and_detect
@@ -47,6 +47,19 @@ def _paths(root):
 def _rows(path):
     with path.open(newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def test_joined_detections_part_again_as_by_a_mask():
+    for found in ([1, 1, 1, 3], [], [0, 0, 4]):
+        joined = {
+            "frame": torch.tensor(found, dtype=torch.int64),
+            "boxes": torch.rand(len(found), 4),
+        }
+        parted = list(frame_by_frame(joined, 5))
+        assert len(parted) == 5
+        for position, faces in enumerate(parted):
+            of_frame = joined["frame"] == position
+            assert all(torch.equal(faces[name], joined[name][of_frame]) for name in joined)
 
 
 def test_detect_writes_features_detections_and_scores(tmp_path, in_process):
