@@ -15,6 +15,9 @@ from pipeline.errors import AvemoError
 TEMPORARY = Path(".dvc/tmp")
 """DVC's own locks lie there; it is in no repository."""
 
+DYING_S = 2
+"""What a killed process may take to end."""
+
 
 @contextmanager
 def alone_at(stage: str) -> Iterator[None]:
@@ -29,7 +32,7 @@ def alone_at(stage: str) -> Iterator[None]:
         yield
         return
     try:
-        lock = FileLock(TEMPORARY / f"avemo-{stage}.lock").acquire(blocking=False)
+        lock = FileLock(TEMPORARY / f"avemo-{stage}.lock").acquire(timeout=DYING_S)
     except Timeout as error:
         raise AvemoError(
             f"stage {stage}: another process is at it in {Path.cwd()}, perhaps one whose DVC was "
