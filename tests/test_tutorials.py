@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from project_copy import ROOT, TINY, copy_project, dvc, environment, set_params, stages_run
+from project_copy import ROOT, TINY, copy_project, dvc, environment, git, set_params, stages_run
 from ruamel.yaml import YAML
 from tiny_media import make_video
 from typer.testing import CliRunner
@@ -237,17 +237,6 @@ def make_small(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def looked_at(tmp_path_factory):
-    """A project whose frames are annotated, seven clips of them."""
-    folder = tmp_path_factory.mktemp("looked-at") / "avemo"
-    copy_project(folder, {"demo": {"speakers": 1, "takes": 1}})
-    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
-        patch.setenv("AVEMO_CACHE", str(folder.parent / "cache"))
-        run_all("avemo demo", "avemo extract", "avemo annotate")
-        yield folder
-
-
-@pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A project after `make demo`."""
     folder = copy_project(tmp_path_factory.mktemp("finished") / "avemo")
@@ -291,14 +280,18 @@ def corrected_in(told: list[tuple[str, str]], folder: Path) -> None:
     assert listed == [("DC_a01", 0)]
 
 
-def test_a_correction_is_made_and_listed(looked_at):
+def test_a_correction_is_made_and_listed(tmp_path, monkeypatch):
+    monkeypatch.setenv("AVEMO_CACHE", str(tmp_path / "cache"))
+    project = copy_project(tmp_path / "avemo", {"demo": {"speakers": 1, "takes": 1}})
+    with contextlib.chdir(project):
+        run_all("avemo demo", "avemo extract", "avemo annotate")
     told = follow(
         "correct_annotations.md",
-        looked_at,
+        project,
         instead={LABEL_IMG: drag_corner, "dvc repro": lambda _: run_all("avemo annotate")},
         after={"avemo gallery": save_list},
     )
-    corrected_in(told, looked_at)
+    corrected_in(told, project)
 
 
 @pytest.mark.slow
@@ -314,7 +307,8 @@ def test_a_correction_runs_again_what_has_learned_from_the_frames(finished, tmp_
     output = dict(told)["dvc repro"]
     again = ["annotate", "detect", "embed_faces", "fuse", "pack", "report"]
     assert stages_run(output) == again
-    assert "27 from cache" in output, "one clip alone was annotated"
+    (annotated,) = [line for line in output.splitlines() if line.startswith("annotate: ")]
+    assert "28 clips" in annotated and "27 from cache" in annotated, annotated
 
 
 @pytest.mark.slow
@@ -322,6 +316,8 @@ def test_two_runs_are_compared(finished, tmp_path):
     project = Path(shutil.copytree(finished, tmp_path / "avemo", symlinks=True))
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, project)
+        git(project, "add", name)
+    git(project, "commit", "-qm", "Set up")
     (project / ".venv").mkdir()
     (project / ".venv/ready").touch()  # `make` finds this Python by the path
     told = follow("compare_runs.md", project)
