@@ -93,9 +93,10 @@ def call(command: str, swapped: Mapping[str, str]) -> str:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def short_timing():
-    """`avemo plan` looks at this machine for an instant."""
+def own_means():
+    """`avemo plan` looks at this machine for an instant; each project has a cache of its own."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("AVEMO_CACHE", raising=False)
         patch.setattr(speeds, "ENOUGH_S", 0.0)
         patch.setenv("AVEMO_WORKERS", "1")
         yield
