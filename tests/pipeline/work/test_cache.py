@@ -195,8 +195,8 @@ def long_work(payload, folder):
             progress.advance(2, "epoch")
 
 
-def test_long_work_tells_each_task_and_where_the_time_went(sources, capsys, monkeypatch):
-    monkeypatch.setattr(progress, "_spent", {})  # other tests of this process have spent some
+def test_long_work_tells_each_task_and_where_the_time_went(sources, capsys):
+    progress._spent.clear()  # other tests of this process have spent some
     jobs = [Job(name, None, steps=6) for name in ("one", "two")]
     ClipCache("detect", long_work).run(jobs, "detect", "fold", "frame")
     progress.print_summary("detect", "2 folds", time.monotonic())
