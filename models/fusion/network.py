@@ -35,7 +35,7 @@ class FusionHead(nn.Module):
         emotions: int,
         dropout: float,
         residual: bool,
-        modality_dropout: float,
+        modality_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.residual = residual

@@ -75,14 +75,14 @@ def test_alpha_and_beta_of_zero_leave_the_fused_term(network, clips):
 
 
 def test_the_residual_head_starts_as_the_product_of_the_branches():
-    head = FusionHead(4, 8, K, dropout=0.0, residual=True, modality_dropout=0.0)
+    head = FusionHead(4, 8, K, dropout=0.0, residual=True)
     audio, visual = (torch.randn(2, 2), torch.randn(2, K)), (torch.randn(2, 2), torch.randn(2, K))
     product = (log_scores(audio[1]) + log_scores(visual[1])).log_softmax(dim=1)
     assert torch.allclose(log_scores(head(audio, visual)), product, atol=1e-5)
 
 
 def test_the_head_of_the_paper_reads_features_alone():
-    head = FusionHead(4, 8, K, dropout=0.0, residual=False, modality_dropout=0.0)
+    head = FusionHead(4, 8, K, dropout=0.0, residual=False)
     audio, visual = torch.randn(2, 2), torch.randn(2, 2)
     first, second = (head((audio, torch.randn(2, K)), (visual, torch.randn(2, K))) for _ in "ab")
     assert torch.equal(first, second) and first.any()
