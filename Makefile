@@ -45,7 +45,7 @@ test: $(READY) ## run the tests
 	@OMP_NUM_THREADS=1 pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 bench: $(READY) ## time the parts beside others, then the pipeline in a fresh clone
-	@python -m benchmarks.rivals
+	@python -c 'from benchmarks.rivals import main; main()'
 	@python -m benchmarks.pipeline
 
 check: $(READY) ## lint, format and types

@@ -1,8 +1,11 @@
 """Our parts beside what else would do the same, on the same clips in one run, on the processor.
 
-Run with `make bench`. Each figure is the median of `REPEATS` after one to warm up; it writes
-`results.md` beside this file. `benchmarks.gpu` has the networks on an accelerator,
-`benchmarks.pipeline` what users wait for.
+    python -c 'from benchmarks.rivals import main; main()'
+
+So, and not as a module: each worker process imports the main module again, and would import all of
+this one, where in a run it imports a stage's few lines. Each figure is the median of `REPEATS`
+after one to warm up; it writes `results.md` beside this file. `benchmarks.gpu` has the networks on
+an accelerator, `benchmarks.pipeline` what users wait for.
 """
 
 import os
@@ -355,7 +358,3 @@ def main() -> None:
         "|---|---|---:|---:|---:|---|---|\n" + "".join(f"{row.line()}\n" for row in rows),
         encoding="utf-8",
     )
-
-
-if __name__ == "__main__":
-    main()
