@@ -56,7 +56,7 @@ from pipeline.media.extract import extract_corpus
 from pipeline.media.ffmpeg import find_ffmpeg
 from pipeline.media.images import read_image
 from pipeline.media.params import ExtractParams, Method
-from pipeline.media.sound import read_wav, read_waveform, resample, write_wav
+from pipeline.media.sound import read_wav, read_waveform, resample, to_mono, write_wav
 from pipeline.params import load_section
 from pipeline.splits import SplitParams, all_inner_folds, make_folds
 from tests.panns_reference import panns_inference
@@ -319,7 +319,8 @@ def answers() -> Iterator[Row]:
             command: list[object] = [find_ffmpeg().executable, "-nostdin", "-v", "error"]
             command += ["-i", clip, "-c:a", "pcm_f32le", out]
             subprocess.run([str(one) for one in command], check=True)
-            heard = resample(*read_wav(out), "soxr", "high")
+            signal, rate_hz = read_wav(out)
+            heard = resample(to_mono(signal), rate_hz, "soxr", "high")
         for block in blocks:
             embed_waveform(heard, *block)
 
