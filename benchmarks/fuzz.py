@@ -4,16 +4,18 @@
     python -m benchmarks.fuzz --seconds 60
 
 A reader may give what a file holds or an error of ours, within 10 s and 4 GB. A file that breaks
-one is left in the folder that is named at the end. `tests/test_readers.py` has the readers.
+one is left in the folder that is named beside it. `tests/test_readers.py` has the readers.
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+EXECUTED = "number_of_executed_units"
 OURS = ["annotations", "models", "pipeline"]
 LIMITS = ("-timeout=10", "-rss_limit_mb=4096", "-verbosity=0", "-print_final_stats=1")
 
@@ -48,30 +50,30 @@ def fuzz(name: str, folder: Path, seconds: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("readers", nargs="*", help="files to mutate; without: one of each kind")
     parser.add_argument("--seconds", type=int, default=60, help="by reader")
-    parser.add_argument("--reader", help="this one alone, in this process")
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     sys.path.insert(0, str(ROOT / "tests"))
-    folder = Path(tempfile.mkdtemp(prefix="avemo-fuzz-"))
-    if given.reader:
-        fuzz(given.reader, folder, given.seconds)
+    if given.folder:
+        fuzz(*given.readers, given.folder, given.seconds)
     from test_readers import READERS
 
-    failed = []
-    for name in READERS:
-        command = [sys.executable, "-m", "benchmarks.fuzz", "--reader", name]
-        ended = subprocess.run(
-            [*command, "--seconds", str(given.seconds)], cwd=ROOT, text=True, capture_output=True
-        )
-        lines = ended.stderr.splitlines()
-        runs = next((one.split()[-1] for one in lines if "number_of_executed" in one), "?")
-        print(
-            f"{name:24} {runs:>8} files  {'held' if ended.returncode == 0 else 'BROKE'}", flush=True
-        )
+    failed = False
+    for name in given.readers or READERS:
+        folder = Path(tempfile.mkdtemp(prefix="avemo-fuzz-"))
+        command = [sys.executable, "-m", "benchmarks.fuzz", name, "--folder", str(folder)]
+        command += ["--seconds", str(given.seconds)]
+        ended = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
+        counts = [one.split()[-1] for one in ended.stderr.splitlines() if EXECUTED in one]
+        print(f"{name:24} {''.join(counts):>8} files", end="  ")
         if ended.returncode:
-            failed.append(name)
-            print(ended.stdout[-2000:] + ended.stderr[-2000:], flush=True)
-    sys.exit(1 if failed else 0)
+            failed = True
+            print(f"broke: {folder / 'broken'}\n{ended.stderr[-2000:]}", flush=True)
+        else:
+            print("held", flush=True)
+            shutil.rmtree(folder)
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

@@ -82,6 +82,28 @@ def test_the_readme_shows_the_demo_seeds_as_measured():
         assert figures == pytest.approx(expected, abs=0.051), protocol
 
 
+def test_the_robustness_page_shows_training_against_damage_as_measured():
+    with (ROOT / "benchmarks/demo_damage.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    page = (ROOT / "docs/robustness.md").read_text(encoding="utf-8")
+    section = page.partition("## Training against it")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if re.match(r"\| .* \d", line)]
+    kinds = dict.fromkeys(row["condition"] for row in rows)
+    for line, condition in zip(lines, kinds, strict=True):
+        cells = line.strip("|").split("|")[1:]
+        measured = (("accuracy", "plain"), ("accuracy", "against_damage"))
+        measured += (("nll", "plain"), ("nll", "against_damage"))
+        for cell, (score, trained) in zip(cells, measured, strict=True):
+            shown = [float(text) for text in cell.split(",")]
+            expected = [
+                float(row[score]) * (100 if score == "accuracy" else 1)
+                for row in rows
+                if row["condition"] == condition and row["trained"] == trained
+            ]
+            digits = 0.51 if score == "accuracy" else 0.0051
+            assert shown == pytest.approx(expected, abs=digits), line
+
+
 def test_the_readme_shows_the_shipped_model_as_measured():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     line = re.search(r"^\| `audio_speech`, .*? \| (.+) \| (.+) \| .* \|$", readme, re.M)

@@ -27,8 +27,12 @@ GRID = 2 * HOP
 Then both branches have T / GRID frames where they meet; otherwise half of all lengths would leave
 the wavegram one frame short.
 """
-SHORTEST_PADDED = 16 * GRID
-"""0.32 s: the least that four more halvings of time leave one frame of."""
+STEP = SHORTEST_PADDED = 16 * GRID
+"""Samples between two frames of the last block, after four more halvings of time: 0.32 s."""
+CONTEXT = 4
+"""Such frames at either side that reach into one: 126 frames of the front end, half a window."""
+BLOCK = 50
+"""Such frames that `Panns.embed` computes at a time: memory for 19 s, however long the clip."""
 
 
 def padded_length(samples: int) -> int:
@@ -55,13 +59,6 @@ def pad(waveform: Tensor) -> Tensor:
     """Pad [..., T] to `padded_length(T)`."""
     return F.pad(waveform, (0, padded_length(waveform.shape[-1]) - waveform.shape[-1]))
 
-
-STEP = 32 * HOP
-"""Samples between two frames of the last block, 0.32 s."""
-CONTEXT = 4
-"""Such frames at either side that reach into one: 126 frames of the front end, half a window."""
-BLOCK = 50
-"""Such frames that `Panns.embed` computes at a time: memory for 19 s, however long the clip."""
 
 EMBEDDING = 2048
 """D: numbers in an embedding."""

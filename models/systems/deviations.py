@@ -65,6 +65,8 @@ def deviations(
         found += _image_cnn(params, "crops")
     if "waveform" in inputs:
         found.append("the audio network learns with the layers over it, not frozen")
+    if {"audio", "waveform"} & {*inputs} and settings.embed.noisy_copies:
+        found.append(f"training hears {settings.embed.noisy_copies} copies of each clip in noise")
     if spec.reads_panns:
         found += _audio(settings, audio_weights, spec.fuses)
     if settings.inner_folds.count:
@@ -77,6 +79,8 @@ def _fusion(params: FusionParams) -> Iterator[str]:
         yield "the layers over F = [A, V] correct the sum of the branches' log p"
     if params.pool:
         yield "the answer is a pool of network and branches"
+    if params.modality_dropout:
+        yield f"fusion learns with sound or picture of {params.modality_dropout:.0%} withheld"
 
 
 def _detector(params: DetectorParams) -> Iterator[str]:
@@ -93,6 +97,8 @@ def _detector(params: DetectorParams) -> Iterator[str]:
         yield "smooth L1 for the box loss with variances"
     if not params.voting:
         yield "no variance voting"
+    if params.corrupt:
+        yield f"{params.corrupt:.0%} of the pictures that train the detector are damaged"
     if (params.min_size_px, params.max_size_px) != PUBLISHED_FRAMES_PX:
         published = " to ".join(map(str, PUBLISHED_FRAMES_PX))
         yield f"frames of {params.min_size_px} to {params.max_size_px} px for {published} px"

@@ -38,6 +38,9 @@ def test_what_we_added_or_left_out_is_named():
         ({"visual__speech_weighting": True}, "visual speech activity"),
         ({"embed__weights": "untrained"}, "PANNs with random weights"),
         ({"inner_folds__count": 2}, "temperature"),
+        ({"embed__noisy_copies": 3}, "3 copies of each clip in noise"),
+        ({"detector__corrupt": 0.5}, "50% of the pictures that train the detector"),
+        ({"fusion__modality_dropout": 0.2}, "sound or picture of 20% withheld"),
     ):
         assert [one for one in stated("savee", OURS, **changed) if phrase in one], phrase
     tuned = stated("savee", "audio_cnn", audio__train="all")
