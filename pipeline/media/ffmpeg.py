@@ -1,6 +1,7 @@
 """The ffmpeg that decodes every recording: the system's, else the packaged one."""
 
 import errno
+import logging
 import os
 import re
 import shutil
@@ -15,6 +16,8 @@ import imageio_ffmpeg
 from ffmpeg.nodes import OutputStream
 
 from pipeline.errors import MediaError
+
+log = logging.getLogger(__name__)
 
 OLDEST = (5, 1)
 """First version that knows `-fps_mode`; an older system ffmpeg is passed over."""
@@ -34,10 +37,13 @@ class Ffmpeg:
 
 @lru_cache
 def find_ffmpeg() -> Ffmpeg:
-    """The system's ffmpeg from version 5.1 on, else the one that `imageio-ffmpeg` ships."""
+    """The system's ffmpeg from version 5.1 on, else the one that `imageio-ffmpeg` ships.
+
+    Raises:
+        MediaError: neither can be run.
+    """
     system = shutil.which("ffmpeg")
-    if system:
-        version = _version(system)
+    if system and (version := _system_version(system)):
         number = re.match(r"n?(\d+)\.(\d+)", version)
         # builds from Git carry no number; they are newer than 5.1
         if number is None or (int(number[1]), int(number[2])) >= OLDEST:
@@ -82,9 +88,25 @@ def run_ffmpeg(products: OutputStream, folder: Path, source: str) -> str:
     return done.stderr
 
 
+def _system_version(executable: str) -> str:
+    """Its version; "" where it cannot be run, as one that lacks its libraries."""
+    try:
+        return _version(executable)
+    except MediaError as error:
+        log.warning("%s; the one of imageio-ffmpeg is taken in its place", error)
+        return ""
+
+
 def _version(executable: str) -> str:
-    done = subprocess.run([executable, "-version"], capture_output=True, check=True, text=True)
-    return done.stdout.split()[2]
+    """First the number, e.g. `ffmpeg version 7.1.1 Copyright ...`."""
+    try:
+        done = subprocess.run([executable, "-version"], capture_output=True, check=True, text=True)
+        return done.stdout.split()[2]
+    except (OSError, subprocess.CalledProcessError, IndexError) as error:
+        raise MediaError(
+            f"{executable}: `ffmpeg -version` fails ({error}); expected version 5.1 or newer; "
+            "install it again"
+        ) from error
 
 
 def complaint(stderr: str) -> str:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 
 import ffmpeg
+import imageio_ffmpeg
 import numpy as np
 import pytest
 import soundfile
@@ -430,3 +431,18 @@ def test_a_recording_that_crashes_ffmpeg_is_bad_but_an_ended_ffmpeg_is_not(
     monkeypatch.setattr(subprocess, "run", lambda *arguments, **more: done)
     with pytest.raises(error, match=r"^a\.avi: "):
         run_ffmpeg(ffmpeg.output(ffmpeg.input("a.avi"), "a.wav"), tmp_path, "a.avi")
+
+
+@pytest.mark.parametrize(
+    "script", ["exit 127", "exit 0", "echo ffmpeg version 4.4.2-0ubuntu0", "kill -9 $$"]
+)
+def test_an_ffmpeg_that_does_not_run_or_is_too_old_is_passed_over(
+    tmp_path, monkeypatch, caplog, script
+):
+    broken = tmp_path / "ffmpeg"
+    broken.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    packaged = find_ffmpeg.__wrapped__()
+    assert packaged.executable == imageio_ffmpeg.get_ffmpeg_exe()
+    assert (str(broken) in caplog.text) == ("version" not in script)
