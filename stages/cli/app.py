@@ -189,7 +189,7 @@ def ablations(
     protocol: Annotated[str, typer.Option(help="Its name; without: params.yaml's.")] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Of splits and trainings: 0, 1, ...")] = 3,
     studies: Annotated[
-        str, typer.Option(help="boxes,sound,speech,closer,joint,head,loss; without: all.")
+        str, typer.Option(help="boxes,sound,speech,closer,joint,head,withheld,loss; without: all.")
     ] = "",
 ) -> None:
     """Switch parts of the method off and on.

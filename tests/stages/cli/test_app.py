@@ -12,6 +12,7 @@ from project_copy import ROOT, set_params
 from typer.testing import CliRunner
 
 from pipeline.errors import ParamsError
+from pipeline.report.comparison.studies import STUDY_KEYS
 from stages.cli.app import app
 from stages.cli.boundary import with_boundary
 
@@ -26,6 +27,11 @@ def test_version_and_help_answer_anywhere(tmp_path, monkeypatch):
     text = avemo("--help").output
     assert "--install-completion" in text
     assert "..." not in text.partition("Commands:")[2], "a summary is cut short"
+
+
+def test_the_help_of_ablations_names_every_study():
+    text = avemo("ablations", "--help").output
+    assert ",".join(STUDY_KEYS) in re.sub(r"\s", "", text)
 
 
 def test_paths_of_a_stage_are_optional_and_shown(monkeypatch):
