@@ -9,6 +9,8 @@ import json
 import os
 import re
 from collections.abc import Hashable, Iterable, Mapping
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -107,10 +109,16 @@ def read_params(path: Path = PARAMS_FILE) -> dict[str, Any]:
         raise ParamsError(f"{path}: not UTF-8, which DVC expects; save it as UTF-8") from error
     except OSError as error:
         raise ParamsError(f"{path}: cannot be read ({error.strerror})") from error
-    content = parse_yaml(text, path)
+    content = _parsed(text, path)
     if not isinstance(content, dict):
         raise ParamsError(f"{path}: got {type(content).__name__}, expected sections `name: ...`")
-    return content
+    return deepcopy(content)
+
+
+@lru_cache(maxsize=1)
+def _parsed(text: str, path: Path) -> Any:
+    """As `parse_yaml`; a stage reads the same text once for each of its sections."""
+    return parse_yaml(text, path)
 
 
 def parse_yaml(text: str, path: Path) -> Any:

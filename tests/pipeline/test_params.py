@@ -113,6 +113,14 @@ def test_values_are_those_that_dvc_reads(tmp_path_factory, values):
     assert read_params(path) == YAML(typ="safe").load(path.read_text())
 
 
+def test_a_reader_sees_what_the_file_says_now_and_nothing_of_other_readers(tmp_path):
+    path = write(tmp_path, "demo: {seed: 1}")
+    read_params(path)["demo"]["seed"] = 2
+    assert read_params(path) == {"demo": {"seed": 1}}
+    path.write_text("demo: {seed: 3}", encoding="utf-8")
+    assert read_params(path) == {"demo": {"seed": 3}}
+
+
 def test_an_unknown_system_is_refused(tmp_path):
     with pytest.raises(ParamsError, match="system: got 'av_rnn', expected one of audio_cnn"):
         load_system(write(tmp_path, "system: av_rnn"))
