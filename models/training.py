@@ -27,7 +27,7 @@ from accelerate.utils import (
 from numpy.typing import NDArray
 from scipy.optimize import minimize as minimize_smooth
 from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from torch.nn.utils import get_total_norm, parameters_to_vector, vector_to_parameters
 from torch.utils.data import DataLoader
 
 from models.device import CPU, device_of
@@ -219,9 +219,10 @@ class _Watch:
 def _require_finite(model: nn.Module, where: str) -> None:
     """Refuse a model of which a parameter or statistic is not finite; waits for the device once."""
     values = {n: v for n, v in model.state_dict().items() if v.is_floating_point()}
-    finite = torch.stack([value.isfinite().all() for value in values.values()])
-    if not bool(finite.all()):
-        name = next(n for n, one in zip(values, finite.tolist(), strict=True) if not one)
+    if bool(get_total_norm(values.values()).isfinite()):
+        return
+    # the norm may also be too large for a float
+    if name := next((n for n, value in values.items() if not value.isfinite().all()), ""):
         raise TrainingError(
             f"{where}: {name} is not finite after the last update; lower the learning rate"
         )

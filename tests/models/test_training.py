@@ -104,6 +104,13 @@ def test_a_model_that_the_last_update_broke_is_refused():
         fit(model, one, steep, {"l_ce": 1.0}, TrainSettings(1, 0.1, 0.0))
 
 
+def test_numbers_whose_squares_are_too_large_are_no_fault():
+    model = nn.Linear(4, 2)
+    model.register_buffer("far", torch.full((2,), 1e30))
+    fit(model, loader(), step, {"l_ce": 1.0}, TrainSettings(1, 0.1, 0.0))
+    assert model.far[0] == 1e30
+
+
 def test_a_convex_loss_that_is_not_finite_is_refused():
     with pytest.raises(TrainingError, match="loss l_ce is nan; check the inputs"):
         minimize(
