@@ -29,6 +29,7 @@ from models.faces.scores import (
     box_tensor,
     detection_rows,
     failure,
+    mean_iou,
     read_truth,
     score_frames,
 )
@@ -93,7 +94,8 @@ def detect(
         paths: inputs and outputs.
         records: all clips; those without video are left out.
         folds: of the protocol.
-        inner: their inner folds, see `pipeline.splits`; their detectors are not scored.
+        inner: their inner folds, see `pipeline.splits`; of their detectors it is only said if one
+            failed.
         params: section `detector`.
 
     Raises:
@@ -224,10 +226,15 @@ def _jobs(tasks: Mapping[str, DetectorTask], params: DetectorParams) -> tuple[Cl
         files=[start] if start.is_file() else [],
         accelerators=accelerators(),
     )
+    return cache, [Job(name, tasks[name], steps=tasks[name].passes) for name in _names(tasks)]
+
+
+def _names(tasks: Mapping[str, DetectorTask]) -> list[str]:
+    """Of the detectors: each is called by the first fold that it serves."""
     first: dict[tuple[str, ...], str] = {}
     for name, task in tasks.items():
         first.setdefault(task.clip_ids, name)
-    return cache, [Job(name, tasks[name], steps=tasks[name].passes) for name in first.values()]
+    return list(first.values())
 
 
 def _publish_results(
@@ -261,11 +268,31 @@ def _publish_results(
         write_table(part / "detections.csv", DETECTION_COLUMNS, rows())
         write_table(part / "history.csv", ("fold", *HISTORY_COLUMNS), history)
         metrics = score_frames(scored, params.box_loss == "kl", params.classes == "emotion")
-        metrics["warning"] = failure(metrics, _totals(history))
+        metrics["warning"] = _failure(tasks, folders)
         _write_metrics(part, metrics)
     if metrics["warning"]:
         log.warning("detect: %s", metrics["warning"])
     return metrics
+
+
+def _failure(tasks: Mapping[str, DetectorTask], folders: Mapping[str, Path]) -> str | None:
+    """Which detectors failed, of folds or inner folds."""
+    names = _names(tasks)
+    history = [row for name in names for row in _history(name, folders[name])]
+    overlaps = {name: _held_out_iou(tasks[name], folders[name]) for name in names}
+    return failure(overlaps, _totals(history))
+
+
+def _held_out_iou(task: DetectorTask, folder: Path) -> float | None:
+    """Mean IoU with dlib's boxes in the clips that a detector was not trained on."""
+    found = frame_by_frame(load_file(folder / FOUND), len(task.inference))
+    seen = set(task.clip_ids)
+    scored = (
+        _scored(frame, faces, {"dlib": frame.box} if frame.is_reference else {})
+        for frame, faces in zip(task.inference, found, strict=True)
+        if frame.clip_id not in seen
+    )
+    return mean_iou(scored, "dlib")
 
 
 def frame_by_frame(found: Mapping[str, Tensor], frames: int) -> Iterator[dict[str, Tensor]]:

@@ -1,7 +1,7 @@
 """How good the detector is on test frames: scores, and each detection as a row of a table."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,11 +73,13 @@ def score_frames(
     }
 
 
-def failure(metrics: Mapping[str, object], totals: Mapping[str, Sequence[float]]) -> str | None:
+def failure(
+    overlaps: Mapping[str, float | None], totals: Mapping[str, Sequence[float]]
+) -> str | None:
     """How training failed, for `warning` in `metrics.json`; a loss that is not finite stops it.
 
     Args:
-        metrics: of `score_frames`.
+        overlaps: `mean_iou` with dlib's boxes on held-out frames, by fold.
         totals: mean total loss of each epoch, by fold.
 
     Returns:
@@ -89,9 +91,11 @@ def failure(metrics: Mapping[str, object], totals: Mapping[str, Sequence[float]]
         for fold, means in totals.items()
         if means[-1] > means[0]
     ]
-    mean_iou = metrics["mean_iou"]
-    if isinstance(mean_iou, float) and mean_iou < FAILED_IOU:
-        causes.append(f"mean IoU with dlib's boxes is {mean_iou:.2f}, below {FAILED_IOU}")
+    causes += [
+        f"fold {fold}: mean IoU with dlib's boxes is {overlap:.2f}, below {FAILED_IOU}"
+        for fold, overlap in overlaps.items()
+        if overlap is not None and overlap < FAILED_IOU
+    ]
     if not causes:
         return None
     return f"the face detector failed: {'; '.join(causes)}; try a lower detector.lr or more epochs"
@@ -107,11 +111,22 @@ def against(
     scores: dict[str, float | None] = {
         name: average_precision(known, reference, iou) for name, iou in AP_THRESHOLDS.items()
     }
-    scores["mean_iou"] = _mean([_best_iou(frame, box) for frame, box in pairs])
+    scores["mean_iou"] = mean_iou(frames, reference)
     if not learned_sigma or not found:
         return {**scores, "sigma_nll": None, **dict.fromkeys(NORMAL_QUANTILES, None)}
     errors = torch.stack([frame.boxes[0] - box for frame, box in found])  # [F, 4]
     return {**scores, **score_sigma(errors, torch.stack([f.sigma[0] for f, _ in found]))}
+
+
+def mean_iou(frames: Iterable[ScoredFrame], reference: str) -> float | None:
+    """IoU of the best box with the reference's, over the frames where that shows a face."""
+    return _mean(
+        [
+            _best_iou(frame, box)
+            for frame in frames
+            if (box := frame.references.get(reference)) is not None
+        ]
+    )
 
 
 def score_sigma(errors: Tensor, sigma: Tensor) -> dict[str, float | None]:

@@ -89,9 +89,11 @@ def test_detect_warns_of_a_detector_that_failed(tmp_path, in_process, monkeypatc
     records = write_voc(tmp_path)
     paths = _paths(tmp_path)
     monkeypatch.setattr("models.faces.scores.FAILED_IOU", 1.01)
-    detect(paths, records, [FOLD], (), TINY)
+    inner = Fold("paper.inner0", FOLD.train[:2], FOLD.train[2:])
+    detect(paths, records, [FOLD], [inner], TINY)
     written = json.loads((paths.results / "metrics.json").read_text())
-    assert "mean IoU with dlib's boxes is" in written["warning"]
+    for name in ("paper", "paper.inner0"):
+        assert f"fold {name}: mean IoU with dlib's boxes is" in written["warning"]
     assert written["warning"] in caplog.text
 
 
