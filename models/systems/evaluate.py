@@ -172,8 +172,8 @@ def _product(probabilities: Mapping[str, Floats]) -> Floats:
 
 
 def mean_weights(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """Weights of the headline branch's experts, mean over folds; empty without calibration."""
-    branch = next(iter(outcomes[0].pools), "")
+    """Weights of the headline branch's experts, mean over the folds that were calibrated."""
+    branch = next((branch for outcome in outcomes for branch in outcome.pools), "")
     pools = [outcome.pools[branch] for outcome in outcomes if branch in outcome.pools]
     names = dict.fromkeys(expert for pool in pools for expert in pool)
     return {e: round(sum(pool.get(e, 0.0) for pool in pools) / len(pools), DECIMALS) for e in names}

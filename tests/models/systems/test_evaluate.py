@@ -11,7 +11,14 @@ from torch import nn
 from models.checkpoint import save_safetensors
 from models.resumption import Checkpoint
 from models.systems import evaluate
-from models.systems.evaluate import Outcome, gather, gather_asked, run_folds, scratch_of_run
+from models.systems.evaluate import (
+    Outcome,
+    gather,
+    gather_asked,
+    mean_weights,
+    run_folds,
+    scratch_of_run,
+)
 from models.systems.inputs import Store
 from models.systems.params import Settings, Widths
 from pipeline.clips import ClipRecord
@@ -45,6 +52,13 @@ def test_folds_are_joined_by_clip_id(store):
     found = gather([first, second], store)["audio"]
     assert found.keys == (("1", "b"), ("1", "a"), ("2", "c"))
     assert found.emotion.tolist() == [1, 0, 0] and found.predicted.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("calibrated", [0, 1])
+def test_weights_are_those_of_the_folds_that_could_be_calibrated(calibrated):
+    folds = [outcome(name, ("c",), ("b",), [[0.2, 0.8]]) for name in "12"]
+    folds[calibrated] = replace(folds[calibrated], pools={"av": {"av": 0.5, "audio": 0.25}})
+    assert mean_weights(folds) == {"av": 0.5, "audio": 0.25}
 
 
 def test_other_clips_than_the_test_clips_are_refused(store):
