@@ -95,7 +95,11 @@ def _record(root, system, corpus, records, branches, boxes, pool):
     frames = publish_frames(results / "frames", root / "voc", records, main, detections, boxes.get)
     return Run(
         system=system,
-        params={"training": {"seed": 7}, "loss": {"alpha": 0.5, "beta": 1.0}},
+        params={
+            "corpus": {"label_source": "acted"},
+            "training": {"seed": 7},
+            "loss": {"alpha": 0.5, "beta": 1.0},
+        },
         preset=Preset(name="demo", differing={"audio.epochs": ("40", "5")}),
         method=METHOD,
         corpus=Corpus.of(corpus, records, len(records), [bad]),

@@ -31,6 +31,7 @@ BACKBONE_WORDS = {
     "resnet18_light": "a narrow ResNet-18 FPN",
     "mobilenet_v3": "MobileNet v3 FPN",
 }
+ANNOTATED_FACES = "faces are those of the annotation, in test clips too, not the detector's"
 START_WORDS = {"untrained": "from random weights", "imagenet": "from ImageNet's weights"}
 
 
@@ -117,6 +118,8 @@ def _image_cnn(params: BaselineParams, pictures: str) -> Iterator[str]:
     yield f"{_image_net(params)} for the image CNN, which the paper does not name"
     what = {"frames": "whole frames", "crops": "face crops"}[pictures]
     yield f"{what} of {params.picture_px(pictures)} px, a size that the paper does not state"
+    if pictures == "crops":
+        yield ANNOTATED_FACES
     yield from _augmentation(params)
 
 
@@ -125,6 +128,7 @@ def _dnn(params: BaselineParams) -> Iterator[str]:
         yield f"{_image_net(params)} for ResNet-50 trained on ImageNet"
     if params.face_px != PUBLISHED_FACES_PX:
         yield f"face crops of {params.face_px} px for {PUBLISHED_FACES_PX} px"
+    yield ANNOTATED_FACES
     yield "one face crop and a third of the sound's steps of a clip in each training step"
     yield from _augmentation(params)
 

@@ -17,7 +17,7 @@ class CorpusParams(Section):
     modalities: Literal["auto", "av", "audio", "video"]
     require: Literal["any", "both"]
     emotions: Literal["auto"] | tuple[str, ...]
-    label_source: Literal["acted", "crowd"]
+    label_source: Literal["acted", "named", "crowd"]
 
     @field_validator("emotions", mode="before")
     @classmethod
@@ -31,7 +31,11 @@ class CorpusParams(Section):
         return tuple(name.strip() for name in spelt)
 
     @model_validator(mode="after")
-    def _only_one_corpus_has_raters(self) -> "CorpusParams":
+    def _labels_come_from_where_they_can(self) -> "CorpusParams":
         if self.label_source == "crowd" and self.name != "cremad":
             raise ValueError(f"label_source: got crowd, but {self.name} has no raters; set acted")
+        if self.label_source == "named" and self.name != "folder":
+            raise ValueError(
+                f"label_source: got named, but the emotions of {self.name} are acted; set acted"
+            )
         return self

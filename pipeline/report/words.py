@@ -1,6 +1,6 @@
 """What the report says in plain words: notices, what was run, what the figures mean, sources."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.report.results import Results
 from pipeline.report.run import Run
@@ -28,9 +28,14 @@ CORPORA = {
     OWN: "a folder of recordings",
 }
 
-UNTRIED = (
-    "Its developers have run this project neither on SAVEE itself nor with the published weights "
-    "of the audio networks."
+UNTRIED = {
+    "savee": "Its developers have not run this project on SAVEE itself.",
+    "ravdess": "Its developers have run this project on the sound of 16 of RAVDESS's 24 actors and "
+    "on a few of its videos, not on the whole.",
+    "cremad": "Its developers have run this project on a few clips of CREMA-D, not on the whole.",
+}
+UNTRIED_WEIGHTS = (
+    "Its developers have not run this project with the published weights of the audio networks."
 )
 
 CAUTIONS = {
@@ -40,7 +45,6 @@ CAUTIONS = {
         "evidence that it gains on people.",
     ),
     "savee": (
-        UNTRIED,
         "SAVEE's actors wear blue markers on their faces. What a face system learns from them need "
         "not carry over to bare faces.",
         "For two thirds of SAVEE's clips the sentence tells the emotion: knowing nothing but the "
@@ -82,7 +86,8 @@ def notices(system: str, corpus: str, audio_weights: str) -> list[str]:
     if corpus == DEMO:
         found.append(
             "Demo corpus: the faces are drawn and the voices synthesised. These figures prove that "
-            "the machinery works. They say nothing about people."
+            "the machinery works. They say nothing about people. Parameters were chosen on its "
+            "seeds 0 and 101 to 103."
         )
     if audio_weights == "untrained" and SYSTEMS[system].reads_panns:
         found.append(
@@ -113,8 +118,8 @@ def protocol(run: Run) -> str:
         else "one speaker left out at a time"
     )
     return {
-        "paper": f"{split.test_per_emotion} random clips of each emotion held out for test (the "
-        "paper's split: test speakers are also in training)",
+        "paper": f"{split.test_per_emotion} random clips of each emotion held out for test, "
+        "whoever speaks them (the paper's split)",
         "loso": f"{left_out}; no test speaker was heard or seen in training",
         "loso_text": f"{left_out}, and none of the sentences tested was trained",
         "folds": f"the folds of {split.folds_csv}",
@@ -158,9 +163,19 @@ def meaning(results: Results) -> list[str]:
         f"the true figure open: {_sample(results)}, nor other rooms or cameras, nor another "
         "training seed. About 95 of 100 such intervals hold it.",
         _speakers_meaning(results),
-        _labels_meaning(results.run.corpus.name),
-        *CAUTIONS.get(results.run.corpus.name, ()),
+        _labels_meaning(results.run),
+        *_cautions(results.run),
     ]
+
+
+def _cautions(run: Run) -> Iterator[str]:
+    """What was never tried, and what to beware of in the corpus."""
+    corpus = run.corpus.name
+    if corpus in UNTRIED:
+        yield UNTRIED[corpus]
+    if run.method.audio_weights != "untrained" and SYSTEMS[run.system].reads_panns:
+        yield UNTRIED_WEIGHTS
+    yield from CAUTIONS.get(corpus, ())
 
 
 def _sample(results: Results) -> str:
@@ -294,15 +309,20 @@ def _speakers_meaning(results: Results) -> str:
     )
 
 
-def _labels_meaning(corpus: str) -> str:
-    if corpus == OWN:
-        labels = "The labels are those that the files or folders are named after. Naming a label"
-    else:
-        labels = (
-            "The corpus holds emotions shown on request, in short clips. Naming the label that an "
-            "actor was given"
-        )
+LABELS = {
+    "acted": "The corpus holds emotions shown on request, in short clips. Naming the label that an "
+    "actor was given",
+    "named": "The labels are those that files, folders or `clips.csv` give. Naming a label",
+    "crowd": "The labels are what most raters saw or heard in an actor's clip. Naming what others "
+    "perceive",
+}
+"""By `corpus.label_source`."""
+
+
+def _labels_meaning(run: Run) -> str:
+    source = str(run.params["corpus"]["label_source"])
     return (
-        f"{labels} is not knowing what a person feels, and none of this is evidence that it would "
-        "work in a conversation, on the street or at work. Do not use it to judge people."
+        f"{LABELS[source]} is not knowing what a person feels, and none of this is evidence "
+        "that it would work in a conversation, on the street or at work. Do not use it to judge "
+        "people."
     )

@@ -140,12 +140,13 @@ STUDIES = (
     ),
     Study(
         "closer",
-        "One look at the frame (paper), or a closer one at the face; probabilities as trained",
+        "One look at the frame (paper), or a closer one at the face with epochs of its own; "
+        "probabilities as trained",
         _closer_look(),
     ),
     Study(
         "joint",
-        "Staged and joint training at equal frames and steps, as trained",
+        "Staged and joint training at equal steps, as trained; a joint step sees six frames a clip",
         (
             Variant("staged", "av_faster_rcnn", (("fusion.joint", False), *JOINT)),
             Variant("joint", "av_faster_rcnn", (("fusion.joint", True), *JOINT), "staged"),

@@ -75,7 +75,7 @@ MEANING = (
 DEVIATION_NOTE = "How rows deviate from what was published:"
 
 PROTOCOLS = {
-    "paper": "random clips of each emotion held out; test speakers are also in training",
+    "paper": "random clips of each emotion held out, whoever speaks them",
     "loso": "one speaker, or group of speakers, left out at a time",
     "loso_text": "speakers left out in the same way, and no sentence tested was trained",
     "folds": "the folds of a file",

@@ -60,10 +60,11 @@ def changed(finished, **parts):
     return replace(finished, run=finished.run.model_copy(update=parts))
 
 
-def on_corpus(finished, name, audio_weights="published"):
+def on_corpus(finished, name, labels="acted", audio_weights="published"):
     method = finished.run.method.model_copy(update={"audio_weights": audio_weights})
     corpus = finished.run.corpus.model_copy(update={"name": name})
-    return changed(finished, corpus=corpus, method=method)
+    params = {**finished.run.params, "corpus": {"label_source": labels}}
+    return changed(finished, corpus=corpus, method=method, params=params)
 
 
 class Elements(HTMLParser):
@@ -114,9 +115,23 @@ def test_page_opens_with_what_a_reader_must_know(page, finished):
 
 
 def test_a_folder_of_ones_own_has_no_paper_and_no_actors(finished, page):
-    own = render(on_corpus(finished, "folder"))
+    own = render(on_corpus(finished, "folder", "named"))
     for words in ("the paper, on SAVEE", "shown on request", "an actor"):
         assert words in page and words not in own
+
+
+@pytest.mark.parametrize("corpus", ["savee", "ravdess", "cremad", "folder"])
+def test_meaning_says_whose_labels_they_are_and_what_was_never_tried(finished, corpus):
+    acted, crowd = (
+        " ".join(meaning(on_corpus(finished, corpus, labels))) for labels in ("acted", "crowd")
+    )
+    assert "shown on request" in acted and "most raters saw or heard" not in acted
+    assert "shown on request" not in crowd and "most raters saw or heard" in crowd
+    weights = "not run this project with the published weights of the audio networks"
+    assert weights in acted
+    untrained = " ".join(meaning(on_corpus(finished, corpus, audio_weights="untrained")))
+    assert weights not in untrained
+    assert ("Its developers have" in untrained) == (corpus != "folder")
 
 
 def test_page_needs_nothing_from_elsewhere(page):
@@ -205,7 +220,7 @@ def test_whether_speakers_are_new_is_read_from_the_folds(finished):
         ("savee", "blue markers"),
         ("savee", "about 75% under `loso`"),
         ("savee", "assumed order of the neutral sentences"),
-        ("savee", "neither on SAVEE itself nor with the published weights"),
+        ("savee", "not run this project on SAVEE itself"),
     ],
 )
 def test_what_to_beware_of_is_said_of_its_corpus_alone(finished, corpus, words):

@@ -28,6 +28,8 @@ def test_every_preset_is_valid_and_embeds_what_its_system_reads(settings):
         assert needed <= networks
         if params["embed"]["weights"] == "published":
             assert networks & set(PANNS) == needed, "others would be fetched for nothing"
+        frames = params["baselines"]["frames"], params["detector"]["frames_per_clip"]
+        assert frames[0] == frames[1], "rows of a table look at as many frames of a test clip"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +117,7 @@ def test_a_preset_keeps_comments_and_there_is_a_way_back(settings):
 
 def test_a_preset_that_cannot_be_applied_leaves_params_alone(settings):
     before = (settings / "params.yaml").read_bytes()
-    with pytest.raises(ParamsError, match="expected one of cremad, demo, folder"):
+    with pytest.raises(ParamsError, match="expected one of cremad, cremad_speech, demo, folder"):
         apply_preset("saveee", settings)
     with pytest.raises(ParamsError, match="--root DIR"):
         apply_preset("savee", None)
