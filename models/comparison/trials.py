@@ -23,11 +23,13 @@ from models.systems.evaluate import (
     mean_weights,
     predict,
     sum_of_branches,
+    usable_folds,
 )
 from models.systems.inputs import ClipSet, StoreOfFaces
 from models.systems.makers import recipe
 from models.systems.params import Settings
 from models.training import Size, describe, measured_effort
+from pipeline.clips import ClipRecord
 from pipeline.files import write_json
 from pipeline.report.comparison.seeds import FACTS, HISTORY, PREDICTIONS, SUM
 from pipeline.scores.metrics import summarise_plainly
@@ -91,21 +93,30 @@ class TrialTask:
     clips: tuple[str, ...]
     settings: Settings
 
+    @property
+    def records(self) -> list[ClipRecord]:
+        """Those of `clips`."""
+        clips = set(self.clips)
+        return [record for record in self.store.records if record.clip_id in clips]
+
     def only(self, folds: Sequence[Fold]) -> list[Fold]:
         """The folds with these clips alone."""
-        clips = set(self.clips)
-        return only(folds, (record for record in self.store.records if record.clip_id in clips))
+        return only(folds, self.records)
 
 
 def run_trial(task: TrialTask, folder: Path) -> None:
-    """Train and score one trial; write its products into `folder`."""
+    """Train and score one trial; write its products into `folder`.
+
+    Raises:
+        CorpusError: no fold has clips to train on and some to test.
+    """
     torch.set_num_threads(task.settings.training.threads)
     started = time.monotonic()
     inner = inner_folds(task.store.records, task.folds, task.settings.inner_folds)
     with measured_effort() as effort:
         outcomes = [
             evaluate_fold(task.system, task.store, fold, task.only(inner[fold.name]), task.settings)
-            for fold in task.only(task.folds)
+            for fold in usable_folds(task.system, task.folds, task.records)
         ]
     train_s = time.monotonic() - started + effort.earlier_s
     write_predictions(folder / PREDICTIONS, gather(outcomes, task.store))

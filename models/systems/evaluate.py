@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -86,16 +87,26 @@ def run_folds(
             "%s reads %d of %d clips; the others lack sound or video",
             system, len(records), len(store.records),
         )  # fmt: skip
-    scored = only(folds, records)
-    if not scored:
-        raise CorpusError(
-            f"system {system} can read {counted(len(records), 'clip')}, and no fold has some to "
-            "train on and some to test; choose another split.protocol"
-        )
+    scored = usable_folds(system, folds, records)
     return [
         evaluate_fold(system, store, fold, only(inner[fold.name], records), settings)
         for fold in track(scored, desc=system, unit="fold")
     ]
+
+
+def usable_folds(system: str, folds: Sequence[Fold], records: Sequence[ClipRecord]) -> list[Fold]:
+    """The folds with these clips alone, as far as some are left to train on and some to test.
+
+    Raises:
+        CorpusError: there is no such fold.
+    """
+    found = only(folds, records)
+    if not found:
+        raise CorpusError(
+            f"system {system} can read {counted(len(records), 'clip')}, and no fold has some to "
+            "train on and some to test; choose another split.protocol"
+        )
+    return found
 
 
 def scratch_of_run(system: str, store: Store, folds: Sequence[Fold], settings: Settings) -> Path:
@@ -115,9 +126,13 @@ def scratch_of_run(system: str, store: Store, folds: Sequence[Fold], settings: S
 def evaluate_fold(
     system: str, store: Store, fold: Fold, inner: Sequence[Fold], settings: Settings
 ) -> Outcome:
-    """Train on the fold's training clips, calibrate on its inner folds, score its test clips."""
+    """Train on the fold's training clips, calibrate on its inner folds, score its test clips.
+
+    A clip that shows no face is answered by the audio branch, as by a saved model.
+    """
     history = History()
-    network, widths, clip_ids, scores = _train_and_score(system, store, fold, settings, history)
+    scored = _train_and_score(system, store, fold, settings, history)
+    scores = scored.scores
     if settings.inner_folds.count and not inner:
         log.warning(
             "fold %s: no part of its training clips can be held out; its probabilities are not "
@@ -128,17 +143,19 @@ def evaluate_fold(
     collapsed = settings.fusion.pool and len(pools) > 1 and len(pools["av"]) == 1
     alone = {branch: {branch: 1.0} for branch in scores}
     probabilities, as_trained = (
-        {branch: pooled(scores, weights[branch]).numpy() for branch in scores}
+        _by_sound(
+            {branch: pooled(scores, weights[branch]).numpy() for branch in scores}, scored.faceless
+        )
         for weights in (pools or alone, alone)
     )
     tested = len(fold.test)
     return Outcome(
         fold,
-        network,
-        widths,
+        scored.network,
+        scored.widths,
         pools,
         collapsed,
-        clip_ids[:tested],
+        scored.clip_ids[:tested],
         {branch: p[:tested] for branch, p in probabilities.items()},
         {branch: p[:tested] for branch, p in as_trained.items()},
         history.rows,
@@ -184,10 +201,35 @@ def collapsed_pools(outcomes: Sequence[Outcome]) -> list[str]:
     return [outcome.fold.name for outcome in outcomes if outcome.collapsed]
 
 
+def _by_sound(probabilities: dict[str, Floats], faceless: Tensor) -> dict[str, Floats]:
+    """The same p [N, K] by branch, but the audio branch's for `av` of clips without a face [N]."""
+    if "av" in probabilities and "audio" in probabilities:
+        without = faceless.numpy()
+        probabilities["av"][without] = probabilities["audio"][without]
+    return probabilities
+
+
+class _Scored(NamedTuple):
+    """A network trained on a fold's training clips, and what it says of the others.
+
+    Attributes:
+        network: in eval mode, on the processor.
+        widths: of its inputs and answers.
+        clip_ids: of the others, N.
+        scores: by branch log p [N, K].
+        faceless: whether face features are read, and no frame of the clip has some [N].
+    """
+
+    network: nn.Module
+    widths: Widths
+    clip_ids: tuple[str, ...]
+    scores: dict[str, Tensor]
+    faceless: Tensor
+
+
 def _train_and_score(
     system: str, store: Store, fold: Fold, settings: Settings, history: History
-) -> tuple[nn.Module, Widths, tuple[str, ...], dict[str, Tensor]]:
-    """A network trained on the fold's training clips; ids and log p [N, K] of the others."""
+) -> _Scored:
     built = recipe(system, store, fold, settings)
     clips = ClipSet(fold.train, store.labels(), built.readers)
     with pinned_threads(settings.training.threads):
@@ -197,7 +239,9 @@ def _train_and_score(
         logits = predict(network, tested)
         network.to(CPU)
     scores = {branch: log_scores(one) for branch, one in logits.items()}
-    return network, built.widths, tested.ids, scores
+    shown = tested.each("weights") if "weights" in built.readers else None
+    faceless = torch.tensor([not w.any() for w in shown] if shown else [False] * len(tested))
+    return _Scored(network, built.widths, tested.ids, scores, faceless)
 
 
 def _fit_pools(
@@ -206,12 +250,19 @@ def _fit_pools(
     """The weights of each branch, fitted on the held-out clips of all inner folds; none without."""
     if not inner:
         return {}
-    scored = [_train_and_score(system, store, fold, settings, History())[2:] for fold in inner]
-    scores = {branch: torch.cat([one[branch] for _, one in scored]) for branch in scored[0][1]}
+    scored = [_train_and_score(system, store, fold, settings, History()) for fold in inner]
+    scores = {
+        branch: torch.cat([one.scores[branch] for one in scored]) for branch in scored[0].scores
+    }
     labels = store.labels()
-    truth = torch.tensor([labels[clip_id] for ids, _ in scored for clip_id in ids])
+    truth = torch.tensor([labels[clip_id] for one in scored for clip_id in one.clip_ids])
+    faceless = torch.cat([one.faceless for one in scored])
     with pinned_threads(settings.training.threads):
-        pools = {branch: fit_temperature(branch, scores[branch], truth) for branch in scores}
+        pools = {}
+        for branch, log_p in scores.items():
+            by_sound = branch == "av" and "audio" in scores and not faceless.all()
+            rows = ~faceless if by_sound else torch.ones_like(faceless)
+            pools[branch] = fit_temperature(branch, log_p[rows], truth[rows])
         if settings.fusion.pool and len(scores) > 1:
             pools["av"] = fit_pool(scores, truth) or pools["av"]
     return pools

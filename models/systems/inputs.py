@@ -311,7 +311,7 @@ def readers_of_faces(
         CorpusError: a frame has no speech activity.
     """
     speech = store.once("speech", lambda: read_speech(store.speech))
-    longest = max((len(t) for name, t in tensors.items() if name.endswith("/frames")), default=0)
+    longest = max((len(tensors[f"{clip}/frames"]) for clip in clips), default=0)
     faces: dict[str, Tensor] = {}
     weights: dict[str, Tensor] = {}
     for clip in clips:

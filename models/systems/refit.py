@@ -57,8 +57,8 @@ def refit(run: Run, tested: Predictions, data: Path, results: Path, out: Path) -
     settings = Settings.load(json.loads(facts[0]["settings"]))
     used = {clip for one in facts for clip in json.loads(one["training_clips"])}
     used.update(tested.clip_id)
-    records = tuple(record for record in read_clips(data / "clips.csv") if record.clip_id in used)
-    fold = Fold(EVERY_CLIP, tuple(sorted(record.clip_id for record in records)), ())
+    records = tuple(read_clips(data / "clips.csv"))  # all, whose emotions are those of the run
+    fold = Fold(EVERY_CLIP, tuple(sorted({r.clip_id for r in records} & used)), ())
     store = _with_faces(run, records, fold, settings.faces, data, results, out)
     built = recipe(run.system, store, fold, settings)
     clips = ClipSet(fold.train, store.labels(), built.readers)

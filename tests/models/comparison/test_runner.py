@@ -19,7 +19,7 @@ from models.audio.params import EmbedParams
 from models.comparison import boxes as box_study
 from models.comparison.runner import Setup, detector_paths, folds_of, resolve, run_trials
 from models.comparison.tables import ablation_table, system_table
-from models.comparison.trials import Trial
+from models.comparison.trials import ProtocolStore, Trial, TrialTask, run_trial
 from models.expressions.params import FacesParams
 from models.faces.folds import Detected, detect
 from models.faces.task import DetectorCost, DetectorTask
@@ -169,6 +169,15 @@ def test_what_the_corpus_cannot_serve_is_refused_before_any_work(tmp_path, worke
     with pytest.raises(CorpusError, match=r"embeddings: missing; run `dvc repro`"):
         system_table(setup, [AUDIO], ["paper"], [0])
     assert worked_on == []
+
+
+def test_a_trial_without_a_fold_that_it_can_read_says_so(tmp_path):
+    setup = make_setup(tmp_path)
+    (fold,) = folds_of(setup, "paper", 0)
+    store = ProtocolStore(setup.store.records, setup.store.data, tmp_path, tmp_path, {})
+    task = TrialTask(AUDIO, store, (fold,), fold.train, SETTINGS)
+    with pytest.raises(CorpusError, match="no fold has some to train on and some to test"):
+        run_trial(task, tmp_path)
 
 
 def test_a_network_that_was_not_embedded_leaves_its_row_out(tmp_path):

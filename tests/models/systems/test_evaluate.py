@@ -25,7 +25,7 @@ from pipeline.clips import ClipRecord
 from pipeline.errors import CorpusError, TrainingError
 from pipeline.presets import preset_values
 from pipeline.scores.predictions import write_predictions
-from pipeline.splits import Fold
+from pipeline.splits import Fold, InnerFoldParams, all_inner_folds
 from pipeline.work.scratch import scratch_at
 
 
@@ -165,3 +165,30 @@ def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch):
             assert torch.equal(value, other.network.state_dict()[name]), name
     (tmp_path / "embeddings/e0.safetensors").touch()
     assert scratch_of_run("audio_cnn", store, folds, settings) != state
+
+
+def test_a_clip_without_a_face_is_answered_by_sound(tmp_path):
+    numbers = torch.Generator().manual_seed(0)
+    records, faces, speech = [], {}, "clip_id,frame,speech\n"
+    for number in range(12):
+        clip_id, emotion = f"e{number:02d}", ("joy", "bored")[number % 2]
+        records.append(ClipRecord(clip_id, "ST"[number // 6], emotion, "", 2, 25.0, 1, 8, 8, 9, 9))
+        names = ("Wavegram_Cnn14", "Wavegram_Logmel_Cnn14", "mfcc", "log_mfcc")
+        sound = {name: torch.randn(4, generator=numbers) for name in names}
+        save_safetensors(tmp_path / f"embeddings/{clip_id}.safetensors", sound)
+        seen = float(number != 1)
+        faces[f"{clip_id}/features"] = seen * torch.randn(2, 5, generator=numbers)
+        faces[f"{clip_id}/scores"] = torch.full((2,), seen)
+        faces[f"{clip_id}/frames"] = torch.arange(2)
+        speech += f"{clip_id},0,0.5\n{clip_id},1,0.5\n"
+    (tmp_path / "speech.csv").write_text(speech)
+    ids = tuple(record.clip_id for record in records)
+    folds = [Fold("f", ids[4:], ids[:4])]
+    values = preset_values("demo", ROOT / "presets")
+    store, inner = Store(tuple(records), tmp_path, tmp_path), values["inner_folds"]
+    for fold in (*folds, *all_inner_folds(records, folds, InnerFoldParams.model_validate(inner))):
+        save_safetensors(tmp_path / f"face_features/{fold.name}.safetensors", faces)
+    (found,) = run_folds("av_faster_rcnn", store, folds, Settings.load(values))
+    for p in (found.probabilities, found.as_trained):
+        alike = (p["av"] == p["audio"]).all(axis=1)
+        assert alike.tolist() == [False, True, False, False]
