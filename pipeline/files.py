@@ -220,6 +220,18 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_address(text: str) -> bool:
+    """Whether a text is the address of something on the net, and no path."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text) is not None and not _exists(Path(text))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
     with path.open("rb") as stream:

@@ -1,6 +1,8 @@
 """Where the files of a speech encoder are: in the package, in a folder, or on the hub. No torch."""
 
 import hashlib
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,8 @@ FACTS = ("config.json", "preprocessor_config.json")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Files of an encoder, as `transformers` keeps them, and its weights, the first that is there."""
 
+HUB = "https://huggingface.co"
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w.-]+)?")
 _REVISION = "revision "
 
 
@@ -46,8 +50,27 @@ def find_encoder(name: str, identity: str = "") -> EncoderFiles:
     folder = PACKAGED.get(name, Path(name))
     if folder.is_dir():
         return _in_folder(folder)
+    if not may_be_on_hub(name):
+        raise WeightsError(
+            f"{name}: no such folder; expected one that holds {', '.join(FACTS)} and "
+            f"{' or '.join(WEIGHTS)}, or a name on huggingface.co: owner/name or "
+            "owner/name@revision"
+        )
     repository, _, revision = name.partition("@")
     return _on_hub(repository, identity.removeprefix(_REVISION) or revision or None)
+
+
+def may_be_on_hub(name: str) -> bool:
+    """Whether a name is spelt as `owner/name` or `owner/name@revision`, and is no folder here."""
+    return _HUB_NAME.fullmatch(name) is not None and not Path(name).is_dir()
+
+
+def hub_cache() -> Path:
+    """Where `huggingface_hub` keeps what it has fetched."""
+    home = os.environ.get("HF_HOME") or (
+        f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
+    )
+    return Path(os.environ.get("HF_HUB_CACHE") or f"{home}/hub").expanduser()
 
 
 def _in_folder(folder: Path) -> EncoderFiles:
@@ -65,7 +88,10 @@ def _in_folder(folder: Path) -> EncoderFiles:
 def _on_hub(repository: str, revision: str | None) -> EncoderFiles:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+    from huggingface_hub.utils import logging
 
+    shown = logging.get_verbosity()
+    logging.set_verbosity_error()  # each attempt, where one line follows that says all
     try:
         config = Path(hf_hub_download(repository, FACTS[0], revision=revision))
         commit = config.parent.name
@@ -79,7 +105,9 @@ def _on_hub(repository: str, revision: str | None) -> EncoderFiles:
         raise WeightsError(
             f"{repository}: no such folder, and it cannot be fetched from huggingface.co "
             f"({reason}); fetch {', '.join(FACTS)} and {' or '.join(WEIGHTS)} of "
-            f"https://huggingface.co/{repository} elsewhere, put them into a folder and name that "
+            f"{HUB}/{repository} elsewhere, put them into a folder and name that "
             "in its place, e.g. ./weights/encoder"
         ) from error
+    finally:
+        logging.set_verbosity(shown)
     return EncoderFiles(Path(weights), _REVISION + commit)

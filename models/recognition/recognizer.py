@@ -243,7 +243,10 @@ class Recognizer:
             return other, (f"{words}: answered by the {other} branch",)
         if len(missing) == 1 and headline == "av" and faceless:
             return headline, (f"{words}: its face crops are grey",)
-        raise MediaError(f"{words}, and {self.card.system} cannot answer without; record it again")
+        raise MediaError(
+            f"{words}, and {self.card.system} cannot answer without; take another recording, or a "
+            "model that reads what this one has"
+        )
 
     def _summary(
         self,

@@ -32,7 +32,15 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.clips import POLARITY, Clip, Index, Reject
-from pipeline.corpora.index import Label, Naming, clean_id, index_folder, kind_of, recordings
+from pipeline.corpora.index import (
+    NOTE_SUFFIXES,
+    Label,
+    Naming,
+    clean_id,
+    index_folder,
+    kind_of,
+    recordings,
+)
 from pipeline.errors import CorpusError
 from pipeline.files import is_file
 from pipeline.foreign import Table, folded, read_table, same_spelling
@@ -85,12 +93,19 @@ def read_name(known: Mapping[str, str], path: Path) -> Label:
         path: relative to the corpus root.
 
     Raises:
-        CorpusError: the file does not lie in a folder.
+        CorpusError: no recording, or one that lies in no folder or in more than two.
     """
+    if path.suffix.lower() in NOTE_SUFFIXES:
+        raise CorpusError("is no recording")
     if len(path.parts) == 1:
         raise CorpusError(
             f"lies in no folder, expected one named after its emotion, or {UNLABELLED[0]}; move it "
             f"there, or write {TABLE}"
+        )
+    if len(path.parts) > 3:
+        raise CorpusError(
+            f"lies in {len(path.parts) - 1} folders, expected emotion / file or speaker / emotion "
+            f"/ file; move it, or write {TABLE}"
         )
     speaker = clean_id(path.parts[-3]) if len(path.parts) >= 3 else UNKNOWN_SPEAKER
     emotion = _emotion(path.parent.name, known)

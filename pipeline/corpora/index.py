@@ -16,6 +16,7 @@ from pathlib import Path
 from pipeline.clips import POLARITY, Clip, Index, Reject
 from pipeline.corpora.twins import same_bytes
 from pipeline.errors import CorpusError
+from pipeline.files import is_address, is_file
 from pipeline.work.progress import counted
 
 SOUND_SUFFIXES = frozenset(
@@ -28,6 +29,12 @@ VIDEO_SUFFIXES = frozenset(
     ".m1v .m2t .m2ts .m2v .m4v .mj2 .mjpeg .mjpg .mk3d .mkv .mod .mov .mp4 .mpeg .mpg .mts .mxf "
     ".nut .ogm .ogv .qt .rm .rmvb .tod .ts .vob .webm .wmv .wtv .y4m".split()
 )
+NOTE_SUFFIXES = frozenset(
+    ".bib .bmp .csv .db .doc .docx .eaf .gif .htm .html .ini .ipynb .jpeg .jpg .json .lab .log .m "
+    ".mat .md .npy .npz .odt .pdf .pkl .png .ppt .pptx .ps1 .py .r .rtf .sh .srt .svg .textgrid "
+    ".tif .tiff .trs .tsv .txt .vtt .webp .xls .xlsx .xml .yaml .yml".split()
+)
+"""Never recordings: what people keep beside them."""
 SKIPPED_FOLDERS = frozenset({"truth", "__MACOSX"})
 """Never recordings: ground truth beside a corpus, and what macOS leaves in archives."""
 
@@ -119,6 +126,14 @@ def recordings(root: Path) -> Iterator[Path]:
     Raises:
         CorpusError: `root` is not a folder.
     """
+    if is_address(str(root)):
+        raise CorpusError(
+            f"corpus.root: {root}: an address; expected a folder; download the recordings first"
+        )
+    if is_file(root):
+        raise CorpusError(
+            f"corpus.root: {root}: a file; expected the folder that holds the recordings"
+        )
     if not root.is_dir():
         raise CorpusError(
             f"corpus.root: {root}: no such folder; expected the folder that holds the recordings; "

@@ -3,6 +3,8 @@
 Every file is read whole, by `pipeline.media.probe`, but none is decoded.
 """
 
+import json
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from statistics import median
 from pipeline.clips import EMOTIONS, Clip, Index
 from pipeline.corpora.cremad import index_cremad
 from pipeline.corpora.folder import TABLE, index_own
-from pipeline.corpora.index import VIDEO_SUFFIXES
+from pipeline.corpora.index import SOUND_SUFFIXES, VIDEO_SUFFIXES
 from pipeline.corpora.ravdess import index_ravdess
 from pipeline.corpora.savee import index_savee
 from pipeline.corpora.twins import mark_twins
@@ -24,6 +26,9 @@ from pipeline.work.progress import SHOWN, counted, listed, track
 
 DRAFT = "clips.draft.csv"
 DRAFT_COLUMNS = ("video", "audio", "emotion", "speaker", "sentence", "clip_id")
+
+_WORDS_OF_YAML = frozenset("true false null yes no on off y n".split())
+"""Not text to some readers of YAML; names are in lower case."""
 
 _NAMED = {"ravdess": index_ravdess, "cremad": index_cremad, "savee": index_savee}
 """Corpora that are told by the names of their files."""
@@ -124,6 +129,8 @@ def write_draft(found: Survey) -> Path | None:
     ]
     for file in dict.fromkeys(Path(reject.file) for reject in found.index.rejects):
         kind = "video" if file.suffix.lower() in VIDEO_SUFFIXES else "audio"
+        if file.suffix.lower() not in SOUND_SUFFIXES | VIDEO_SUFFIXES:
+            continue
         rows.append({kind: file.relative_to(found.root).as_posix()})
     write_table(path, DRAFT_COLUMNS, rows)
     return path
@@ -134,7 +141,14 @@ def _remedy(found: Survey) -> list[str]:
     names = dict.fromkeys(clip.emotion for clip in found.index.clips if clip.emotion)
     if set(names) <= set(EMOTIONS):
         return []
-    return [f"set corpus.emotions to the names in your order: [{', '.join(names)}]"]
+    order = ", ".join(map(_as_yaml, names))
+    return [f"set corpus.emotions to the names in your order: [{order}]"]
+
+
+def _as_yaml(name: str) -> str:
+    """A name as YAML takes it for text: bare, or quoted where it would be a number or two items."""
+    bare = re.fullmatch(r"[^\W\d][\w -]*", name) and name not in _WORDS_OF_YAML
+    return name if bare else json.dumps(name, ensure_ascii=False)
 
 
 def _missing(found: Survey) -> list[str]:

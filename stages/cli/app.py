@@ -254,7 +254,9 @@ def predict(
 @app.command()
 def export(
     out: Annotated[Path, typer.Argument(help="Folder to write; it must not exist.")],
-    model: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("results/model"),
+    model: Annotated[
+        str, typer.Option(help="Its folder, or `pretrained`; without: results/model, else that.")
+    ] = "",
     clip: Annotated[
         Path | None,
         typer.Option(help="Recording whose frames have the size of those to come."),

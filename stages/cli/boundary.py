@@ -1,5 +1,6 @@
 """The one boundary at which a stage's errors meet the user."""
 
+import errno
 import functools
 import gc
 import inspect
@@ -91,6 +92,9 @@ def with_boundary(app: Callable[[], object]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            print(f"error: {error.filename}: {error.strerror}; shorten it", file=sys.stderr)
+            sys.exit(1)
         if error.errno not in NOT_WRITABLE:
             raise
         place = error.filename or Path.cwd()

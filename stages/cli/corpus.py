@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pipeline.corpora.folder import TABLE
 from pipeline.corpora.survey import describe, survey, write_draft
+from pipeline.files import NOT_WRITABLE
 
 
 def main(root: Path, name: str | None) -> list[str]:
@@ -14,6 +15,13 @@ def main(root: Path, name: str | None) -> list[str]:
     """
     found = survey(root, name)
     lines = describe(found)
-    if draft := write_draft(found):
-        lines.append(f"draft: {draft}; correct it and rename it to {TABLE} to use it")
+    try:
+        draft = write_draft(found)
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+        lines.append(f"draft: none can be written into {root}: {error.strerror}")
+    else:
+        if draft:
+            lines.append(f"draft: {draft}; correct it and rename it to {TABLE} to use it")
     return lines

@@ -11,12 +11,12 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 """Of the extra `export`."""
 
 
-def main(out: Path, model: Path, clip: Path | None) -> None:
+def main(out: Path, model: str, clip: Path | None) -> None:
     """Write a model as ONNX and say how far it is from torch.
 
     Args:
         out: folder to write.
-        model: folder that the stage `pack` wrote.
+        model: see `stages.cli.predict.load_model`.
         clip: recording whose frames have the size of those that the detector will get.
 
     Raises:
@@ -32,9 +32,10 @@ def main(out: Path, model: Path, clip: Path | None) -> None:
     from models.device import CPU
     from models.export.folder import export_model
     from models.recognition.recognizer import Recognizer
+    from stages.cli.predict import model_folder
 
     started = time.monotonic()
-    card = export_model(Recognizer.load(model, CPU), out, clip)
+    card = export_model(Recognizer.load(model_folder(model), CPU), out, clip)
     frames = f", frames of {card['width_px']}x{card['height_px']} px" if card["frames"] else ""
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
     print_summary(

@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -11,9 +10,9 @@ from pathlib import Path
 from models.recognition.answers import Recognition
 from models.recognition.recognizer import Recognizer
 from models.saved_model import CARD, PRETRAINED, WORDS
-from pipeline.corpora.index import SOUND_SUFFIXES, VIDEO_SUFFIXES
+from pipeline.corpora.index import SOUND_SUFFIXES, VIDEO_SUFFIXES, recordings
 from pipeline.errors import MediaError, WeightsError
-from pipeline.files import write_rows
+from pipeline.files import is_address, write_rows
 from pipeline.work.progress import track
 
 MEDIA = SOUND_SUFFIXES | VIDEO_SUFFIXES
@@ -115,17 +114,12 @@ def model_folder(named: str) -> Path:
     return PRETRAINED
 
 
-def is_address(text: str) -> bool:
-    """Whether a text is the address of something on the net, and no path."""
-    return re.match(r"[a-z]+:/", text) is not None and not Path(text).exists()
-
-
 def _recordings(clips: Sequence[Path]) -> dict[Path, Path]:
     """Each recording, and its name relative to the folder that was given."""
     found: dict[Path, Path] = {}
     for path in clips:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in MEDIA)
+            inside = [p for p in recordings(path) if p.suffix.lower() in MEDIA]
             if not inside:
                 raise MediaError(f"{path}: holds no recording; expected {', '.join(sorted(MEDIA))}")
             found |= {inner: inner.relative_to(path) for inner in inside}

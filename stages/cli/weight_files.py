@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from models.audio.encoders import PACKAGED, WEIGHTS
+from models.audio.encoders import FACTS, HUB, PACKAGED, WEIGHTS, hub_cache, may_be_on_hub
 from models.audio.params import PANNS, EmbedParams
 from models.audio.published import PANNS_FILES, weights_folder
 from models.expressions.params import DESCRIPTIONS, ENCODERS, WEIGHTS_FILE, FacesParams
@@ -61,13 +61,9 @@ class WeightFile:
 
 
 def embedding_weights(params: EmbedParams) -> list[WeightFile]:
-    """Files of weights that stage `embed` reads; of speech encoders those in the user's folders."""
-    folders = [Path(name) for name in params.networks if name not in (*PANNS, *PACKAGED)]
-    encoders = [
-        WeightFile("embed.networks", str(folder), tuple(folder / name for name in WEIGHTS))
-        for folder in folders
-        if folder.is_dir()
-    ]
+    """Files that stage `embed` reads: weights of PANNs, all of speech encoders."""
+    named = [name for name in params.networks if name not in (*PANNS, *PACKAGED)]
+    encoders = [file for name in named for file in _encoder(name)]
     if params.weights == "untrained":
         return encoders
     return [_audio(name, params.weights) for name in params.networks if name in PANNS] + encoders
@@ -150,6 +146,22 @@ def _audio(network: str, weights: str) -> WeightFile:
     names = (f"{network}.safetensors", f"{network}.pth", remote.name)
     places = tuple(chosen / name for name in names) if chosen.is_dir() else (chosen,)
     return WeightFile("embed.weights", network, places)
+
+
+def _encoder(name: str) -> list[WeightFile]:
+    """Files of a speech encoder in a folder, else on the hub."""
+    key, files = "embed.networks", ((FACTS[0],), (FACTS[1],), WEIGHTS)
+    if not may_be_on_hub(name):
+        folder = Path(name)
+        return [
+            WeightFile(key, f"{name}/{same[0]}", tuple(folder / one for one in same))
+            for same in files
+        ]
+    repository, _, revision = name.partition("@")
+    kept = hub_cache() / f"models--{repository.replace('/', '--')}" / "snapshots"
+    fetched = tuple(sorted(kept.glob(f"{revision or '*'}*/{FACTS[0]}")))
+    url = f"{HUB}/{repository}/resolve/{revision or 'main'}/{FACTS[0]}"
+    return [WeightFile(key, name, fetched or (kept / FACTS[0],), url)]
 
 
 def _torchvision(key: str, name: str) -> WeightFile:

@@ -1,7 +1,7 @@
 """Section `baselines` of `params.yaml`."""
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,14 @@ ImageNet = Literal["resnet18", "resnet50"]
 VideoNet = Literal["c3d", "mc3_18", "r3d_18"]
 
 
+Side = Annotated[int, Field(ge=33, le=4096)]
+"""Of a picture, px: of 32 a ResNet's last layer is one number, which a step over one clip cannot
+normalise."""
+
+Several = Annotated[int, Field(ge=2, le=1_000_000)]
+"""How many of a clip; of one a step over one clip could not be normalised."""
+
+
 class BaselineParams(Section):
     """Section `baselines` of `params.yaml`: the paper's other systems."""
 
@@ -30,12 +38,12 @@ class BaselineParams(Section):
     video_net: VideoNet
     # what of a clip is read
     frames: Count
-    frame_px: int = Field(ge=32, le=4096)
-    face_px: int = Field(ge=32, le=4096)
+    frame_px: Side
+    face_px: Side
     windows: Count
-    snippets: Count
+    snippets: Several
     snippet_px: int = Field(ge=32, le=4096)
-    segments: Count
+    segments: Several
     segment_frames: Count
     # networks and losses
     hidden: Count

@@ -130,11 +130,11 @@ def test_what_cannot_be_exported_is_one_clear_line(model, tmp_path, monkeypatch)
     with pytest.raises(ExportError, match="reads crops and windows, which no graph computes"):
         folder.export_model(of_system("av_dnn"), out, None)
     with pytest.raises(ExportError, match="--clip: got none; expected a recording whose frames"):
-        export.main(out, model, None)
+        export.main(out, str(model), None)
     silent = make_sound(tmp_path / "voice.wav", 0.4)
     with pytest.raises(ExportError, match=r"--clip: \S+voice.wav has no picture; expected"):
-        export.main(out, model, silent)
+        export.main(out, str(model), silent)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ExportError, match=r'onnxruntime not installed; run `pip install "avemo'):
-        export.main(out, model, None)
+        export.main(out, str(model), None)
     assert not out.exists()

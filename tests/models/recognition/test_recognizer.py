@@ -296,6 +296,10 @@ def test_places_for_several_videos(tmp_path):
         MediaError, match=r"^https://example\.org/clip\.mp4: an address; expected a file"
     ):
         predict._recordings([Path("https://example.org/clip.mp4")])
+    for name in ("a.wav", "._a.wav", ".trash/b.wav", "__MACOSX/c.wav", "notes.txt"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    assert predict._recordings([tmp_path / "in"]) == {tmp_path / "in/a.wav": Path("a.wav")}
 
 
 def change_card(folder, **values):

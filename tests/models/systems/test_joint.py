@@ -33,7 +33,7 @@ FRAMES, SYSTEM = 3, "av_faster_rcnn"
 SHARED = {"dropout": 0.1, "epochs": 2, "lr": 0.01, "weight_decay": 0.0}
 BASELINES = BaselineParams(
     weights="untrained", trunk="trained", image_net="resnet18", video_net="c3d", frames=1,
-    frame_px=32, face_px=32, windows=1, snippets=1, snippet_px=32, segments=1, segment_frames=16,
+    frame_px=33, face_px=33, windows=1, snippets=2, snippet_px=32, segments=2, segment_frames=16,
     hidden=4, dropout=0.1, polarity_penalty=0.5, pictures=1, joint_epochs=1, batch=4, lr=0.001,
     weight_decay=0.0,
 )  # fmt: skip

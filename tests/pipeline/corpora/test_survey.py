@@ -1,4 +1,6 @@
+import errno
 import shutil
+from pathlib import Path
 
 import pytest
 from tiny_media import cut, make_sound, make_video
@@ -7,6 +9,7 @@ from pipeline.clips import EMOTIONS
 from pipeline.corpora.folder import index_own
 from pipeline.corpora.survey import describe, survey, write_draft
 from pipeline.errors import CorpusError
+from stages.cli import corpus
 
 
 @pytest.fixture
@@ -66,3 +69,40 @@ def test_the_corpus_is_told_by_its_names(tmp_path):
         survey(tmp_path, "creamd")
     with pytest.raises(CorpusError, match="no such folder"):
         survey(tmp_path / "nowhere")
+
+
+def test_notes_are_no_recordings_and_files_too_deep_are_named(tmp_path):
+    make_sound(tmp_path / "anna/1/t1.wav", seconds=0.3)
+    make_sound(tmp_path / "anna/day1/no/t1.wav", seconds=0.3)
+    make_sound(tmp_path / "ben/day1/no/t1.wav", seconds=0.3)
+    for name in ("anna/1/transcript.txt", "Thumbs.db", "anna/1/t2.TextGrid"):
+        (tmp_path / name).touch()
+    (tmp_path / "anna/1/t3.xyz").touch()
+    found = survey(tmp_path)
+    assert [(clip.clip_id, clip.speaker) for clip in found.index.clips] == [("anna_1_t1", "anna")]
+    text = "\n".join(describe(found))
+    assert 'in your order: ["1"]' in text
+    assert "not used: 3" in text and "lies in 3 folders, expected emotion / file or" in text
+    lines = write_draft(found).read_text().splitlines()
+    assert len(lines) == 1 + 3 and not any("t3" in line or "Thumbs" in line for line in lines)
+
+
+def test_a_folder_that_cannot_be_written_is_described_all_the_same(folder, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("pipeline.corpora.survey.write_table", refuse)
+    *lines, last = corpus.main(folder, None)
+    assert "folder, 7 clips" in lines[0]
+    assert last == f"draft: none can be written into {folder}: Read-only file system"
+
+
+@pytest.mark.parametrize("name", ["https://example.org/x", "S3://bucket/x"])
+def test_what_is_no_folder_is_told_from_one_that_is_not_there(tmp_path, name):
+    with pytest.raises(CorpusError, match="an address; expected a folder; download"):
+        survey(Path(name))
+    (tmp_path / "a.wav").touch()
+    with pytest.raises(CorpusError, match=r"a\.wav: a file; expected the folder"):
+        survey(tmp_path / "a.wav")
+    with pytest.raises(CorpusError, match="no such folder"):
+        survey(tmp_path / "b")

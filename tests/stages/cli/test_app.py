@@ -29,6 +29,15 @@ def test_version_and_help_answer_anywhere(tmp_path, monkeypatch):
     assert "..." not in text.partition("Commands:")[2], "a summary is cut short"
 
 
+def test_a_name_that_is_too_long_is_one_line(tmp_path, capsys):
+    def opens():
+        (tmp_path / ("a" * 300)).open()
+
+    with pytest.raises(SystemExit, match="1"):
+        with_boundary(opens)
+    assert re.fullmatch(r"error: \S+: File name too long; shorten it\n", capsys.readouterr().err)
+
+
 def test_the_help_of_ablations_names_every_study():
     text = avemo("ablations", "--help").output
     assert ",".join(STUDY_KEYS) in re.sub(r"\s", "", text)

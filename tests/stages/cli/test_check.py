@@ -7,8 +7,10 @@ import torch
 from project_copy import ROOT, set_params
 from torchvision.models.video import MC3_18_Weights, R3D_18_Weights
 
+from models.audio.encoders import find_encoder
 from models.faces.backbones import COCO, IMAGENET
 from pipeline.clips import ClipRecord, write_clips
+from pipeline.errors import WeightsError
 from pipeline.params import read_params
 from stages.cli import weight_files
 from stages.cli.check import SECTIONS, check, params_findings
@@ -91,6 +93,41 @@ def test_settings_that_do_not_go_together_are_found(settings, monkeypatch, chang
     monkeypatch.setattr(weight_files, "_unreachable", lambda url, patience_s: "")
     set_params(settings, changes)
     assert any(says in line for line in check()), check()
+
+
+def test_speech_encoders_that_are_not_there_are_found(settings, monkeypatch):
+    asked = []
+
+    def offline(url, patience_s):
+        asked.append(url)
+        return "offline"
+
+    monkeypatch.setattr(weight_files, "_unreachable", offline)
+    monkeypatch.setenv("HF_HUB_CACHE", str(settings / "hub"))
+    (settings / "half").mkdir()
+    (settings / "half/model.safetensors").touch()
+    names = ["./nowhere", "./half", "https://huggingface.co/a/b", "owner/gone@v1", "owner/kept"]
+    kept = settings / "hub/models--owner--kept/snapshots/abc/config.json"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    set_params(
+        settings,
+        {
+            "system": "audio_speech",
+            "embed": {"networks": names},
+            "audio": {"encoders": names},
+        },
+    )
+    text = "\n".join(check())
+    for file in ("config.json", "preprocessor_config.json"):
+        assert f"nowhere/{file}: no such file" in text and f"half/{file}: no such file" in text
+    assert "nowhere/model.safetensors: no such file" in text
+    assert "half/model.safetensors" not in text
+    assert "https:/huggingface.co/a/b/config.json: no such file" in text
+    assert "owner/gone@v1 is not in" in text and "owner/kept" not in text
+    assert asked == ["https://huggingface.co/owner/gone/resolve/v1/config.json"]
+    with pytest.raises(WeightsError, match=r"^\./nowhere: no such folder; expected one that holds"):
+        find_encoder("./nowhere")
 
 
 def test_folds_are_held_against_the_clips(settings):
