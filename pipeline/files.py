@@ -13,7 +13,9 @@ import math
 import os
 import re
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,9 @@ from pipeline.errors import CorpusError
 Item = TypeVar("Item")
 
 EMPTY_NOTE = "EMPTY.txt"
+
+FORGOTTEN_S = 7 * 86_400.0
+"""Age from which work of another machine, or unfinished work, is taken for abandoned."""
 
 NOT_WRITABLE = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM,
@@ -59,9 +64,12 @@ def replace_folder(out: Path) -> Iterator[Path]:
     """A temporary folder beside `out` that takes its place when the block succeeds.
 
     One that would be empty holds a note instead: DVC warns of an empty folder at every command.
+    What a killed process has left of an earlier one is deleted.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    for left in abandoned(out.parent, f".{out.name}"):
+        shutil.rmtree(left, ignore_errors=True)
+    part = new_part(out.parent, f".{out.name}")
     try:
         part.chmod(0o755)
         yield part
@@ -72,6 +80,44 @@ def replace_folder(out: Path) -> Iterator[Path]:
         part.replace(out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def new_part(place: Path, kind: str) -> Path:
+    """An empty folder in `place` for work in progress, named after its kind and this process."""
+    prefix = f"{kind}-{socket.gethostname()}-{os.getpid()}-"
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+
+
+def abandoned(place: Path, kind: str) -> Iterator[Path]:
+    """Folders of `new_part` whose process is gone, or which are too old to be anybody's."""
+    name = re.compile(rf"{re.escape(kind)}-(?P<host>.+)-(?P<process>\d+)-[^-]+")
+    for part in place.iterdir():
+        match = name.fullmatch(part.name)
+        if match is None:
+            continue
+        ours = match["host"] == socket.gethostname()
+        if (ours and not _alive(int(match["process"]))) or is_forgotten(part):
+            yield part
+
+
+def is_forgotten(folder: Path) -> bool:
+    """Whether nobody has touched a folder for `FORGOTTEN_S`."""
+    try:
+        return time.time() - folder.stat().st_mtime > FORGOTTEN_S
+    except FileNotFoundError:
+        return False
+
+
+def _alive(process: int) -> bool:
+    if os.name == "nt":  # os.kill would end the process there
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextmanager

@@ -34,16 +34,16 @@ from pydantic import BaseModel
 
 from pipeline.clips import Reject, require_unique
 from pipeline.errors import AvemoError, ParamsError, UnforeseenError
-from pipeline.files import NOT_WRITABLE, file_digest, publish
+from pipeline.files import NOT_WRITABLE, file_digest, new_part, publish
 from pipeline.work.closure import PROJECT, code_digests
 from pipeline.work.cluster import require_shared
 from pipeline.work.entries import (
     FILES,
+    PART,
     UNFINISHED,
     cache_folder,
     fault,
     mark_used,
-    new_part,
     prepare,
     remove_entry,
     seal,
@@ -248,7 +248,7 @@ class ClipCache:
         entries: dict[str, Path] = {}
         rejects: list[Reject] = []
         missing: list[tuple[Job, _Order]] = []
-        part = new_part(self.root)
+        part = new_part(self.root, PART)
         try:
             for number, job in enumerate(jobs):
                 try:

@@ -13,21 +13,17 @@ import json
 import os
 import re
 import shutil
-import socket
-import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import ParamsError
-from pipeline.files import file_digest
+from pipeline.files import abandoned, file_digest, is_forgotten
 
 FILES, MANIFEST, UNFINISHED = "files", "manifest.json", "unfinished"
 
-_PART = re.compile(r"part-(?P<host>.+)-(?P<process>\d+)-[^-]+")
-_FORGOTTEN_S = 7 * 86_400.0
-"""Age from which work of another machine, or unfinished work, is taken for abandoned."""
+PART = "part"
+"""Kind of the folders of work in progress, see `pipeline.files.new_part`."""
 
 _TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n# The clip cache of avemo; see `avemo cache`.\n"
@@ -105,11 +101,6 @@ def prepare(stage: Path) -> None:
     _sweep_stage(stage)
 
 
-def new_part(stage: Path) -> Path:
-    """An empty folder for a run's work in progress, named after this process."""
-    return Path(tempfile.mkdtemp(prefix=f"part-{socket.gethostname()}-{os.getpid()}-", dir=stage))
-
-
 def sweep(cache: Path) -> None:
     """Delete what dead processes left in all stages of a cache."""
     for stage in _folders(cache):
@@ -123,30 +114,8 @@ def _sweep_stage(stage: Path) -> None:
 
 def _abandoned(stage: Path) -> Iterator[Path]:
     """Folders of work in progress whose process is gone, and of work that nobody goes on with."""
-    for folder in _folders(stage / UNFINISHED):
-        if time.time() - folder.stat().st_mtime > _FORGOTTEN_S:
-            yield folder
-    for part in stage.glob("part-*"):
-        match = _PART.fullmatch(part.name)
-        try:
-            old = time.time() - part.stat().st_mtime > _FORGOTTEN_S
-        except FileNotFoundError:
-            continue
-        ours = match is not None and match["host"] == socket.gethostname()
-        if old or match is None or (ours and not _alive(int(match["process"]))):
-            yield part
-
-
-def _alive(process: int) -> bool:
-    if os.name == "nt":  # os.kill would end the process there
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    yield from filter(is_forgotten, _folders(stage / UNFINISHED))
+    yield from abandoned(stage, PART)
 
 
 def seal(entry: Path, key: str) -> None:

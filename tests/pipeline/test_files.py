@@ -1,14 +1,17 @@
-"""Tables that people open in spreadsheets: nothing in them is computed, and nothing is lost."""
+"""Nothing in a table is computed by a spreadsheet, nothing is lost, and nothing is left half-written."""
 
 import csv
+import subprocess
+import sys
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from project_copy import ROOT
 
 from pipeline import foreign
 from pipeline.clips import ClipRecord, Reject, read_clips, write_clips, write_quarantine
-from pipeline.files import read_table, write_table
+from pipeline.files import read_table, replace_folder, write_table
 
 COMPUTED = ("=", "+", "-", "@", "\t", "\r", "\n")
 ATTACKS = [
@@ -68,3 +71,24 @@ def test_a_draft_of_ours_that_a_person_completes_names_its_files(tmp_path):
     write_table(tmp_path / "a.csv", ["audio"], [{"audio": "=1+1.wav"}, {"audio": "'=.wav"}])
     rows = foreign.read_table(tmp_path / "a.csv").rows.values()
     assert [row["audio"] for row in rows] == ["=1+1.wav", "'=.wav"]
+
+
+def test_what_a_killed_process_left_of_a_folder_goes_and_what_others_write_stays(tmp_path):
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from pipeline.files import replace_folder\n"
+        "with replace_folder(Path(sys.argv[1])) as part:\n"
+        "    (part / 'large').touch()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    out, other = tmp_path / "frames", tmp_path / "frames-of-another"
+    subprocess.run([sys.executable, "-c", code, out], cwd=ROOT, check=False)
+    (left,) = tmp_path.iterdir()
+    assert (left / "large").is_file()
+    with replace_folder(other) as part:
+        with replace_folder(out) as own:
+            (own / "small").touch()
+        assert part.is_dir() and not left.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {out.name, other.name}
+    assert [path.name for path in out.iterdir()] == ["small"]
