@@ -1,4 +1,4 @@
-"""Nothing in a table is computed by a spreadsheet, nothing is lost, and nothing is left half-written."""
+"""No table is computed by a spreadsheet, nothing is lost, and no folder is half-written or left."""
 
 import csv
 import subprocess
