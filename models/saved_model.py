@@ -1,4 +1,6 @@
-"""A trained model as a folder that needs nothing else, and holds nothing that can be executed.
+"""A trained model as a folder that holds nothing that can be executed.
+
+It needs nothing else but a speech encoder that came from a folder or the hub, see `Weights`.
 
 | file                    | content                                                            |
 |-------------------------|--------------------------------------------------------------------|

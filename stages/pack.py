@@ -1,4 +1,4 @@
-"""Stage `pack`: the model that `avemo predict` uses, as one folder that needs nothing else.
+"""Stage `pack`: the model that `avemo predict` uses, as one folder.
 
 Inputs: the products of the run in `results`; with `pack.clips: all` those in `data` that its system
 reads, to train it once more. Output: `results/model`, see `models.saved_model`. Params: `extract`,

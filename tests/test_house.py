@@ -1,6 +1,7 @@
 """The tree as `docs/architecture.md` draws it: rooms in order, no circles, a word on each door."""
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -62,6 +63,15 @@ def test_imports_flow_one_way_inside_a_package(package):
             other = name.split(".")[1:2]
             if name.split(".")[0] == package and other:
                 assert floors.index(other[0]) <= floors.index(floor[0]), f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("package", ["pipeline", "models"])
+def test_the_page_on_architecture_lists_rooms_in_the_order_of_imports(package):
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    _, _, rest = page.partition(f"\n    {package}/")
+    tree = re.split(r"\n    \S", rest)[0]
+    rooms = [FLOORS[package].index(name) for name in re.findall(r"\n {6}(\w+)(?:\.py|/)", tree)]
+    assert rooms == sorted(rooms) and len(rooms) > len(FLOORS[package]) / 2
 
 
 def test_no_module_imports_itself_over_others():

@@ -26,7 +26,8 @@ _FILTERS = mel_filters()
 def mfcc(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     """Statistics over time of mel-frequency cepstral coefficients.
 
-    Frames and mel bands are those of the networks' front end.
+    Frames and mel bands are those of the networks' front end, but beyond the ends of the clip lie
+    zeros, where the front end mirrors it.
 
     Args:
         waveform: [T] at 32 kHz, full scale 1, T >= 1.

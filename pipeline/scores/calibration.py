@@ -29,13 +29,11 @@ class ReliabilityBin:
 class RiskCoverage:
     """Error rate among the most confident share of the clips.
 
-    `coverage` rises from 1/N to 1, `risk` in [0, 1], both [N]; `threshold` [N] is the confidence of
-    the last clip answered.
+    `coverage` rises from 1/N to 1, `risk` in [0, 1], both [N].
     """
 
     coverage: Floats
     risk: Floats
-    threshold: Floats
 
     @property
     def area(self) -> float:
@@ -109,12 +107,13 @@ def risk_coverage(predictions: Predictions) -> RiskCoverage:
     Source: Geifman and El-Yaniv (2017), arXiv 1705.08500.
     """
     order = np.argsort(-predictions.confidence, kind="stable")
-    confidence = predictions.confidence[order]
     wrong = (~predictions.correct[order]).astype(np.float64)
-    _, group, sizes = np.unique(-confidence, return_inverse=True, return_counts=True)
+    _, group, sizes = np.unique(
+        -predictions.confidence[order], return_inverse=True, return_counts=True
+    )
     wrong = (np.bincount(group, weights=wrong) / sizes)[group]
     answered = np.arange(1, len(predictions) + 1)
-    return RiskCoverage(answered / len(predictions), np.cumsum(wrong) / answered, confidence)
+    return RiskCoverage(answered / len(predictions), np.cumsum(wrong) / answered)
 
 
 def abstention(predictions: Predictions, below: float) -> Abstention:

@@ -231,7 +231,7 @@ def forecast(named: Named, volume: Volume, speeds: Speeds, cores: int) -> list[R
                 FACE_BYTES * encoders * faces,
             )
         )
-    return [*rows, _fuse_row(volume, cores)]
+    return [*rows, _fuse_row(volume)]
 
 
 def _detect_row(named: Named, volume: Volume, speeds: Speeds, cores: int) -> Row:
@@ -274,7 +274,7 @@ def makespan(costs: Sequence[float], workers: int) -> float:
     return max(busy)
 
 
-def _fuse_row(volume: Volume, cores: int) -> Row:
+def _fuse_row(volume: Volume) -> Row:
     fusion = load_section("fusion", FusionParams)
     epochs = (
         load_section("audio", AudioParams).epochs

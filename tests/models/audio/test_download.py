@@ -2,6 +2,7 @@ import hashlib
 import http.server
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pooch
 import pytest
@@ -125,4 +126,8 @@ def test_offline_names_address_and_place(tmp_path):
 def test_verify_checks_every_known_fact(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"abc")
-    verify(path, Remote("", "file", pooch.file_hash(path, "md5"), 3, file_digest(path)))
+    right = Remote("", "file", pooch.file_hash(path, "md5"), 3, file_digest(path))
+    verify(path, right)
+    for name, wrong in {"md5": "0" * 32, "size": 4, "sha256": "0" * 64}.items():
+        with pytest.raises(WeightsError, match=f"expected {wrong}"):
+            verify(path, replace(right, **{name: wrong}))
