@@ -68,7 +68,8 @@ def test_the_readme_shows_the_figures_committed_with_it():
 
 def test_the_readme_shows_the_demo_seeds_as_measured():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = dict(re.findall(r"^\| `(\w+)` \| (\d.*) \|$", readme, re.M))
+    table = readme.partition("| protocol |")[2].partition("\n\n")[0]
+    shown = dict(re.findall(r"^\| `(\w+)` \| (\d.*) \|$", table, re.M))
     with (ROOT / "benchmarks/demo_seeds.csv").open(newline="", encoding="utf-8") as stream:
         rows = {row["protocol"]: row for row in csv.DictReader(stream)}
     assert shown.keys() == rows.keys() >= {"paper", "loso"}
@@ -80,6 +81,20 @@ def test_the_readme_shows_the_demo_seeds_as_measured():
         names += [f"{gain}{end}" for gain in ("over_best", "over_sum") for end in ends]
         expected = [int(row["seeds"]), *(100 * float(row[name]) for name in names)]
         assert figures == pytest.approx(expected, abs=0.051), protocol
+
+
+def test_the_readme_shows_the_boxes_as_measured():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("| boxes |")[2].partition("\n\n")[0]
+    shown = dict(re.findall(r"^\| `(\w+)` \| (\d.*) \|$", table, re.M))
+    with (ROOT / "benchmarks/demo_boxes.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert shown.keys() == {row["protocol"] for row in rows}
+    for protocol, cells in shown.items():
+        measured = [row for row in rows if row["protocol"] == protocol]
+        names = [f"{ref}_{score}" for ref in ("truth", "dlib") for score in ("mean_iou", "ap90")]
+        means = [sum(float(row[name]) for row in measured) / len(measured) for name in names]
+        assert [float(cell) for cell in cells.split("|")] == pytest.approx(means, abs=0.0051)
 
 
 def test_the_robustness_page_shows_training_against_damage_as_measured():

@@ -30,6 +30,13 @@ DRAFT_COLUMNS = ("video", "audio", "emotion", "speaker", "sentence", "clip_id")
 _WORDS_OF_YAML = frozenset("true false null yes no on off y n".split())
 """Not text to some readers of YAML; names are in lower case."""
 
+PUBLISHED = {
+    "savee": (480, "SAVEE"),
+    "ravdess": (2452, "RAVDESS, 1440 spoken and 1012 sung"),
+    "cremad": (7442, "CREMA-D"),
+}
+"""Clips of each corpus as published."""
+
 _NAMED = {"ravdess": index_ravdess, "cremad": index_cremad, "savee": index_savee}
 """Corpora that are told by the names of their files."""
 
@@ -159,6 +166,9 @@ def _missing(found: Survey) -> list[str]:
     takes = Counter(clip.speaker for clip in clips)
     fewer = [f"{name} ({n})" for name, n in sorted(takes.items()) if n < max(takes.values())]
     lines = []
+    whole, corpus = PUBLISHED.get(found.name, (0, ""))
+    if len(clips) < whole:
+        lines.append(f"not here: {whole - len(clips)} of the {whole} clips of {corpus}")
     if blind and len(blind) < len(clips):
         lines += _files("without video", blind)
     if deaf and len(deaf) < len(clips):
