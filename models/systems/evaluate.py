@@ -19,7 +19,7 @@ from models.fusion.joint import JointNet
 from models.fusion.pool import fit_pool, fit_temperature, pooled
 from models.losses import log_scores
 from models.resumption import Checkpoint
-from models.systems.inputs import ClipSet, Store
+from models.systems.inputs import ClipSet, Store, without_face
 from models.systems.makers import recipe
 from models.systems.params import Settings, Widths
 from models.systems.recipe import Recipe, fit_statistics
@@ -217,7 +217,7 @@ class _Scored(NamedTuple):
         widths: of its inputs and answers.
         clip_ids: of the others, N.
         scores: by branch log p [N, K].
-        faceless: whether face features are read, and no frame of the clip has some [N].
+        faceless: see `models.systems.inputs.without_face`, [N].
     """
 
     network: nn.Module
@@ -239,9 +239,7 @@ def _train_and_score(
         logits = predict(network, tested)
         network.to(CPU)
     scores = {branch: log_scores(one) for branch, one in logits.items()}
-    shown = tested.each("weights") if "weights" in built.readers else None
-    faceless = torch.tensor([not w.any() for w in shown] if shown else [False] * len(tested))
-    return _Scored(network, built.widths, tested.ids, scores, faceless)
+    return _Scored(network, built.widths, tested.ids, scores, without_face(tested))
 
 
 def _fit_pools(

@@ -171,13 +171,18 @@ class ClipSet(Dataset[dict[str, Tensor]]):
         label = torch.tensor(self._labels[clip_id])
         return {**inputs, "label": label, "row": torch.tensor(index)}
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of what is read."""
+        return tuple(self._readers)
+
     def subset(self, ids: Sequence[str]) -> "ClipSet":
         """The same inputs for other clips."""
         return ClipSet(ids, self._labels, self._readers)
 
     def only(self, inputs: Sequence[str]) -> "ClipSet":
         """The same clips with the named inputs alone; empty keeps all."""
-        kept = inputs or tuple(self._readers)
+        kept = inputs or self.inputs
         return ClipSet(self.ids, self._labels, {name: self._readers[name] for name in kept})
 
     def reading(self, readers: Mapping[str, Reader]) -> "ClipSet":
@@ -204,6 +209,25 @@ class ClipSet(Dataset[dict[str, Tensor]]):
     def ordered(self, batch_size: int) -> DataLoader[dict[str, Tensor]]:
         """Batches for scoring, in the order of `ids`."""
         return DataLoader(self, batch_size, collate_fn=collate)
+
+
+def without_face(clips: ClipSet) -> Tensor:
+    """Which clips of a system that reads faces show none, [N]; none of another system.
+
+    Face features of such a clip have no weight, and its face crops are of one colour.
+    """
+    if "weights" in clips.inputs:
+        return torch.tensor([not weights.any() for weights in clips.each("weights")])
+    if "crops" in clips.inputs:
+        return torch.tensor([_is_plain(crops) for crops in clips.each("crops")])
+    return torch.zeros(len(clips), dtype=torch.bool)
+
+
+def _is_plain(pictures: Tensor) -> bool:
+    """Whether [N, 3, H, W] have one colour; of what a frozen trunk has read, nobody can tell."""
+    return pictures.ndim == 4 and torch.equal(
+        pictures.amax(dim=(0, 2, 3)), pictures.amin(dim=(0, 2, 3))
+    )
 
 
 def collate(clips: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
