@@ -42,7 +42,7 @@ def find_corrections(
     by_id = {record.clip_id: record for record in records if record.has_video}
     found: dict[str, dict[int, Path]] = {}
     strays: list[Path] = []
-    paths = sorted(folder.rglob("*.xml"))
+    paths = sorted(folder.rglob("[!.]*.xml"))  # macOS adds ._* beside them
     for path in paths:
         annotation = voc.read(path)
         clip_id, number = split_frame_name(path.stem)
@@ -82,10 +82,14 @@ def applied(correction: Annotation, frame: Annotation, emotion: str) -> Annotati
     Args:
         correction: what was put right.
         frame: the frame's own; its objects give way.
-        emotion: of the clip, for boxes that state none.
+        emotion: of the clip, which is the speaker's today, and that of boxes that state none.
     """
     objects = [
-        replace(item, emotion=item.emotion or emotion, source=item.source or PERSON)
+        replace(
+            item,
+            emotion=emotion if item.primary else item.emotion or emotion,
+            source=item.source or PERSON,
+        )
         for item in correction.objects
     ]
     return replace(frame, objects=tuple(objects), verified=correction.verified)
@@ -117,6 +121,12 @@ def require_unedited(annotations: Path, checksums: Path) -> None:
             f"{edited[0]}, and would be overwritten; keep what you did by "
             f"`avemo corrections import {annotations.parent}`, or drop it by deleting {checksums}"
         )
+
+
+def checksums_of(store: Path) -> dict[str, str]:
+    """Digests of the XML files as `annotate` wrote them into `data/voc`; empty if unknown."""
+    checksums = store / "SHA256SUMS"
+    return _digests(checksums, "Annotations") if checksums.is_file() else {}
 
 
 def _digests(checksums: Path, folder: str) -> dict[str, str]:

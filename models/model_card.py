@@ -143,6 +143,7 @@ def describe(card: ModelCard) -> str:
     return template.render(
         card=card,
         scores=card.metrics,
+        names=[emotion.replace("|", r"\|") for emotion in card.emotions],
         system=SYSTEMS[card.system],
         about=ABOUT[card.corpus],
         everything=card.inputs.pack.clips == "all",

@@ -65,7 +65,17 @@ def replace_folder(out: Path) -> Iterator[Path]:
 
     One that would be empty holds a note instead: DVC warns of an empty folder at every command.
     What a killed process has left of an earlier one is deleted.
+
+    Raises:
+        CorpusError: `out` is no folder to be replaced: the working folder or one around it, a Git
+            repository, a link or a file.
     """
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise CorpusError(f"{out}: would be replaced by a folder, and is none; name another")
+    if Path.cwd().is_relative_to(out.resolve()) or (out / ".git").exists():
+        raise CorpusError(
+            f"{out}: would be replaced, with all that is in it; name a folder of its own"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     for left in abandoned(out.parent, f".{out.name}"):
         shutil.rmtree(left, ignore_errors=True)

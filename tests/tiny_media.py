@@ -4,10 +4,10 @@ import subprocess
 import zlib
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import soundfile
 
-from pipeline.media.ffmpeg import find_ffmpeg
 from pipeline.media.images import read_gray
 from pipeline.media.params import ExtractParams
 
@@ -94,5 +94,6 @@ def stream(path: Path, *arguments: str) -> Path:
 
 def run_quietly(arguments: list[str]) -> bytes:
     """What ffmpeg writes to its standard output."""
-    command = [find_ffmpeg().executable, "-nostdin", "-v", "error", "-y", *arguments]
+    # the packaged one: what is made is the same, and as new, on all machines
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-y", *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from annotations import voc
 from annotations.box import Box, matched
-from annotations.corrections import PERSON, find_corrections, split_frame_name
+from annotations.corrections import PERSON, checksums_of, find_corrections, split_frame_name
 from annotations.faces.annotate import XML_FOLDER, annotate_clips
 from annotations.faces.tracks import SAME_FACE_IOU
 from annotations.labels import cvat_labels, write_labelmap
@@ -25,7 +25,7 @@ from annotations.params import AnnotateParams
 from annotations.voc import FACE, Annotation, FaceObject, Flags
 from pipeline.clips import ClipRecord
 from pipeline.errors import AnnotationError
-from pipeline.files import atomic_write, replace_folder
+from pipeline.files import atomic_write, file_digest, replace_folder
 
 TOLERANCE_PX = 1.0
 """Corners that differ by less were not moved: tools round, and count pixels from 0 or from 1."""
@@ -117,7 +117,8 @@ def import_corrections(
     in_place = source.resolve() in {store.resolve(), (store / XML_FOLDER).resolve()}
     stored = {r.clip_id: r for r in records if r.has_video}
     with _opened(store if in_place else source) as folder:
-        returned, strays = _read_returned(folder, source, stored)
+        written = checksums_of(store) if in_place else {}
+        returned, strays = _read_returned(folder, source, stored, written)
     clip_ids = {split_frame_name(name)[0] for name in returned}
     images = store / "JPEGImages"
     known = find_corrections(corrections, records, images)
@@ -172,6 +173,12 @@ def merged(theirs: Annotation, ours: Annotation, emotion: str) -> Annotation:
         for i, item in enumerate(theirs.objects)
         if i not in pairs
     ]
+    if _lost(known, ours):  # then whose face another one is stands open, unless the tool says so
+        unsaid = {
+            pairs[i] for i, item in enumerate(theirs.objects) if i in pairs and item.primary is None
+        }
+        known = {i: replace(one, primary=None) if i in unsaid else one for i, one in known.items()}
+        new = [item if item.primary else replace(item, primary=None) for item in new]
     objects = _with_speaker([*(known[i] for i in sorted(known)), *new])
     return replace(ours, objects=objects, verified=theirs.verified or ours.verified)
 
@@ -202,14 +209,28 @@ def _without_tools(extra: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str],
     return tuple((name, value) for name, value in extra if name not in tools)
 
 
+def _lost(known: Mapping[int, FaceObject], ours: Annotation) -> bool:
+    """Whether the speaker's face went out, and came back removed or marked as none."""
+    return any(
+        _is_valid(face) and face.primary and not (i in known and _is_valid(known[i]))
+        for i, face in enumerate(ours.objects)
+    )
+
+
+def _is_valid(item: FaceObject) -> bool:
+    return item.is_face and not item.flags.invalid
+
+
 def _with_speaker(objects: Sequence[FaceObject]) -> tuple[FaceObject, ...]:
-    """Say of each face whose it is: the speaker's, if nobody's is, the largest left open."""
-    left_open = [item for item in objects if item.is_face and item.primary is None]
+    """Say of each face whose it is: the speaker's, if no valid one is, the largest left open."""
+    left_open = [item for item in objects if _is_valid(item) and item.primary is None]
     speaker = max(left_open, key=lambda item: item.box.area, default=None)
-    if any(item.is_face and item.primary for item in objects):
+    if any(_is_valid(item) and item.primary for item in objects):
         speaker = None
     return tuple(
-        item if item.primary is not None else replace(item, primary=item is speaker)
+        replace(item, primary=item is speaker)
+        if item.primary is None or (speaker is not None and item is not speaker)
+        else item
         for item in objects
     )
 
@@ -262,12 +283,19 @@ def _unpack(source: Path, folder: Path) -> None:
 
 
 def _read_returned(
-    folder: Path, source: Path, stored: Mapping[str, ClipRecord]
+    folder: Path, source: Path, stored: Mapping[str, ClipRecord], written: Mapping[str, str]
 ) -> tuple[dict[str, Annotation | None], list[str]]:
-    """Annotations by frame, None for one that is listed only, and files of no stored frame."""
+    """Annotations by frame, None for one without, and files of no stored frame.
+
+    `written` has the digests that `annotate` noted of the files that were edited in place: those
+    that are as it wrote them say nothing, and one that is gone shows no face. Else a frame that
+    is listed only shows none.
+    """
     returned: dict[str, Annotation | None] = {}
     strays: list[str] = []
     for path in sorted(folder.rglob("[!.]*.xml")):  # macOS adds ._* to archives
+        if written and written.get(path.name) == file_digest(path):
+            continue
         shown = f"{source}/{path.relative_to(folder)}"
         try:
             annotation = voc.read(path)
@@ -281,18 +309,34 @@ def _read_returned(
         elif name in returned:
             raise AnnotationError(f"{shown}: a second annotation of {name}; delete one of them")
         else:
+            _require_same_frame(shown, name, annotation, stored)
             returned[name] = annotation
-    for path in sorted(folder.rglob("ImageSets/Main/*.txt")):
+    gone = [Path(one).stem for one in written if not (folder / XML_FOLDER / one).is_file()]
+    returned |= {name: None for name in gone if _is_stored(name, stored)}
+    for path in [] if written else sorted(folder.rglob("ImageSets/Main/*.txt")):
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             name = _listed(line)
             if name not in returned and _is_stored(name, stored):
                 returned[name] = None
-    if not returned:
+    if not returned and not written:
         raise AnnotationError(
             f"{source}: no annotation of a stored frame ({len(strays)} of others); expected VOC's "
             "Annotations/*.xml, named after the frames"
         )
     return returned, strays
+
+
+def _require_same_frame(
+    shown: str, name: str, annotation: Annotation, stored: Mapping[str, ClipRecord]
+) -> None:
+    """Refuse an annotation of another frame of the recording than the one that has its name now."""
+    clip_id, index = split_frame_name(name)
+    now = index * stored[clip_id].frame_step
+    if annotation.source_frame not in (None, now):
+        raise AnnotationError(
+            f"{shown}: of frame {annotation.source_frame} of the recording, while {name} is now "
+            f"frame {now}: extract.frame_step was another; import it at that frame_step"
+        )
 
 
 def _listed(line: str) -> str:

@@ -16,6 +16,7 @@ from annotations.box import Box
 from annotations.faces.tracks import FILLED
 from annotations.voc import Annotation
 from pipeline.clips import ClipRecord, frame_name
+from pipeline.errors import AnnotationError
 from pipeline.files import number, read_table, replace_folder
 from pipeline.report.page import templates
 
@@ -101,6 +102,10 @@ class Run:
         return first.box.iou(look.box) >= ALIKE_IOU
 
 
+PAGE_FILES = {"index.html", "frames.js"}
+"""What the page consists of."""
+
+
 def write_gallery(
     out: Path,
     records: Sequence[ClipRecord],
@@ -123,8 +128,13 @@ def write_gallery(
         The number of tiles.
 
     Raises:
-        AnnotationError: an annotation is missing or not usable.
+        AnnotationError: an annotation is missing or not usable, or `out` holds other files.
     """
+    if out.is_dir() and (others := {path.name for path in out.iterdir()} - PAGE_FILES):
+        raise AnnotationError(
+            f"{out}: holds {min(others)}, which the page would replace; name a new folder, or one "
+            "with a gallery"
+        )
     detected = read_detections(detections) if detections.is_file() else {}
     filmed = [record for record in records if record.has_video]
     runs: list[Run] = []

@@ -24,6 +24,7 @@ Emotions are `pipeline.clips.EMOTIONS` or the words of `ALIASES`, or any names o
 order that `corpus.emotions` gives; case does not matter.
 """
 
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,8 @@ from pipeline.corpora.index import (
 from pipeline.errors import CorpusError
 from pipeline.files import is_file
 from pipeline.foreign import Table, folded, read_table, same_spelling
+
+log = logging.getLogger(__name__)
 
 TABLE = "clips.csv"
 UNKNOWN_SPEAKER = "unknown"
@@ -80,9 +83,21 @@ def index_own(root: Path, emotions: Sequence[str]) -> Index:
     unknown = dict.fromkeys(UNLABELLED, "")
     known = {**unknown, **spelt, **{folded(name): name for name in emotions}}
     if (root / TABLE).is_file():
-        return _index_table(root, known)
+        return _speakers_spelt_once(_index_table(root, known))
     read = partial(read_name, known)
-    return index_folder(root, Naming(read, video=("video",), audio=("audio",)))
+    index = index_folder(root, Naming(read, video=("video",), audio=("audio",)))
+    return _speakers_spelt_once(index)
+
+
+def _speakers_spelt_once(index: Index) -> Index:
+    """Names of speakers that differ in case alone are one person's, who must not train and test."""
+    spelt: dict[str, str] = {}
+    for name in sorted({clip.speaker for clip in index.clips}):
+        first = spelt.setdefault(folded(name), name)
+        if first != name:
+            log.warning("speaker %s is taken for %s: their names differ in case alone", name, first)
+    clips = [replace(clip, speaker=spelt[folded(clip.speaker)]) for clip in index.clips]
+    return Index(clips, index.rejects)
 
 
 def read_name(known: Mapping[str, str], path: Path) -> Label:
@@ -180,12 +195,18 @@ def _files(root: Path, table: Table) -> dict[str, Path]:
     A path with the slashes of Windows is understood where no file has such a name.
     """
     names = {row[key] for row in table.rows.values() for key in ("video", "audio") if row.get(key)}
-    found = {name: root / name for name in names if is_file(root / name)}
+    found = {name: _in_root(root, name) for name in names if is_file(root / name)}
     if len(found) < len(names):
         spelt = {same_spelling(p.relative_to(root).as_posix()): p for p in recordings(root)}
         wanted = {name: same_spelling(_slashed(name)) for name in names - found.keys()}
         found |= {name: spelt[key] for name, key in wanted.items() if key in spelt}
     return found
+
+
+def _in_root(root: Path, name: str) -> Path:
+    """A named file as one below the root, where an absolute path leads there."""
+    path = Path(name)
+    return root / os.path.relpath(path, root.absolute()) if path.is_absolute() else root / path
 
 
 def _problem(root: Path, entry: Mapping[str, str], files: Mapping[str, Path]) -> str:

@@ -7,6 +7,7 @@ and refusing what is ambiguous happens here. Only what may be a copy of another 
 
 import hashlib
 import logging
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
@@ -139,11 +140,24 @@ def recordings(root: Path) -> Iterator[Path]:
             f"corpus.root: {root}: no such folder; expected the folder that holds the recordings; "
             "set corpus.root in params.yaml"
         )
-    for path in sorted(root.rglob("*")):
+    for path in sorted(_walked(root)):
         parts = path.relative_to(root).parts
         hidden = any(part.startswith(".") for part in parts)
-        if path.is_file() and not hidden and SKIPPED_FOLDERS.isdisjoint(parts[:-1]):
+        if not hidden and SKIPPED_FOLDERS.isdisjoint(parts[:-1]):
             yield path
+
+
+def _walked(root: Path) -> Iterator[Path]:
+    """All files below a folder, through links too, but no folder within itself."""
+    for folder, inner, files in os.walk(root, followlinks=True):
+        place = Path(folder)
+        around = {place.resolve(), *place.resolve().parents}
+        inner[:] = [
+            name
+            for name in inner
+            if not (place / name).is_symlink() or (place / name).resolve() not in around
+        ]
+        yield from (place / name for name in files if (place / name).is_file())
 
 
 def kind_of(path: Path) -> str:

@@ -386,6 +386,6 @@ def _require_length(path: Path, length_s: float, min_duration_s: float) -> None:
 
 def _frame_size(path: Path) -> tuple[int, int]:
     """Width and height in px of a JPEG."""
-    with av.open(str(path)) as container:
+    with av.open(f"file:{path.resolve()}") as container:
         context = container.streams.video[0].codec_context
         return context.width, context.height

@@ -109,9 +109,12 @@ def _version(executable: str) -> str:
         ) from error
 
 
+_HARMLESS = "deprecated pixel format used"
+
+
 def complaint(stderr: str) -> str:
     """The first line that ffmpeg wrote, an error before a warning, without who wrote it."""
-    lines = [line for line in stderr.splitlines() if line.strip()]
+    lines = [one for one in stderr.splitlines() if one.strip() and _HARMLESS not in one]
     errors = [line for line in lines if "[warning] " not in line]
     first = next(iter(errors or lines), "no message of ffmpeg")
     return re.sub(r"^(\[[^\]]*\] )+", "", first)

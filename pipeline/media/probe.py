@@ -180,7 +180,7 @@ def probe(path: Path) -> Tracks:
             "`git lfs pull` there"
         )
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with av.open(f"file:{place}", metadata_errors="replace") as container:
             if not PLAYLISTS.isdisjoint(container.format.name.split(",")):
                 raise MediaError(
                     f"{path}: a list of other files ({container.format.name}), expected a "

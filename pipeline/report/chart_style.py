@@ -34,6 +34,7 @@ BRANCH_NAMES = {"av": "audio-visual", "audio": "audio only", "visual": "visual o
 
 STYLE: dict[Any, Any] = {
     "font.size": 9,
+    "text.parse_math": False,  # a name may hold $
     "font.family": "DejaVu Sans",
     "text.color": INK,
     "axes.edgecolor": MUTED,

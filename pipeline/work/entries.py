@@ -166,30 +166,42 @@ class Entry:
     size: int
     used: float
 
+    @property
+    def finished(self) -> bool:
+        """Whether it holds products, and not the state of a training that was killed."""
+        return self.folder.parent.name != UNFINISHED
+
 
 def survey(cache: Path) -> list[Entry]:
     """All entries of a cache, whole, damaged or unfinished, sorted by last use; no links."""
-    found = [
+    found = (
         _entry(folder)
         for stage in _folders(cache)
         for prefix in _folders(stage)
         for folder in _folders(prefix)
         if re.fullmatch("[0-9a-f]{64}", folder.name)
         and (folder.name.startswith(prefix.name) or prefix.name == UNFINISHED)
-    ]
-    return sorted(found, key=lambda entry: entry.used)
+    )
+    return sorted((entry for entry in found if entry), key=lambda entry: entry.used)
 
 
 def _folders(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
-    return [one for one in sorted(path.iterdir()) if one.is_dir() and not one.is_symlink()]
+    try:
+        return [one for one in sorted(path.iterdir()) if one.is_dir() and not one.is_symlink()]
+    except FileNotFoundError:  # another process has just removed it
+        return []
 
 
-def _entry(folder: Path) -> Entry:
-    files = [path.lstat() for path in folder.rglob("*") if not path.is_dir()]
-    manifest = folder / MANIFEST
-    used = (manifest if manifest.is_file() else folder).stat().st_mtime
+def _entry(folder: Path) -> Entry | None:
+    """None where another process changes it just now."""
+    try:
+        files = [path.lstat() for path in folder.rglob("*") if not path.is_dir()]
+        manifest = folder / MANIFEST
+        used = (manifest if manifest.is_file() else folder).stat().st_mtime
+    except FileNotFoundError:
+        return None
     return Entry(folder.parents[1].name, folder, sum(one.st_size for one in files), used)
 
 

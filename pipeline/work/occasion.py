@@ -165,4 +165,5 @@ def _gpu() -> str | None:
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available() or os.environ.get(DEVICE) == "cpu":
         return None
-    return str(torch.cuda.get_device_name())
+    chosen = os.environ.get(DEVICE, "")
+    return str(torch.cuda.get_device_name(chosen if chosen.startswith("cuda") else None))

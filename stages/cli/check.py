@@ -21,6 +21,7 @@ from pipeline.clips import Clip, ClipRecord, labelled, read_clips
 from pipeline.corpora.corpus import CorpusParams, index_corpus
 from pipeline.corpora.demo.params import DemoParams
 from pipeline.errors import CorpusError, ParamsError
+from pipeline.files import read_table
 from pipeline.foreign import printable
 from pipeline.media.params import ExtractParams, ResampleParams
 from pipeline.params import PARAMS_FILE, Section, read_params, refusals, unknown, validate
@@ -31,7 +32,7 @@ from pipeline.work.executors import worker_count
 from pipeline.work.progress import counted
 from stages.cli import weight_files
 
-CLIPS = Path("data/clips.csv")
+CLIPS, QUARANTINE = Path("data/clips.csv"), Path("data/quarantine.csv")
 DEMO = Path("data/demo")
 """As in `dvc.yaml`."""
 
@@ -295,15 +296,20 @@ def _published(named: Named) -> list[weight_files.WeightFile]:
 
 
 def _records(clips: Iterable[Clip]) -> list[ClipRecord]:
-    """Usable clips: those of the last `extract` where it read this corpus, else all."""
+    """Usable clips: as the last `extract` found them where it read this corpus, others by name."""
     by_id: Mapping[str, Clip] = {clip.clip_id: clip for clip in clips}
-    if CLIPS.is_file():
-        records = read_clips(CLIPS)
-        if {record.clip_id for record in records} <= by_id.keys():
-            return [labelled(record, by_id[record.clip_id]) for record in records]
+    known = read_clips(CLIPS) if CLIPS.is_file() else []
+    bad: set[str] = set()
+    if not {record.clip_id for record in known} <= by_id.keys():
+        known = []
+    elif QUARANTINE.is_file():
+        again = "run `dvc repro extract`"
+        bad.update(read_table(QUARANTINE, lambda row: row["clip_id"], again))
+    read = {record.clip_id: record for record in known}
     return [
-        labelled(ClipRecord(clip_id, "", "", "", 1, 1.0, 1, 1, 1, 1, 1), clip)
+        labelled(read.get(clip_id, ClipRecord(clip_id, "", "", "", 1, 1.0, 1, 1, 1, 1, 1)), clip)
         for clip_id, clip in by_id.items()
+        if clip_id in read or clip_id not in bad
     ]
 
 

@@ -131,18 +131,22 @@ def measure_volume(named: Named) -> Volume:
     if named.corpus.name == "demo" and not named.corpus.root.is_dir():  # the first stage makes it
         return _volume(named, _demo_records(), False)
     records = corpus_records(named)
-    extracted = max(records[0].rate_hz, records[0].width_px) > 1  # not of a name alone
-    if not extracted:
-        step = load_section("extract", ExtractParams).frame_step
+    step = load_section("extract", ExtractParams).frame_step
+    extracted = [  # not known by name alone, nor at another rate
+        max(r.rate_hz, r.width_px) > 1 and r.frame_step == step for r in records
+    ]
+    if not all(extracted):
         clips = {clip.clip_id: clip for clip in index_corpus(named.corpus).clips}
         filmed = named.corpus.modalities != "audio"
         records = [
-            expected(
+            r
+            if known
+            else expected(
                 r, KINDS[named.corpus.name], step, filmed and clips[r.clip_id].video is not None
             )
-            for r in records
+            for r, known in zip(records, extracted, strict=True)
         ]
-    return _volume(named, records, extracted)
+    return _volume(named, records, all(extracted))
 
 
 def _demo_records() -> list[ClipRecord]:

@@ -74,7 +74,7 @@ def _merge(params: Any, changes: Any, where: str) -> None:
     for key, value in changes.items():
         if key not in params:
             raise ParamsError(f"{where}: {key}: not in params.yaml")
-        if isinstance(value, dict):
+        if isinstance(value, dict) and isinstance(params[key], dict):
             _merge(params[key], value, where)
         elif params[key] != value:
             params[key] = _styled_as(params[key], value)

@@ -22,6 +22,7 @@ def verify() -> tuple[list[str], str]:
         from models.recognition.recognizer import Recognizer
 
         findings += _problem(lambda: Recognizer.load(MODEL))
+    entries = [entry for entry in entries if entry.finished]
     for entry in track(entries, desc="cache", unit="entry"):
         reason = fault(entry.folder, entry.folder.name)
         if reason is not None:

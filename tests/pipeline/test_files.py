@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +12,7 @@ from project_copy import ROOT
 
 from pipeline import foreign
 from pipeline.clips import ClipRecord, Reject, read_clips, write_clips, write_quarantine
+from pipeline.errors import CorpusError
 from pipeline.files import read_table, replace_folder, write_table
 
 COMPUTED = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -92,3 +94,15 @@ def test_what_a_killed_process_left_of_a_folder_goes_and_what_others_write_stays
         assert part.is_dir() and not left.exists()
     assert {path.name for path in tmp_path.iterdir()} == {out.name, other.name}
     assert [path.name for path in out.iterdir()] == ["small"]
+
+
+def test_what_is_no_products_folder_is_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "repository/.git").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "repository")
+    (tmp_path / "file").touch()
+    before = sorted(tmp_path.rglob("*"))
+    for name in (".", "..", "repository", "link", "file"):
+        with pytest.raises(CorpusError, match=r"would be replaced"), replace_folder(Path(name)):
+            pass
+    assert sorted(tmp_path.rglob("*")) == before

@@ -359,7 +359,10 @@ def _markdown(table: Table) -> list[str]:
     if not table.body:
         return []
     rule = ["---", *("---:" for _ in table.head[1:])]
-    return [*(f"| {' | '.join(line)} |" for line in (table.head, rule, *table.body)), ""]
+    lines = (
+        [cell.replace("|", r"\|") for cell in line] for line in (table.head, rule, *table.body)
+    )
+    return [*(f"| {' | '.join(line)} |" for line in lines), ""]
 
 
 def _bold(notices: Sequence[str]) -> list[str]:

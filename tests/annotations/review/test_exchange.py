@@ -21,6 +21,7 @@ from annotations.review.exchange import export_frames, import_corrections, merge
 from annotations.voc import Annotation, Box, FaceObject, Flags
 from pipeline.clips import ClipRecord, frame_name
 from pipeline.errors import AnnotationError
+from pipeline.files import write_checksums
 
 RECORDS = [ClipRecord("DC_a01", "DC", "anger", "1", 3, 25.0, 2, 320, 256, 0, 0)]
 NAMES = [frame_name("DC_a01", index) for index in range(3)]
@@ -69,6 +70,19 @@ def test_the_speaker_drawn_anew_is_the_speaker():
     assert right.objects == (OTHER, new)
     beside = merged(back(bare(FACE), bare(OTHER), FaceObject(drawn)), OURS, "anger")
     assert beside.objects == (FACE, OTHER, replace(new, primary=False))
+
+
+def test_where_the_speakers_face_was_none_another_is_the_speakers():
+    drawn = Box(210, 80, 300, 170)
+    alone = merged(back(bare(OTHER)), OURS, "anger")
+    assert alone.objects == (replace(OTHER, primary=True),), "labelImg drops whose face it is"
+    none = replace(FACE, flags=Flags(invalid=1))
+    right = merged(back(none, FaceObject(drawn, primary=False)), OURS, "anger")
+    new = FaceObject(drawn, "anger", None, "person", primary=True)
+    assert right.objects == (replace(none, primary=False), new)
+    large = FaceObject(Box(0, 0, 320, 256), flags=Flags(invalid=1))
+    beside = merged(back(large, FaceObject(drawn)), OURS, "anger")
+    assert [item.primary for item in beside.objects] == [False, True]
 
 
 def test_an_annotation_of_a_resized_picture_is_refused():
@@ -150,6 +164,22 @@ def test_edits_in_place_are_kept_and_the_product_may_be_made_again(store):
     assert kept[NAMES[2]].objects == (replace(before.objects[0], flags=Flags(invalid=1)),)
     assert not (store / "SHA256SUMS").exists()
     assert take_back(store, store).changes == {}, "what is corrected already is no change"
+
+
+def test_of_files_edited_in_place_those_alone_are_kept_that_annotate_did_not_write(store):
+    write_checksums(store / "SHA256SUMS", [store / "Annotations"])
+    path = store / f"Annotations/{NAMES[2]}.xml"
+    edit(path, emotion="joy")
+    (store / f"Annotations/{NAMES[0]}.xml").unlink()
+    (store / "ImageSets/Main").mkdir(parents=True, exist_ok=True)
+    (store / "ImageSets/Main/train.txt").write_text("".join(f"{name}\n" for name in NAMES))
+    with pytest.raises(AnnotationError, match=r"frame 4 of the recording, .* is now frame 12"):
+        import_corrections(
+            store, store, store.parent / "kept", [replace(RECORDS[0], frame_step=6)], PARAMS
+        )
+    other = [replace(RECORDS[0], emotion="fear")]  # nor what follows from other params
+    found = import_corrections(store, store, store.parent / "kept", other, PARAMS)
+    assert found.changes.keys() == {NAMES[0], NAMES[2]} and found.same == 0
 
 
 def test_a_correction_made_at_another_frame_step_is_not_overwritten(store):

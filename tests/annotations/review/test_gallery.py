@@ -17,6 +17,7 @@ from annotations.review.gallery import (
 )
 from annotations.voc import Annotation, Box, FaceObject
 from pipeline.clips import ClipRecord, frame_name
+from pipeline.errors import AnnotationError
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 QUIET = ("--no-sandbox --disable-gpu --disable-background-networking --disable-component-update "
@@ -165,3 +166,14 @@ def test_the_gallery_in_a_browser(tmp_path, width):
     assert len(names) == 3 and set(names) <= stored
     assert (widest, broken, console) == (width, 0, [])
     assert all(url.startswith(("file://", "data:", "blob:")) for url in requests)
+
+
+def test_a_folder_with_other_files_is_not_replaced(tmp_path):
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(AnnotationError, match=r"holds thesis\.txt, which the page would replace"):
+        write_gallery(tmp_path, [], tmp_path / "voc", {}, tmp_path / "none.csv", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    out = tmp_path / "gallery"
+    for _ in range(2):
+        write_gallery(out, [], tmp_path / "voc", {}, tmp_path / "none.csv", "")
+    assert (out / "index.html").is_file()

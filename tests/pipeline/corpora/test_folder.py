@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from pipeline.clips import EMOTIONS
@@ -120,3 +122,28 @@ def test_table_without_its_columns_is_an_error(tmp_path):
     (tmp_path / "clips.csv").write_text("file,label\n1.wav,fear\n")
     with pytest.raises(CorpusError, match="got columns file, label, expected emotion"):
         index_own(tmp_path, EMOTIONS)
+
+
+def test_links_to_folders_are_followed_and_absolute_paths_understood(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    away = tmp_path / "away/ben/joy"
+    away.mkdir(parents=True)
+    (away / "1.wav").touch()
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/ben").symlink_to(away.parent)
+    (away / "loop").symlink_to(tmp_path / "own")
+    found = index_own(Path("own"), EMOTIONS)
+    assert [clip.clip_id for clip in found.clips] == ["ben_joy_1"]
+    (tmp_path / "own/a.wav").touch()
+    (tmp_path / "own/clips.csv").write_text(f"audio,emotion\n{tmp_path}/own/a.wav,joy\n")
+    (clip,) = index_own(Path("own"), EMOTIONS).clips
+    assert clip.audio == Path("own/a.wav")
+
+
+def test_one_person_in_two_spellings_is_one_speaker(tmp_path, caplog):
+    for name in ("Anna/joy/1.wav", "anna/joy/2.wav", "Ben/joy/1.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = index_own(tmp_path, EMOTIONS)
+    assert [clip.speaker for clip in found.clips] == ["Anna", "Ben", "Anna"]
+    assert "anna is taken for Anna" in caplog.text

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from pipeline.errors import ParamsError
 from pipeline.work.entries import FILES, MANIFEST, UNFINISHED, cache_folder, prepare, seal, survey
 from stages.cli.app import app
+from stages.cli.verify import verify
 
 KEY = "{:064x}".format
 
@@ -146,6 +147,14 @@ def test_state_of_unfinished_work_is_seen_pruned_and_in_the_end_forgotten(cache)
     assert states[0].exists() and not states[1].exists()
     avemo("prune", "--older-than", "4")
     assert days_left(cache) == [1, 2, 3] and not states[0].exists()
+
+
+def test_the_state_of_a_killed_training_is_not_damaged(cache, monkeypatch):
+    monkeypatch.setenv("AVEMO_CACHE", str(cache))
+    before, read = verify()
+    (cache / "detect" / UNFINISHED / KEY(5)).mkdir(parents=True)
+    assert verify() == (before, read)
+    assert any(not entry.finished for entry in survey(cache))
 
 
 def test_prune_wants_to_know_what(cache):

@@ -9,11 +9,11 @@ from torchvision.models.video import MC3_18_Weights, R3D_18_Weights
 
 from models.audio.encoders import find_encoder
 from models.faces.backbones import COCO, IMAGENET
-from pipeline.clips import ClipRecord, write_clips
+from pipeline.clips import ClipRecord, Reject, write_clips, write_quarantine
 from pipeline.errors import WeightsError
 from pipeline.params import read_params
 from stages.cli import weight_files
-from stages.cli.check import SECTIONS, check, params_findings
+from stages.cli.check import SECTIONS, check, corpus_records, params_findings, read_named
 
 
 def test_nothing_slow_is_imported():
@@ -95,6 +95,28 @@ def test_settings_that_do_not_go_together_are_found(settings, monkeypatch, chang
     assert any(says in line for line in check()), check()
 
 
+def test_clips_that_came_since_the_last_run_count(settings):
+    for take in "1234":
+        (settings / f"own/joy/{take}.wav").parent.mkdir(parents=True, exist_ok=True)
+        (settings / f"own/joy/{take}.wav").touch()
+    set_params(settings, {"corpus": {"name": "folder", "root": str(settings / "own")}})
+    set_params(settings, {"corpus": {"emotions": ["joy", "fear"]}})
+    (settings / "own/fear").mkdir()
+    (settings / "own/fear/1.wav").touch()
+    known = [
+        ClipRecord(f"unknown_joy_{take}", "unknown", "joy", "", 0, 0.0, 1, 0, 0, 9, 44_100)
+        for take in "12"
+    ]
+    (settings / "data").mkdir(exist_ok=True)
+    write_clips(settings / "data/clips.csv", known)
+    bad = Reject("unknown_joy_3", "own/joy/3.wav", "damaged")
+    write_quarantine(settings / "data/quarantine.csv", [bad])
+    found = {record.clip_id: record.rate_hz for record in corpus_records(read_named())}
+    assert found == {
+        "unknown_fear_1": 1, "unknown_joy_1": 44_100, "unknown_joy_2": 44_100, "unknown_joy_4": 1,
+    }  # fmt: skip
+
+
 def test_speech_encoders_that_are_not_there_are_found(settings, monkeypatch):
     asked = []
 
@@ -148,6 +170,7 @@ def test_folds_are_held_against_the_clips(settings):
     assert "1 clips without a fold" in check()[0]
     usable = [ClipRecord(i, "anna", i.split("_")[1], "", 1, 1.0, 1, 1, 1, 1, 1) for i in ids[:-1]]
     write_clips(Path("data/clips.csv"), usable)
+    write_quarantine(Path("data/quarantine.csv"), [Reject(ids[-1], "own/last.mp4", "damaged")])
     assert check() == [], "a quarantined clip needs no fold"
     set_params(settings, {"corpus": {"name": "ravdess"}})
     assert "own: none of 6 files is a recording of ravdess, the first: " in check()[0]

@@ -148,3 +148,13 @@ def test_presets_apply_after_dvc_has_rewritten_the_file(settings):
         apply_preset(name, settings)
         require_valid()
     assert read_params()["loss"]["alpha"] == 1.0
+
+
+def test_a_preset_mends_a_section_that_is_none(settings):
+    path = settings / "params.yaml"
+    before = read_params(path)
+    text = re.sub(r"^loss:.*\n(?:[ #].*\n)+", "loss:\n", path.read_text(), flags=re.M)
+    path.write_text(re.sub(r"^corpus:.*\n(?:[ #].*\n)+", "corpus: 1\n", text, flags=re.M))
+    assert read_params(path)["loss"] is None and read_params(path)["corpus"] == 1
+    apply_preset("demo", None)
+    assert read_params(path) == before
