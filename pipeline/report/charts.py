@@ -1,5 +1,6 @@
 """The report's charts: matplotlib to inline SVG, small enough to be read on a phone."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,28 @@ def comparison(
         return to_svg(figure, "comparison", f"Accuracy: {', '.join(shown)}.")
 
 
+ROOMY = 10
+"""Emotions that a confusion matrix of the usual size has room for."""
+
+LONGEST_LABEL = 20
+"""Characters of a name beside a chart."""
+
+
+def shortened(name: str) -> str:
+    """A name, its end left out where it is long."""
+    return name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 1]}…"
+
+
+def abbreviations(names: Sequence[str]) -> list[str]:
+    """The first three letters of each name, or up to six to tell it from the others."""
+    found = []
+    for name in names:
+        others = [other for other in names if other != name]
+        lengths = (n for n in range(3, 7) if not any(o[:n] == name[:n] for o in others))
+        found.append(name[: next(lengths, 6)])
+    return found
+
+
 def rows(name: str, labels: Sequence[str], scores: Mapping[str, Sequence[Interval]]) -> Markup:
     """A share per row (speaker, emotion): bars with intervals for the first branch, marks beside.
 
@@ -97,18 +120,23 @@ def rows(name: str, labels: Sequence[str], scores: Mapping[str, Sequence[Interva
                 label=BRANCH_NAMES[branch], markeredgecolor="white", markersize=6 if named else 2,
                 clip_on=False, zorder=3,
             )  # fmt: skip
-        axes.set_yticks(range(len(labels)) if named else [], labels if named else [])
+        axes.set_yticks(*((range(len(labels)), [*map(shortened, labels)]) if named else ([], [])))
         axes.set_ylim(len(labels) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
         percent_axis(axes, "x")
         figure.legend(loc="outside upper left", ncols=3, handlelength=0.8, columnspacing=1)
-        shown = ", ".join(f"{labels[i]} {scores[first][i].value:.0%}" for i in order)
+        read = {i: scores[first][i].value for i in order}
+        shown = ", ".join(
+            f"{labels[i]} {'without clips' if math.isnan(share) else f'{share:.0%}'}"
+            for i, share in read.items()
+        )
         return to_svg(figure, name, f"{name} of the {BRANCH_NAMES[first]} branch: {shown}.")
 
 
 def confusion_matrix(branch: str, counts: Floats, emotions: Sequence[str]) -> Markup:
     """Counts [K, K], rows true, columns predicted, shaded by the share of the row."""
-    with canvas(WIDTH_IN, WIDTH_IN * 0.9) as figure:
+    side = WIDTH_IN * max(1.0, len(emotions) / ROOMY)
+    with canvas(side, side * 0.9) as figure:
         axes = figure.add_subplot()
         draw_confusion(axes, branch, counts, emotions)
         hits, clips = int(np.trace(counts)), int(counts.sum())
@@ -122,9 +150,11 @@ def draw_confusion(
     """Draw the matrix of `confusion_matrix` into axes; the shades, for a colour bar."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     texts = [[str(int(count)) if count else "" for count in row] for row in counts]
-    labels = (emotions, [emotion[:3] for emotion in emotions])
+    labels = ([shortened(emotion) for emotion in emotions], abbreviations(emotions))
     axes.set_xlabel("recognised as")
     axes.set_ylabel("actual")
+    if len(emotions) > ROOMY:
+        axes.tick_params(axis="x", rotation=90)
     return draw_cells(axes, BRANCH_COLOURS[branch], shares, texts, labels)
 
 

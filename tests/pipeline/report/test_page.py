@@ -1,9 +1,11 @@
+import math
 import re
 import shutil
 import struct
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from datetime import UTC, datetime
+from html import unescape
 from html.parser import HTMLParser
 
 import numpy as np
@@ -12,6 +14,7 @@ from fake_run import make_run
 
 from pipeline.errors import CorpusError
 from pipeline.files import file_digest, write_json
+from pipeline.report.charts import abbreviations, confusion_matrix, rows
 from pipeline.report.figures import coverage, losses_of
 from pipeline.report.overview import overview_figure
 from pipeline.report.page import render
@@ -20,6 +23,7 @@ from pipeline.report.results import read_results
 from pipeline.report.run import Protocol, Scores, read_run, write_run
 from pipeline.report.sections import SECTIONS
 from pipeline.report.words import meaning
+from pipeline.scores.intervals import Interval
 from pipeline.scores.metrics import summarise
 from pipeline.splits import Fold
 from pipeline.systems import SYSTEMS
@@ -397,3 +401,18 @@ def test_page_in_a_browser(tmp_path, page, width):
         browser.close()
     assert (widest, cut, console) == (width, 0, [])
     assert [url for url in requests if not url.startswith("data:")] == [path.as_uri()]
+
+
+def test_charts_bear_any_names_of_emotions_and_many_of_them():
+    names = ["$\\x$", "joy|fear", "contempt", "confusion", "a" * 60, *(f"e{n}" for n in range(15))]
+    assert abbreviations(names)[:5] == ["$\\x", "joy", "cont", "conf", "aaa"]
+    counts = np.eye(len(names)) * 3
+    svg = confusion_matrix("av", counts, names)
+    assert "$\\x$" in unescape(svg) and f"{'a' * 19}…" in svg and "a" * 20 not in svg
+    few = confusion_matrix("av", counts[:7, :7], names[:7])
+    wide, narrow = (float(re.search(r'viewBox="0 0 (\S+) ', one)[1]) for one in (svg, few))
+    assert wide > 1.5 * narrow
+    nobody = Interval(math.nan, 0.0, 1.0)
+    assert 'aria-label="recall of the audio-visual branch: calm without clips."' in rows(
+        "recall", ["calm"], {"av": [nobody]}
+    )
