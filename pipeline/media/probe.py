@@ -105,12 +105,14 @@ class _Extent:
     """The shown packets of a stream, on the container's clock.
 
     `times_s` at which they begin and their lengths in s, 0 where none is stated; `keys` are the
-    places of those that need no other.
+    places of those that need no other. `begun`: a hidden one of those comes before the first, as in
+    a film that was trimmed without encoding it anew.
     """
 
     times_s: list[float] = field(default_factory=list)
     lengths_s: list[float] = field(default_factory=list)
     keys: list[int] = field(default_factory=list)
+    begun: bool = False
 
     def add(self, packet: av.Packet) -> None:
         """Take the next packet into account; one without a time begins with the one before."""
@@ -121,9 +123,13 @@ class _Extent:
         self.times_s.append(before_s if ticks is None else float(ticks * packet.time_base))
         self.lengths_s.append(float((packet.duration or 0) * packet.time_base))
 
+    def hide(self, packet: av.Packet) -> None:
+        """Take into account that a packet is decoded and not shown."""
+        self.begun |= packet.is_keyframe and not self.times_s
+
     def decodable(self) -> "_Extent":
         """From the first packet on that needs no other; all where none is marked as such."""
-        first = self.keys[0] if self.keys else 0
+        first = self.keys[0] if self.keys and not self.begun else 0
         return _Extent(self.times_s[first:], self.lengths_s[first:], self.keys)
 
     @property
@@ -210,8 +216,11 @@ def _extents(container: av.container.InputContainer) -> tuple[dict[int, _Extent]
         for packet in container.demux():
             if packet.size:
                 torn = packet.is_corrupt
-                if not packet.is_discard:  # an edit list hides it
-                    extents[packet.stream.index].add(packet)
+                extent = extents[packet.stream.index]
+                if packet.is_discard:  # an edit list hides it
+                    extent.hide(packet)
+                else:
+                    extent.add(packet)
     except IndexError:  # of PyAV, after the last packet of a file that named a stream late
         pass
     except av.FFmpegError:

@@ -446,3 +446,17 @@ def test_an_ffmpeg_that_does_not_run_or_is_too_old_is_passed_over(
     packaged = find_ffmpeg.__wrapped__()
     assert packaged.executable == imageio_ffmpeg.get_ffmpeg_exe()
     assert (str(broken) in caplog.text) == ("version" not in script)
+
+
+@pytest.mark.parametrize("rate", [[], THINNED])
+def test_a_film_that_was_trimmed_without_encoding_it_anew_counts_all_its_frames(tmp_path, rate):
+    film = [*brightening(3, 30), *tone(3), *rate, "-g", "15", "-bf", "2"]
+    whole = encode(tmp_path / "whole.mp4", *film)
+    arguments = ["-ss", "0.2", "-i", str(whole), "-t", "1.7", "-c", "copy"]
+    trimmed = encode(tmp_path / "trimmed.mp4", *arguments)
+    record, track = extract(tmp_path / "out", trimmed), probe(trimmed).picture
+    before = probe(whole).picture
+    assert record.frames == pytest.approx(1.8 * before.frames / 3, abs=3)
+    assert track.frames == pytest.approx(record.frames, abs=2)
+    assert record.fps == pytest.approx(before.frames / 3, rel=0.05)
+    assert record.picture_s == pytest.approx(1.8, abs=0.1)
