@@ -91,6 +91,11 @@ class Volume:
         return sum(record.duration_s for record in self.records)
 
     @property
+    def sound_s(self) -> float:
+        """Of sound."""
+        return sum(record.sound_s for record in self.records)
+
+    @property
     def frames(self) -> int:
         """Stored frames."""
         return sum(record.frames for record in self.records)
@@ -137,12 +142,16 @@ def measure_volume(named: Named) -> Volume:
     ]
     if not all(extracted):
         clips = {clip.clip_id: clip for clip in index_corpus(named.corpus).clips}
-        filmed = named.corpus.modalities != "audio"
+        filmed, heard = (named.corpus.modalities != other for other in ("audio", "video"))
         records = [
             r
             if known
             else expected(
-                r, KINDS[named.corpus.name], step, filmed and clips[r.clip_id].video is not None
+                r,
+                KINDS[named.corpus.name],
+                step,
+                filmed and clips[r.clip_id].video is not None,
+                heard,
             )
             for r, known in zip(records, extracted, strict=True)
         ]
@@ -158,7 +167,7 @@ def _demo_records() -> list[ClipRecord]:
         )
         for one in orders(demo)
     )  # fmt: skip
-    return [expected(clip, KINDS["demo"], step, True) for clip in clips]
+    return [expected(clip, KINDS["demo"], step, True, True) for clip in clips]
 
 
 def _volume(named: Named, records: list[ClipRecord], extracted: bool) -> Volume:
@@ -169,7 +178,9 @@ def _volume(named: Named, records: list[ClipRecord], extracted: bool) -> Volume:
     return Volume(records, folds, inner, extracted)
 
 
-def expected(record: ClipRecord, kind: Kind, frame_step: int, filmed: bool) -> ClipRecord:
+def expected(
+    record: ClipRecord, kind: Kind, frame_step: int, filmed: bool, heard: bool
+) -> ClipRecord:
     """A clip of which only the name is known."""
     return replace(
         record,
@@ -178,7 +189,7 @@ def expected(record: ClipRecord, kind: Kind, frame_step: int, filmed: bool) -> C
         frame_step=frame_step,
         width_px=kind.width_px,
         height_px=kind.height_px,
-        samples=round(kind.seconds * kind.rate_hz),
+        samples=round(kind.seconds * kind.rate_hz) if heard else 0,
         rate_hz=kind.rate_hz,
         times_s=(),
     )
@@ -196,7 +207,8 @@ def forecast(named: Named, volume: Volume, speeds: Speeds, cores: int) -> list[R
     records, seconds, frames = volume.records, volume.seconds, volume.frames
     source_px = sum(r.frames * r.frame_step * r.width_px * r.height_px for r in records)
     stored_px = sum(r.frames * r.width_px * r.height_px for r in records)
-    versions = 1 + named.embed.noisy_copies
+    sound_s, versions = volume.sound_s, 1 + named.embed.noisy_copies
+    sounding = sum(record.has_audio for record in records)
 
     def row(stage: str, work: str, core_s: float, stored: float) -> Row:
         spent = START_S + core_s / cores
@@ -212,16 +224,16 @@ def forecast(named: Named, volume: Volume, speeds: Speeds, cores: int) -> list[R
             OPEN_S * len(records) + DECODE_S * source_px,
             JPEG_BYTES * stored_px + 2 * sum(r.samples for r in records),
         ),
-        row("resample", f"{seconds / 60:.0f} min", RESAMPLE_S * seconds, 4 * RATE_HZ * seconds),
+        row("resample", f"{sound_s / 60:.0f} min", RESAMPLE_S * sound_s, 4 * RATE_HZ * sound_s),
         row("annotate", f"{frames} frames", (speeds.look + TRACK_S) * frames, XML_BYTES * frames),
         Row(
             "embed",
-            f"{len(named.embed.names)} x {versions * len(records)} clips",
-            START_S + (speeds.core.embed + speeds.features) * versions * seconds / cores,
+            f"{len(named.embed.names)} x {versions * sounding} clips",
+            START_S + (speeds.core.embed + speeds.features) * versions * sound_s / cores,
             START_S
-            + speeds.device.embed * versions * seconds / len(chosen_devices())
-            + speeds.features * versions * seconds / cores,
-            COPIES * 8192 * len(named.embed.names) * versions * len(records),
+            + speeds.device.embed * versions * sound_s / len(chosen_devices())
+            + speeds.features * versions * sound_s / cores,
+            COPIES * 8192 * len(named.embed.names) * versions * sounding,
         ),
     ]
     if frames:

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from project_copy import set_params
 from ruamel.yaml import YAML
 
 from models.speeds import NetworkSpeeds, Speeds
@@ -109,6 +110,15 @@ def test_a_corpus_without_video_trains_no_detector(settings, savee):
     named = replace(named, corpus=named.corpus.model_copy(update={"modalities": "audio"}))
     stages = [row.stage for row in forecast(named, measure_volume(named), SPEEDS, 2)]
     assert stages == ["extract", "resample", "annotate", "embed", "fuse on"]
+
+
+def test_films_whose_sound_is_left_out_are_not_embedded(settings, savee):
+    apply_preset("savee", savee)
+    set_params(settings, {"system": "visual_faster_rcnn", "corpus": {"modalities": "video"}})
+    named = read_named()
+    rows = {row.stage: row for row in forecast(named, measure_volume(named), SPEEDS, 2)}
+    for stage, work in (("resample", "0 min"), ("embed", "4 x 0 clips")):
+        assert (rows[stage].work, rows[stage].cpu_s, rows[stage].stored) == (work, plan.START_S, 0)
 
 
 def test_a_corpus_that_is_not_there_is_refused(settings, savee):
