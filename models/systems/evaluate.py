@@ -248,13 +248,12 @@ def _fit_pools(
     """The weights of each branch, fitted on the held-out clips of all inner folds; none without."""
     if not inner:
         return {}
-    scored = [_train_and_score(system, store, fold, settings, History()) for fold in inner]
-    scores = {
-        branch: torch.cat([one.scores[branch] for one in scored]) for branch in scored[0].scores
-    }
+    scored = [_train_and_score(system, store, fold, settings, History())[2:] for fold in inner]
+    ids, parts, without = zip(*scored, strict=True)
+    scores = {branch: torch.cat([part[branch] for part in parts]) for branch in parts[0]}
     labels = store.labels()
-    truth = torch.tensor([labels[clip_id] for one in scored for clip_id in one.clip_ids])
-    faceless = torch.cat([one.faceless for one in scored])
+    truth = torch.tensor([labels[clip_id] for clip_ids in ids for clip_id in clip_ids])
+    faceless = torch.cat(without)
     with pinned_threads(settings.training.threads):
         pools = {}
         for branch, log_p in scores.items():
