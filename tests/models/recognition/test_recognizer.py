@@ -39,7 +39,7 @@ SMALL = {
     "fusion": {"warmup_epochs": 1, "epochs": 1, "joint_epochs": 1, "joint_frames": 3},
     "inner_folds": {"count": 0},
     "compact": {"width": 4, "epochs": 1},
-    "baselines": {"pictures": 1, "frames": 2, "frame_px": 32, "face_px": 32},
+    "baselines": {"pictures": 1, "frames": 2, "frame_px": 33, "face_px": 33},
 }  # fmt: skip
 RUNS = {
     "av_faster_rcnn": {},
