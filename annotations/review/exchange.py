@@ -276,6 +276,7 @@ def _unpack(source: Path, folder: Path) -> None:
                 first = large[0].filename if large else f"{len(chosen)} files"
                 raise AnnotationError(f"{source}: {first}: too large; expected VOC annotations")
             archive.extractall(folder, chosen)  # which keeps every name inside the folder
+    # the last two: encrypted, and packed in a way that zipfile does not know
     except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         raise AnnotationError(
             f"{source}: neither a folder nor a readable .zip ({error}); expected what a tool wrote"

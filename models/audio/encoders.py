@@ -1,7 +1,6 @@
 """Where the files of a speech encoder are: in the package, in a folder, or on the hub. No torch."""
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,12 +64,21 @@ def may_be_on_hub(name: str) -> bool:
     return _HUB_NAME.fullmatch(name) is not None and not Path(name).is_dir()
 
 
-def hub_cache() -> Path:
-    """Where `huggingface_hub` keeps what it has fetched."""
-    home = os.environ.get("HF_HOME") or (
-        f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
+def by_hand(repository: str) -> str:
+    """How an encoder of the hub comes here without a network."""
+    return (
+        f"fetch {', '.join(FACTS)} and {' or '.join(WEIGHTS)} of {HUB}/{repository} elsewhere, put "
+        "them into a folder and name that in its place, e.g. ./weights/encoder"
     )
-    return Path(os.environ.get("HF_HUB_CACHE") or f"{home}/hub").expanduser()
+
+
+def fetched(name: str) -> Path | None:
+    """The description of an encoder of the hub, if it is on this machine."""
+    from huggingface_hub import try_to_load_from_cache  # 0.2 s, and few name the hub
+
+    repository, _, revision = name.partition("@")
+    found = try_to_load_from_cache(repository, FACTS[0], revision=revision or None)
+    return Path(found) if isinstance(found, str) else None
 
 
 def _in_folder(folder: Path) -> EncoderFiles:
@@ -104,9 +112,7 @@ def _on_hub(repository: str, revision: str | None) -> EncoderFiles:
         reason = str(error).strip().partition("\n")[0]
         raise WeightsError(
             f"{repository}: no such folder, and it cannot be fetched from huggingface.co "
-            f"({reason}); fetch {', '.join(FACTS)} and {' or '.join(WEIGHTS)} of "
-            f"{HUB}/{repository} elsewhere, put them into a folder and name that "
-            "in its place, e.g. ./weights/encoder"
+            f"({reason}); {by_hand(repository)}"
         ) from error
     finally:
         logging.set_verbosity(shown)

@@ -7,7 +7,6 @@ and refusing what is ambiguous happens here. Only what may be a copy of another 
 
 import hashlib
 import logging
-import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
@@ -147,17 +146,21 @@ def recordings(root: Path) -> Iterator[Path]:
             yield path
 
 
-def _walked(root: Path) -> Iterator[Path]:
-    """All files below a folder, through links too, but no folder within itself."""
-    for folder, inner, files in os.walk(root, followlinks=True):
-        place = Path(folder)
-        around = {place.resolve(), *place.resolve().parents}
-        inner[:] = [
-            name
-            for name in inner
-            if not (place / name).is_symlink() or (place / name).resolve() not in around
-        ]
-        yield from (place / name for name in files if (place / name).is_file())
+def _walked(folder: Path, around: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """All files below a folder, through links too, but no folder within itself.
+
+    Args:
+        folder: to walk.
+        around: places that lie around it, on the way that led there.
+    """
+    place = folder.resolve()
+    around |= {place, *place.parents}
+    for path in folder.iterdir():
+        if path.is_dir():
+            if path.resolve() not in around:
+                yield from _walked(path, around)
+        elif path.is_file():
+            yield path
 
 
 def kind_of(path: Path) -> str:

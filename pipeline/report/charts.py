@@ -120,17 +120,18 @@ def rows(name: str, labels: Sequence[str], scores: Mapping[str, Sequence[Interva
                 label=BRANCH_NAMES[branch], markeredgecolor="white", markersize=6 if named else 2,
                 clip_on=False, zorder=3,
             )  # fmt: skip
-        axes.set_yticks(*((range(len(labels)), [*map(shortened, labels)]) if named else ([], [])))
+        ticks = {y: shortened(label) for y, label in enumerate(labels)} if named else {}
+        axes.set_yticks([*ticks], [*ticks.values()])
         axes.set_ylim(len(labels) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
         percent_axis(axes, "x")
         figure.legend(loc="outside upper left", ncols=3, handlelength=0.8, columnspacing=1)
-        read = {i: scores[first][i].value for i in order}
-        shown = ", ".join(
-            f"{labels[i]} {'without clips' if math.isnan(share) else f'{share:.0%}'}"
-            for i, share in read.items()
-        )
+        shown = ", ".join(f"{labels[i]} {_read_out(scores[first][i].value)}" for i in order)
         return to_svg(figure, name, f"{name} of the {BRANCH_NAMES[first]} branch: {shown}.")
+
+
+def _read_out(share: float) -> str:
+    return "without clips" if math.isnan(share) else f"{share:.0%}"
 
 
 def confusion_matrix(branch: str, counts: Floats, emotions: Sequence[str]) -> Markup:

@@ -54,6 +54,15 @@ CAUTIONS = {
 }
 """What to beware of in a corpus."""
 
+LABELS = {
+    "acted": "The corpus holds emotions shown on request, in short clips. Naming the label that an "
+    "actor was given",
+    "named": "The labels are those that files, folders or `clips.csv` give. Naming a label",
+    "crowd": "The labels are what most raters saw or heard in an actor's clip. Naming what others "
+    "perceive",
+}
+"""By `corpus.label_source`."""
+
 SOURCES = (
     "Method and published figures: Hussain, Wang, Bouaynaya, Fathallah-Shaykh and Mihaylova, "
     "Deep Learning for Audio Visual Emotion Recognition. Eq. (1) to (4) are its equations.",
@@ -307,16 +316,6 @@ def _speakers_meaning(results: Results) -> str:
         "the voice and the face. Run `dvc exp run -S split.protocol=loso` for speakers never met "
         "in training; expect less."
     )
-
-
-LABELS = {
-    "acted": "The corpus holds emotions shown on request, in short clips. Naming the label that an "
-    "actor was given",
-    "named": "The labels are those that files, folders or `clips.csv` give. Naming a label",
-    "crowd": "The labels are what most raters saw or heard in an actor's clip. Naming what others "
-    "perceive",
-}
-"""By `corpus.label_source`."""
 
 
 def _labels_meaning(run: Run) -> str:

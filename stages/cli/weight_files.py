@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from models.audio.encoders import FACTS, HUB, PACKAGED, WEIGHTS, hub_cache, may_be_on_hub
+from models.audio.encoders import FACTS, HUB, PACKAGED, WEIGHTS, by_hand, fetched, may_be_on_hub
 from models.audio.params import PANNS, EmbedParams
 from models.audio.published import PANNS_FILES, weights_folder
 from models.expressions.params import DESCRIPTIONS, ENCODERS, WEIGHTS_FILE, FacesParams
@@ -45,14 +45,17 @@ class WeightFile:
     Attributes:
         key: e.g. `embed.weights`.
         name: of the network.
-        places: files that would serve, the first to bring by hand where none is there.
+        places: files that would serve, the first to bring by hand where none is there; none where
+            `remedy` says what to do.
         url: where it is published; "" where the user named the place.
+        remedy: what to do where it cannot be fetched; "" is to put it at the first of `places`.
     """
 
     key: str
     name: str
     places: tuple[Path, ...]
     url: str = ""
+    remedy: str = ""
 
     @property
     def found(self) -> Path | None:
@@ -121,10 +124,11 @@ def unavailable(files: Sequence[WeightFile], patience_s: float) -> list[str]:
                 f"{file.key} to another value; {DOCS}"
             )
         elif answers[host]:
+            place = f"in {file.places[0].parent}" if file.places else "on this machine"
+            remedy = file.remedy or f"fetch {file.url} elsewhere and put it at {file.places[0]}"
             lines.append(
-                f"{file.key}: {file.name} is not in {file.places[0].parent} and {host} cannot be "
-                f"reached ({answers[host]}); fetch {file.url} elsewhere and put it at "
-                f"{file.places[0]}; {DOCS}"
+                f"{file.key}: {file.name} is not {place} and {host} cannot be reached "
+                f"({answers[host]}); {remedy}; {DOCS}"
             )
     return lines
 
@@ -158,10 +162,9 @@ def _encoder(name: str) -> list[WeightFile]:
             for same in files
         ]
     repository, _, revision = name.partition("@")
-    kept = hub_cache() / f"models--{repository.replace('/', '--')}" / "snapshots"
-    fetched = tuple(sorted(kept.glob(f"{revision or '*'}*/{FACTS[0]}")))
+    kept = fetched(name)
     url = f"{HUB}/{repository}/resolve/{revision or 'main'}/{FACTS[0]}"
-    return [WeightFile(key, name, fetched or (kept / FACTS[0],), url)]
+    return [WeightFile(key, name, (kept,) if kept else (), url, by_hand(repository))]
 
 
 def _torchvision(key: str, name: str) -> WeightFile:

@@ -132,6 +132,9 @@ def test_links_to_folders_are_followed_and_absolute_paths_understood(tmp_path, m
     (tmp_path / "own").mkdir()
     (tmp_path / "own/ben").symlink_to(away.parent)
     (away / "loop").symlink_to(tmp_path / "own")
+    for one, other in (("c", "d"), ("d", "c")):
+        (tmp_path / "own" / one).mkdir()
+        (tmp_path / "own" / one / other).symlink_to(tmp_path / "own" / other)
     found = index_own(Path("own"), EMOTIONS)
     assert [clip.clip_id for clip in found.clips] == ["ben_joy_1"]
     (tmp_path / "own/a.wav").touch()

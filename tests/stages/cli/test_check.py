@@ -125,13 +125,15 @@ def test_speech_encoders_that_are_not_there_are_found(settings, monkeypatch):
         return "offline"
 
     monkeypatch.setattr(weight_files, "_unreachable", offline)
-    monkeypatch.setenv("HF_HUB_CACHE", str(settings / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(settings / "hub"))
     (settings / "half").mkdir()
     (settings / "half/model.safetensors").touch()
-    names = ["./nowhere", "./half", "https://huggingface.co/a/b", "owner/gone@v1", "owner/kept"]
+    names = ["./nowhere", "./half", "https://huggingface.co/a/b", "owner/gone@v1", "owner/kept@v1"]
     kept = settings / "hub/models--owner--kept/snapshots/abc/config.json"
     kept.parent.mkdir(parents=True)
     kept.touch()
+    (settings / "hub/models--owner--kept/refs").mkdir()
+    (settings / "hub/models--owner--kept/refs/v1").write_text("abc")  # a tag
     set_params(
         settings,
         {
@@ -146,7 +148,8 @@ def test_speech_encoders_that_are_not_there_are_found(settings, monkeypatch):
     assert "nowhere/model.safetensors: no such file" in text
     assert "half/model.safetensors" not in text
     assert "https:/huggingface.co/a/b/config.json: no such file" in text
-    assert "owner/gone@v1 is not in" in text and "owner/kept" not in text
+    assert "owner/gone@v1 is not on this machine" in text and "owner/kept" not in text
+    assert "put them into a folder and name that" in text
     assert asked == ["https://huggingface.co/owner/gone/resolve/v1/config.json"]
     with pytest.raises(WeightsError, match=r"^\./nowhere: no such folder; expected one that holds"):
         find_encoder("./nowhere")
