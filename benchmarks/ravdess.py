@@ -16,9 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import chdir
+from functools import partial
 from pathlib import Path
 
+import torch
 from ruamel.yaml import YAML
 
 from models.systems.evaluate import gather, run_folds
@@ -28,7 +31,7 @@ from pipeline.clips import read_clips
 from pipeline.files import write_table
 from pipeline.params import PARAMS_FILE, load_section
 from pipeline.scores.metrics import DECIMALS, confusion
-from pipeline.splits import SplitParams, make_folds
+from pipeline.splits import Fold, SplitParams, make_folds
 from pipeline.work.entries import cache_folder
 from stages.cli.presets import apply_preset
 
@@ -55,36 +58,46 @@ def _set_params(system: str, recordings: Path) -> None:
     yaml = YAML()
     values = yaml.load(PARAMS_FILE)
     values["system"], values["inner_folds"]["count"] = system, 0
+    values["training"]["threads"] = 1  # folds are trained side by side
     yaml.dump(values, PARAMS_FILE)
 
 
 def _folds(system: str) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
-    """Scores by fold, and of each emotion how often it was taken for which."""
-    data, settings = Path("data"), Settings.read()
+    """Scores by fold, and of each emotion how often it was taken for which; a core a fold."""
+    names = [fold.name for fold in _inputs()[1]]
+    torch.multiprocessing.set_start_method("spawn")
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(partial(_fold, system), names))
+    return [score for score, _ in found], [row for _, mistakes in found for row in mistakes]
+
+
+def _inputs() -> tuple[Store, list[Fold], Settings]:
+    data = Path("data")
     store = Store(tuple(read_clips(data / "clips.csv")), data, Path("results/detector"))
-    scores: list[dict[str, object]] = []
+    return store, make_folds(store.records, load_section("split", SplitParams)), Settings.read()
+
+
+def _fold(system: str, name: str) -> tuple[dict[str, object], list[dict[str, object]]]:
+    store, folds, settings = _inputs()
+    fold = next(fold for fold in folds if fold.name == name)
+    started = time.process_time()
+    found = gather(run_folds(system, store, [fold], settings), store)["audio"]
+    seconds = time.process_time() - started
+    counts = confusion(found)
+    recall = counts.diagonal() / counts.sum(axis=1)
+    score: dict[str, object] = {
+        "fold": name,
+        "train_clips": len(fold.train),
+        "test_clips": len(fold.test),
+        "wa": round(counts.trace() / counts.sum(), DECIMALS),
+        "ua": round(recall.mean(), DECIMALS),
+        "core_s": round(seconds, 1),
+    }
     mistakes: list[dict[str, object]] = []
-    for fold in make_folds(store.records, load_section("split", SplitParams)):
-        started = time.perf_counter()
-        found = gather(run_folds(system, store, [fold], settings), store)["audio"]
-        seconds = time.perf_counter() - started
-        counts = confusion(found)
-        recall = counts.diagonal() / counts.sum(axis=1)
-        accuracy = counts.trace() / counts.sum()
-        scores.append(
-            {
-                "fold": fold.name,
-                "train_clips": len(fold.train),
-                "test_clips": len(fold.test),
-                "wa": round(accuracy, DECIMALS),
-                "ua": round(recall.mean(), DECIMALS),
-                "seconds": round(seconds, 1),
-            }
-        )
-        for emotion, row in zip(found.emotions, counts.astype(int).tolist(), strict=True):
-            answers = dict(zip(found.emotions, row, strict=True))
-            mistakes.append({"fold": fold.name, "emotion": emotion, **answers})
-    return scores, mistakes
+    for emotion, row in zip(found.emotions, counts.astype(int).tolist(), strict=True):
+        answers = dict(zip(found.emotions, row, strict=True))
+        mistakes.append({"fold": name, "emotion": emotion, **answers})
+    return score, mistakes
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ MEL_SCALE, MEL_SHIFT = 0.04, 1.0
 """Greatest warp of the mel axis around its middle, and its greatest shift in bands: a voice of
 another size."""
 GAIN_DB = 6.0
-NOISE_DB = (40.0, 80.0)
+NOISE_DB = (50.0, 90.0)
 """How far noise lies below the loudest value of a clip."""
 NOISE_SPREAD_DB = 4.0
 """Standard deviation of noise from frame to frame and band to band."""
 MASKS = 2
 """Stripes of SpecAugment in time, and as many in frequency."""
-MASK_BANDS, MASK_SHARE = 8, 0.12
+MASK_BANDS, MASK_SHARE = 5, 0.06
 """Greatest width of a stripe: mel bands, share of the frames."""
 
 

@@ -1,4 +1,4 @@
-"""A small convolutional network over log-mel spectrograms, for training from random weights.
+"""Small convolutional networks over log-mel spectrograms, for training from random weights.
 
 Clips of a batch differ in length. Whatever lies beyond a clip's own frames is zero at the input of
 each convolution and is left out of each statistic, so that a clip's answer does not depend on the
@@ -17,6 +17,9 @@ from models.losses import log_odds
 
 HEARD_DB = 40.0
 """Frames at either end that lie further below the loudest one are silence."""
+
+SHIFTS = (-1, 1)
+"""In mel bands: each clip is answered as it is and as of a smaller and a larger voice, too."""
 
 
 @torch.no_grad()
@@ -49,43 +52,87 @@ def _front_end() -> tuple[Spectrogram, LogMel]:
 
 
 class CompactNet(nn.Module):
-    """Log-mel spectrograms -> features [B, 16 W] and logits [B, K].
+    """Log-mel spectrograms -> features [B, 16 W N] and logits [B, K].
 
-    Seven convolutions, every other one halves time and frequency and, but for the first, doubles
-    the channels; then the mean over frequency, mean and standard deviation over time. It halves
-    early, so that a CPU can train it.
+    N networks that differ by nothing but their random weights; their log p are averaged.
 
     Args:
         standardize: of [..., N_MELS], fitted on the frames of training clips.
-        width: W, channels of the first convolution; the last has 8 W.
+        width: W of each member.
+        members: N.
         emotions: K.
         dropout: share of features left out in training.
+
+    Source: Lakshminarayanan et al., "Simple and Scalable Predictive Uncertainty Estimation using
+    Deep Ensembles", NeurIPS 2017.
     """
 
-    def __init__(self, standardize: nn.Module, width: int, emotions: int, dropout: float) -> None:
+    def __init__(
+        self, standardize: nn.Module, width: int, members: int, emotions: int, dropout: float
+    ) -> None:
         super().__init__()
         self.standardize = standardize
-        layers = [MaskedConv(1, width, kernel=5, stride=2)]
-        for channels in (width, 2 * width, 4 * width):
-            layers.append(MaskedConv(channels, 2 * channels, stride=2))
-            layers.append(MaskedConv(2 * channels, 2 * channels))
-        self.layers = nn.ModuleList(layers)
-        self.dropout = nn.Dropout(dropout)
-        self.feature_width = 16 * width
-        self.classify = nn.Linear(self.feature_width, emotions)
+        self.members = nn.ModuleList(
+            CompactMember(width, emotions, dropout) for _ in range(members)
+        )
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Features [B, 16 W] and log odds [B, K].
+        """Features [B, 16 W N] of the clips, log odds [B, K] of the clips at each of `SHIFTS`."""
+        logmel = batch["logmel"]
+        found = self.each(batch)
+        answers = [logits for _, logits in found]
+        for shift in SHIFTS:
+            answers += [z for _, z in self.each({**batch, "logmel": shifted(logmel, shift)})]
+        log_p = torch.stack([logits.log_softmax(dim=1) for logits in answers]).mean(dim=0)
+        return torch.cat([features for features, _ in found], dim=1), log_odds(log_p)
+
+    def each(self, batch: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Features [B, 16 W] and logits of a softmax [B, K] by member.
 
         They are of `logmel` [B, F, N_MELS], of which the first `logmel_length` [B] frames count.
         """
         lengths = batch["logmel_length"]
         x = self.standardize(batch["logmel"])[:, None]  # [B, 1, F, N_MELS]
         x = x * inside(lengths, x.shape[2])
+        return [member(x, lengths) for member in self.members]
+
+
+def shifted(logmel: Tensor, bands: int) -> Tensor:
+    """As of a voice of another size, [..., N_MELS]; the outermost band is repeated."""
+    mels = logmel.shape[-1]
+    return logmel[..., (torch.arange(mels, device=logmel.device) + bands).clamp(0, mels - 1)]
+
+
+class CompactMember(nn.Module):
+    """Standardized log-mel spectrograms -> features [B, 16 W] and logits of a softmax [B, K].
+
+    Seven convolutions, every other one halves time and frequency and, but for the first, doubles
+    the channels; then the mean over frequency, mean and standard deviation over time. It halves
+    early, so that a CPU can train it.
+
+    Args:
+        width: W, channels of the first convolution; the last has 8 W.
+        emotions: K.
+        dropout: share of features left out in training.
+    """
+
+    def __init__(self, width: int, emotions: int, dropout: float) -> None:
+        super().__init__()
+        layers = [MaskedConv(1, width, kernel=5, stride=2)]
+        for channels in (width, 2 * width, 4 * width):
+            layers.append(MaskedConv(channels, 2 * channels, stride=2))
+            layers.append(MaskedConv(2 * channels, 2 * channels))
+        self.layers = nn.ModuleList(layers).to(memory_format=torch.channels_last)  # a fifth faster
+        self.dropout = nn.Dropout(dropout)
+        self.feature_width = 16 * width
+        self.classify = nn.Linear(self.feature_width, emotions)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 1, F, N_MELS], 0 beyond `lengths` [B] -> features [B, 16 W], logits [B, K]."""
         for layer in self.layers:
             x, lengths = layer(x, lengths)
         features = self.dropout(pool_statistics(x.mean(dim=3), lengths))
-        return features, log_odds(self.classify(features))
+        return features, self.classify(features)
 
 
 class MaskedConv(nn.Module):

@@ -1,6 +1,6 @@
-"""Sound alone, by a small network trained end to end from random weights.
+"""Sound alone, by small networks trained end to end from random weights.
 
-In each epoch it hears a random stretch of each clip, changed a little; half of the batches, or as
+In each epoch they hear a random stretch of each clip, changed a little; half of the batches, or as
 many as `compact.mixup` says, are mixed within themselves. Auxiliary heads, which training alone
 needs, name what else the corpus knows of a clip.
 """
@@ -18,7 +18,6 @@ from models.audio.compact import CompactNet, heard_logmel
 from models.audio.front_end import HOP, N_MELS, RATE_HZ
 from models.fusion.branches import Standardize
 from models.fusion.network import SingleNet
-from models.losses import log_scores
 from models.systems.baselines.inputs import Remembered
 from models.systems.inputs import Reader, Store
 from models.systems.params import CompactParams, Settings, Widths
@@ -34,23 +33,28 @@ MIXUP_BETA = 0.4
 
 
 class WithHeads(nn.Module):
-    """A branch and auxiliary heads over its features.
+    """The members of a branch, and auxiliary heads over the features of each.
 
     Args:
-        branch: batch -> (features [B, H], logits [B, K]).
+        branch: whose members are trained side by side.
         classes: number of answers by head.
     """
 
     def __init__(self, branch: CompactNet, classes: Mapping[str, int]) -> None:
         super().__init__()
         self.branch = branch
-        width = branch.feature_width
-        self.heads = nn.ModuleDict({name: nn.Linear(width, n) for name, n in classes.items()})
+        width = branch.members[0].feature_width
+        self.heads = nn.ModuleList(
+            nn.ModuleDict({name: nn.Linear(width, n) for name, n in classes.items()})
+            for _ in branch.members
+        )
 
-    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Logits of the emotions [B, K], and of a softmax by head [B, C]."""
-        features, logits = self.branch(batch)
-        return logits, {name: head(features) for name, head in self.heads.items()}
+    def forward(self, batch: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+        """By member logits of a softmax [B, C] over the emotions, `label`, and by head."""
+        return [
+            {"label": logits, **{name: head(features) for name, head in heads.items()}}
+            for (features, logits), heads in zip(self.branch.each(batch), self.heads, strict=True)
+        ]
 
 
 def compact(store: Store, fold: Fold, settings: Settings) -> Recipe:
@@ -65,7 +69,8 @@ def compact_net(widths: Widths, settings: Settings) -> nn.Module:
     """The network of `compact`."""
     params, standardize = settings.compact, Standardize([1] * N_MELS)
     return SingleNet(
-        "audio", CompactNet(standardize, params.width, widths.emotions, params.dropout)
+        "audio",
+        CompactNet(standardize, params.width, params.members, widths.emotions, params.dropout),
     )
 
 
@@ -135,14 +140,17 @@ def _step(params: CompactParams) -> Step:
         share, partner = draw_mixup(len(logmel), params.mixup)
         lengths = torch.maximum(lengths, lengths[partner])
         logmel = mixed(share, partner, logmel)
-        logits, others = network({"logmel": logmel, "logmel_length": lengths})
-        emotion = F.one_hot(batch["label"], logits.shape[1]).float()
-        misfit = _cross_entropy(log_scores(logits), mixed(share, partner, emotion))
-        missed = [
-            _cross_entropy(other.log_softmax(dim=1), mixed(share, partner, batch[name]))
-            for name, other in others.items()
-        ]
-        return {LOSS_NAMES["audio"]: misfit, AUXILIARY: sum(missed, start=misfit.new_zeros(()))}
+        found = network({"logmel": logmel, "logmel_length": lengths})
+        emotions = found[0]["label"].shape[1]
+        emotion = F.one_hot(batch["label"], emotions).float()
+        smooth = (1 - params.smoothing) * emotion + params.smoothing / emotions
+        missed = {}
+        for name in found[0]:
+            target = mixed(share, partner, smooth if name == "label" else batch[name])
+            each = [_cross_entropy(one[name], target) for one in found]
+            missed[name] = torch.stack(each).mean()
+        misfit = missed.pop("label")
+        return {LOSS_NAMES["audio"]: misfit, AUXILIARY: sum(missed.values(), misfit.new_zeros(()))}
 
     return step
 
@@ -158,6 +166,6 @@ def draw_mixup(count: int, probability: float) -> tuple[float, Tensor]:
     return share, torch.randperm(count)
 
 
-def _cross_entropy(log_p: Tensor, target: Tensor) -> Tensor:
-    """Mean over clips, log p and target [B, C]; a target of zeros counts as 0."""
-    return -(target * log_p).sum(dim=1).mean()
+def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean over clips, logits of a softmax and target [B, C]; a target of zeros counts as 0."""
+    return -(target * logits.log_softmax(dim=1)).sum(dim=1).mean()

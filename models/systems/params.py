@@ -51,9 +51,11 @@ class CompactParams(Section):
     """Section `compact` of `params.yaml`: the system `audio_compact`."""
 
     width: int = Field(ge=1, le=256)
+    members: int = Field(ge=1, le=100)
     dropout: Dropout
     excerpt_s: float = Field(ge=0.1, le=60)
     mixup: float = Field(ge=0, le=1)
+    smoothing: float = Field(ge=0, lt=1)
     auxiliary: tuple[Literal["sentence", "speaker"], ...]
     auxiliary_weight: LossWeight
     batch: Count

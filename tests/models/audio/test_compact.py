@@ -5,6 +5,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from models.audio.compact import HEARD_DB, CompactNet, heard_logmel, pool_statistics
 from models.audio.front_end import HOP, N_MELS, RATE_HZ
+from models.losses import log_scores
 from pipeline.errors import MediaError
 
 
@@ -12,7 +13,7 @@ from pipeline.errors import MediaError
 def network():
     """In eval mode, with statistics of batch norm that zeros do not pass unchanged."""
     torch.manual_seed(0)
-    network = CompactNet(nn.Identity(), 4, 3, 0.5).eval()
+    network = CompactNet(nn.Identity(), width=4, members=2, emotions=3, dropout=0.5).eval()
     for part in network.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.running_mean.normal_()
@@ -34,6 +35,18 @@ def test_a_batch_of_unequal_lengths_equals_its_singles(network):
     for joint, singles in zip(together, zip(*alone, strict=True), strict=True):
         assert joint.std(dim=0).max() > 1e-3
         assert torch.allclose(joint, torch.cat(singles), atol=1e-5)
+
+
+def test_log_p_are_averaged_over_members_and_sizes_of_the_voice(network):
+    logmel = torch.randn(80, N_MELS)
+    smaller = torch.cat([logmel[:, 1:], logmel[:, -1:]], dim=1)
+    larger = torch.cat([logmel[:, :1], logmel[:, :-1]], dim=1)
+    features, logits = network(batch([logmel]))
+    found = [answer for x in (logmel, smaller, larger) for answer in network.each(batch([x]))]
+    assert torch.equal(features, torch.cat([found[0][0], found[1][0]], dim=1))
+    log_p = torch.stack([z.log_softmax(dim=1) for _, z in found])
+    assert log_p.std(dim=0).max() > 1e-3
+    assert torch.allclose(log_scores(logits), log_p.mean(dim=0).log_softmax(dim=1), atol=1e-5)
 
 
 def test_statistics_are_of_the_frames_of_a_clip():

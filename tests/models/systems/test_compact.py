@@ -18,7 +18,9 @@ from pipeline.clips import ClipRecord
 from pipeline.presets import preset_values
 from pipeline.splits import Fold
 
-SMALL = {"width": 8, "dropout": 0.0, "excerpt_s": 0.3, "batch": 6, "epochs": 12, "lr": 0.01}
+SMALL = {
+    "members": 2, "width": 8, "dropout": 0.0, "excerpt_s": 0.3, "batch": 6, "epochs": 12, "lr": 0.01,
+}  # fmt: skip
 
 
 @pytest.fixture
