@@ -72,6 +72,7 @@ class CompactNet(nn.Module):
     ) -> None:
         super().__init__()
         self.standardize = standardize
+        self.member_width = 16 * width
         self.members = nn.ModuleList(
             CompactMember(width, emotions, dropout) for _ in range(members)
         )
@@ -124,8 +125,7 @@ class CompactMember(nn.Module):
             layers.append(MaskedConv(2 * channels, 2 * channels))
         self.layers = nn.ModuleList(layers).to(memory_format=torch.channels_last)  # a fifth faster
         self.dropout = nn.Dropout(dropout)
-        self.feature_width = 16 * width
-        self.classify = nn.Linear(self.feature_width, emotions)
+        self.classify = nn.Linear(16 * width, emotions)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """[B, 1, F, N_MELS], 0 beyond `lengths` [B] -> features [B, 16 W], logits [B, K]."""

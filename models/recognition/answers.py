@@ -71,6 +71,9 @@ class Recognition:
         timeline: answers around moments `HOP_S` apart; empty unless asked for.
         faces: of the frames looked at, in time order.
         face_finder: whose boxes these are: `detector` or `dlib`; "" where no face is looked for.
+        face_opinion: p by expression, a second opinion on which the answer does not rest: of a
+            network that learned from photographs, not calibrated, mean over the faces that dlib
+            found. Empty where the system itself looks at the picture, or no face was found.
         notes: what was missing, in words.
     """
 
@@ -91,6 +94,7 @@ class Recognition:
     timeline: tuple[Moment, ...]
     faces: tuple[FrameFace, ...]
     face_finder: Literal["detector", "dlib", ""]
+    face_opinion: dict[str, float]
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:

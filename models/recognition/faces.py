@@ -1,20 +1,29 @@
 """Faces of a window, by the system's own detector or by dlib."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from annotations.box import Box
 from annotations.faces.annotate import annotate_frames
 from models.device import device_of
+from models.expressions.embed import embed_clip
+from models.expressions.encoders import FerEncoder, ImageClassifier, load_encoder, resolve
+from models.expressions.mini_xception import EXPRESSIONS
+from models.expressions.params import ENCODERS
 from models.faces.detector import Detections, Detector
 from models.faces.frames import image_tensor, sampled_frames
 from models.model_card import InputParams
 from models.recognition.answers import FrameFace
 from models.recognition.windows import Window
 from pipeline.media.images import read_gray, read_image
+
+OPINION_FRAMES = 8
+"""Frames of a window whose faces are asked for their expression."""
 
 
 class Looked(NamedTuple):
@@ -99,3 +108,29 @@ def _face(time_s: float, found: Detections, speech: float) -> FrameFace:
         return FrameFace(time_s, None, None, 0.0, speech)
     box, sigma = found.boxes[0].tolist(), torch.exp(found.log_var[0] / 2).tolist()
     return FrameFace(time_s, tuple(box), tuple(sigma), float(found.scores[0]), speech)
+
+
+def expressions(window: Window, looked: Looked, margin: float) -> Tensor:
+    """What the packaged expression encoder, untrained for this corpus, says of the faces.
+
+    Args:
+        window: of a recording.
+        looked: what it shows.
+        margin: around a face, see `models.expressions.embed.crop_face`.
+
+    Returns:
+        p [F, len(EXPRESSIONS)] of at most `OPINION_FRAMES` frames that show a face.
+    """
+    shown = [(i, face.box) for i, face in sorted(looked.faces.items()) if face.box]
+    if not shown:
+        return torch.zeros(0, len(EXPRESSIONS))
+    places = sampled_frames([window.times_s[i] for i, _ in shown], OPINION_FRAMES)
+    frames = [
+        (read_image(window.frames[i]), Box(*box)) for i, box in map(shown.__getitem__, places)
+    ]
+    return embed_clip(_encoder(), frames, margin)[:, -len(EXPRESSIONS) :].exp()
+
+
+@cache
+def _encoder() -> FerEncoder | ImageClassifier:
+    return load_encoder(resolve(ENCODERS[0]))

@@ -20,6 +20,7 @@ from models.checkpoint import load_safetensors, load_strictly, require_fit
 from models.device import chosen_device, device_of
 from models.expressions.encoders import Encoder, FerEncoder, ImageClassifier, load_encoder
 from models.expressions.encoders import resolve as resolve_encoder
+from models.expressions.mini_xception import EXPRESSIONS
 from models.faces.detector import Detector
 from models.faces.weights import load_detector
 from models.fusion.pool import pooled
@@ -32,7 +33,7 @@ from models.recognition.answers import (
     Recognition,
     WindowAnswer,
 )
-from models.recognition.faces import NOTHING, Looked, look
+from models.recognition.faces import NOTHING, Looked, expressions, look
 from models.recognition.inputs import OF_FACES, OF_SOUND, InputReader
 from models.recognition.windows import Recording, Window, decoded
 from models.saved_model import CARD, DETECTOR, ENCODER, NETWORK, ModelCard, read_card
@@ -68,6 +69,7 @@ class Recognizer:
     ) -> None:
         settings = Settings.load(card.settings)
         self.card = card
+        self._margin = settings.faces.margin
         self.network = network.eval()
         self.detector = detector
         self.reads = inputs_of(card.system, settings)
@@ -146,6 +148,7 @@ class Recognizer:
         answers: list[WindowAnswer] = []
         timeline: list[Moment] = []
         found: list[FrameFace] = []
+        opinions: list[Tensor] = []
         problems: list[str] = []
         looks = self.reads_faces or faces or over_time
         for window in recording.windows():
@@ -153,6 +156,8 @@ class Recognizer:
             if looks:
                 looked = look(window, self.detector, self.card.inputs, over_time)
             found += [looked.faces[index] for index in sorted(looked.faces)]
+            if not self.sees:
+                opinions.append(expressions(window, looked, self._margin))
             try:
                 answers.append(self.answer(window, looked))
             except MediaError as error:
@@ -161,7 +166,7 @@ class Recognizer:
                 timeline += self._timeline(window, looked)
         if not answers:
             raise MediaError(f"{recording.path}: {problems[0]}")
-        return self._summary(recording, answers, timeline, found)
+        return self._summary(recording, answers, timeline, found, opinions)
 
     @torch.no_grad()
     def answer(
@@ -254,6 +259,7 @@ class Recognizer:
         answers: list[WindowAnswer],
         timeline: list[Moment],
         faces: list[FrameFace],
+        opinions: list[Tensor],
     ) -> Recognition:
         record, total = recording.record, recording.window_count
         mean = {
@@ -285,8 +291,17 @@ class Recognizer:
             timeline=tuple(timeline),
             faces=tuple(faces),
             face_finder="" if not faces else "dlib" if self.detector is None else "detector",
+            face_opinion=_mean_opinion(opinions),
             notes=tuple(notes),
         )
+
+
+def _mean_opinion(opinions: Sequence[Tensor]) -> dict[str, float]:
+    """Mean p by expression over all faces, p [F, 7] by window."""
+    faces = [p for window in opinions for p in window]
+    if not faces:
+        return {}
+    return dict(zip(EXPRESSIONS, torch.stack(faces).mean(dim=0).tolist(), strict=True))
 
 
 def _audio_blocks(

@@ -43,18 +43,27 @@ class WithHeads(nn.Module):
     def __init__(self, branch: CompactNet, classes: Mapping[str, int]) -> None:
         super().__init__()
         self.branch = branch
-        width = branch.members[0].feature_width
-        self.heads = nn.ModuleList(
-            nn.ModuleDict({name: nn.Linear(width, n) for name, n in classes.items()})
-            for _ in branch.members
-        )
+        width = branch.member_width
+        self.heads = nn.ModuleList(Heads(width, classes) for _ in branch.members)
 
     def forward(self, batch: dict[str, Tensor]) -> list[dict[str, Tensor]]:
         """By member logits of a softmax [B, C] over the emotions, `label`, and by head."""
         return [
-            {"label": logits, **{name: head(features) for name, head in heads.items()}}
+            {"label": logits, **heads(features)}
             for (features, logits), heads in zip(self.branch.each(batch), self.heads, strict=True)
         ]
+
+
+class Heads(nn.Module):
+    """Logits of a softmax [B, C] by head from features [B, width]."""
+
+    def __init__(self, width: int, classes: Mapping[str, int]) -> None:
+        super().__init__()
+        self.linear = nn.ModuleDict({name: nn.Linear(width, n) for name, n in classes.items()})
+
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        """By name, [B, C]."""
+        return {name: layer(features) for name, layer in self.linear.items()}
 
 
 def compact(store: Store, fold: Fold, settings: Settings) -> Recipe:

@@ -107,6 +107,12 @@ def _facts(answer: Recognition) -> Iterator[str]:
     else:
         finder = FINDERS[answer.face_finder]
         yield f"a face in {answer.face_share:.0%} of {len(answer.faces)} frames, found by {finder}"
+    if opinion := answer.face_opinion:
+        likeliest = max(opinion, key=opinion.__getitem__)
+        yield (
+            f"second opinion, from the faces alone: {likeliest}, {opinion[likeliest]:.0%} (of a "
+            "network that learned from photographs; not calibrated, and no part of the answer)"
+        )
     yield from answer.notes
 
 

@@ -33,7 +33,7 @@ def answer(tmp_path):
         windows=(WindowAnswer(0, 0.4, "av", P, ()),),
         timeline=(Moment(0, P), Moment(0.4, {"anger": 0.5, "fear": 0.5})),
         faces=(FACE, FrameFace(0.36, None, None, 0.0, 0.0)),
-        face_finder="detector", notes=(),
+        face_finder="detector", face_opinion={}, notes=(),
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from demo_clips import draw_demo
 from tiny_media import encode, make_video
 from typer.testing import CliRunner
 
+from models.expressions.mini_xception import EXPRESSIONS
 from models.model_card import describe
 from models.recognition.recognizer import Recognizer
 from models.saved_model import PRETRAINED, WORDS
@@ -64,7 +65,7 @@ def test_it_answers_a_sound_as_when_it_was_packed(tmp_path):
     envelope = np.clip(np.sin(2 * np.pi * 2 * time_s), 0, None)
     soundfile.write(tmp_path / "voice.wav", 0.2 * voice * envelope, 16_000)
     answer = Recognizer.load(PRETRAINED).predict(tmp_path / "voice.wav")
-    assert answer.branch == "audio" and answer.face_finder == ""
+    assert answer.branch == "audio" and answer.face_finder == "" and answer.face_opinion == {}
     assert answer.probabilities == pytest.approx(SAID, abs=2e-3)
 
 
@@ -81,6 +82,8 @@ def test_without_a_model_of_ones_own_it_answers_and_says_so(clip, tmp_path, monk
     assert answer["branch"] == "audio" and answer["face_finder"] == "dlib"
     assert answer["face_share"] > 0.5 and answer["width_px"] == 320
     assert all(face["sigma"] is None for face in answer["faces"])
+    opinion = answer["face_opinion"]
+    assert tuple(opinion) == EXPRESSIONS and sum(opinion.values()) == pytest.approx(1)
     shutil.copytree(PRETRAINED, tmp_path / "results/model")
     assert predict(clip).stderr == ""
 

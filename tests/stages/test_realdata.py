@@ -14,6 +14,8 @@ from annotations import voc
 from models.checkpoint import load_safetensors
 from models.expressions.embed import embed_clip
 from models.expressions.encoders import load_encoder, resolve
+from models.recognition.recognizer import Recognizer
+from models.saved_model import PRETRAINED
 from pipeline.clips import EMOTIONS, emotions_of, evenly_spaced, frame_name, read_clips
 from pipeline.media.images import read_image
 from pipeline.media.sound import resampled_length
@@ -155,3 +157,16 @@ def test_ravdess_sound_is_mono_or_stereo(run, tmp_path):
         channels = soundfile.info(out / "audio" / f"{record.clip_id}.wav").channels
         assert channels == (2 if record.clip_id in kept else 1)
     check_sound(out, records)
+
+
+def test_the_second_opinion_says_of_faces_what_the_docs_state():
+    """As the table of docs/models.md has it."""
+    recognizer = Recognizer.load(PRETRAINED)
+    found = {}
+    for path in sorted(real("cremad").glob("*.flv")):
+        opinion = recognizer.predict(path, faces=True).face_opinion
+        found[path.stem.split("_")[2]] = max(opinion, key=opinion.__getitem__)
+    assert found == {
+        "ANG": "anger", "DIS": "anger", "FEA": "sadness", "HAP": "happiness", "NEU": "neutral",
+        "SAD": "anger",
+    }  # fmt: skip

@@ -19,7 +19,8 @@ from pipeline.presets import preset_values
 from pipeline.splits import Fold
 
 SMALL = {
-    "members": 2, "width": 8, "dropout": 0.0, "excerpt_s": 0.3, "batch": 6, "epochs": 12, "lr": 0.01,
+    "members": 2, "width": 8, "dropout": 0.0, "excerpt_s": 0.3,
+    "batch": 6, "epochs": 12, "lr": 0.01,
 }  # fmt: skip
 
 
