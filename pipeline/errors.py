@@ -12,7 +12,7 @@
     └── UnforeseenError   the work on one clip failed in a way that nobody foresaw
 
 A message is one line and says where, what was got, what was expected, and the remedy.
-Stages catch `AvemoError` at one boundary (`stages.cli.boundary`); anything else is a bug and keeps
+Stages catch `AvemoError` at one boundary (`stages.boundary`); anything else is a bug and keeps
 its traceback.
 """
 

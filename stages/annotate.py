@@ -20,7 +20,7 @@ from pipeline.clips import read_clips
 from pipeline.files import write_checksums, write_json
 from pipeline.params import load_section
 from pipeline.work.progress import print_summary
-from stages.cli.boundary import run
+from stages.boundary import run
 
 
 def main(

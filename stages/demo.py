@@ -11,7 +11,7 @@ from pipeline.corpora.demo.params import DemoParams
 from pipeline.corpora.params import CorpusParams
 from pipeline.params import load_section
 from pipeline.work.progress import counted, print_summary
-from stages.cli.boundary import run
+from stages.boundary import run
 
 
 def main(out: Path) -> None:

@@ -16,7 +16,7 @@ from pipeline.splits import InnerFoldParams, SplitParams, all_inner_folds, make_
 from pipeline.work.integrity import require_frames
 from pipeline.work.progress import counted, figure, print_summary
 from pipeline.work.ranks import rank
-from stages.cli.boundary import run
+from stages.boundary import run
 
 
 def main(voc: Path, clips: Path, truth: Path, results: Path, face_features: Path) -> None:

@@ -12,7 +12,7 @@ from models.audio.params import EmbedParams
 from pipeline.clips import read_clips
 from pipeline.params import load_section
 from pipeline.work.progress import counted, print_summary
-from stages.cli.boundary import run
+from stages.boundary import run
 
 
 def main(audio: Path, clips: Path, embeddings: Path) -> None:

@@ -12,7 +12,7 @@ from models.expressions.params import FacesParams
 from pipeline.params import load_section
 from pipeline.work.integrity import require_frames
 from pipeline.work.progress import counted, print_summary
-from stages.cli.boundary import run
+from stages.boundary import run
 
 
 def main(voc: Path, face_features: Path, face_embeddings: Path) -> None:

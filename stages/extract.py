@@ -20,7 +20,7 @@ from pipeline.media.params import ExtractParams
 from pipeline.params import load_section
 from pipeline.systems import load_system, readable
 from pipeline.work.progress import counted, print_summary
-from stages.cli.boundary import run
+from stages.boundary import run
 
 
 def main(clips_csv: Path, quarantine_csv: Path, frames: Path, sound: Path, truth: Path) -> None:

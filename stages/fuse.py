@@ -34,7 +34,7 @@ from pipeline.systems import SYSTEMS, load_system
 from pipeline.work.integrity import require_frames
 from pipeline.work.progress import counted, print_summary, timed
 from pipeline.work.scratch import scratch_at
-from stages.cli.boundary import run
+from stages.boundary import run
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from pipeline.errors import CorpusError
 from pipeline.params import load_section
 from pipeline.splits import Fold, SplitParams, make_folds
 from pipeline.work.progress import counted, print_summary
-from stages.cli.boundary import run
+from stages.boundary import run
 
 log = logging.getLogger(__name__)
 

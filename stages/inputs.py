@@ -16,7 +16,7 @@ from annotations.corrections import require_unedited
 from pipeline.errors import ParamsError
 from pipeline.files import file_digest, write_json
 from pipeline.work.progress import counted, print_summary
-from stages.cli.boundary import run
+from stages.boundary import run
 from stages.cli.check import entry_findings, read_named, require_valid, settings_findings
 from stages.cli.weight_files import (
     WeightFile,

@@ -21,7 +21,7 @@ from pipeline.report.run import read_run, saved_networks
 from pipeline.scores.params import PredictParams
 from pipeline.scores.predictions import headline, read_predictions
 from pipeline.work.progress import print_summary
-from stages.cli.boundary import run
+from stages.boundary import run
 
 
 def main(data: Path, results: Path, out: Path) -> None:

@@ -14,7 +14,7 @@ from pipeline.report.plots import write_plots
 from pipeline.report.results import read_results
 from pipeline.work.occasion import git
 from pipeline.work.progress import counted, print_summary
-from stages.cli.boundary import run
+from stages.boundary import run
 
 
 def main(results: Path) -> None:

@@ -16,7 +16,7 @@ from pipeline.media.sound import ResampleJob, resample_clip
 from pipeline.params import load_section
 from pipeline.work.cache import ClipCache, Job
 from pipeline.work.progress import counted, print_summary
-from stages.cli.boundary import run
+from stages.boundary import run
 
 
 def main(sound: Path, clips_csv: Path, out: Path) -> None:

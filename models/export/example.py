@@ -11,36 +11,30 @@ import wave
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
+from onnxruntime import InferenceSession
 
-HERE = Path(__file__).parent
-CARD = json.loads((HERE / "model.json").read_text("utf-8"))
+CARD = json.loads(Path(__file__).with_name("model.json").read_text("utf-8"))
+graphs = {path.stem: InferenceSession(path) for path in Path(__file__).parent.glob("*.onnx")}
 inputs = {}
-
-
-def load(graph: str) -> onnxruntime.InferenceSession:  # noqa: D103
-    return onnxruntime.InferenceSession(HERE / f"{graph}.onnx")
-
-
 for path in sys.argv[1:]:
     if path.endswith(".wav"):
         with wave.open(path) as file:
             assert file.getparams()[:3] == (1, 2, CARD["rate_hz"]), "expected mono of 16 bits"
             sound = np.frombuffer(file.readframes(file.getnframes()), "<i2") / np.float32(32768)
-        blocks = [load(name).run(None, {"waveform": sound})[0] for name in CARD["audio"]]
+        blocks = [graphs[name].run(None, {"waveform": sound})[0] for name in CARD["audio"]]
         inputs["audio"] = np.concatenate(blocks)
     else:
         film = np.fromfile(path, np.uint8).reshape(-1, CARD["height_px"], CARD["width_px"], 3)
-        count, detector = min(CARD["frames"], len(film)), load("detector")
+        count = min(CARD["frames"], len(film))
         chosen = film[(2 * np.arange(count) + 1) * len(film) // (2 * count)]
-        faces = [detector.run(None, {"frame": frame}) for frame in chosen]
+        faces = [graphs["detector"].run(None, {"frame": frame}) for frame in chosen]
         for box, sigma, score, _ in faces:
             print("face", box.round(1), "+-", sigma.round(1), "px, score", score.round(3))
         if any(face[2] for face in faces):  # else the sound answers alone
             inputs["weights"] = np.array([face[2] > 0 for face in faces], np.float32)
             inputs["faces"] = np.stack([face[3] for face in faces])
 head = next(name for name, needed in CARD["heads"].items() if inputs.keys() >= set(needed))
-p = load(head).run(None, {name: inputs[name] for name in CARD["heads"][head]})[0]
+p = graphs[head].run(None, {name: inputs[name] for name in CARD["heads"][head]})[0]
 for emotion, probability in zip(CARD["emotions"], p, strict=True):
     print(f"{emotion:9} {probability:.5f}")
 print(f"{head}: {CARD['emotions'][p.argmax()]}")

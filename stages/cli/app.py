@@ -14,8 +14,8 @@ import typer
 from pipeline.errors import ParamsError
 from pipeline.params import parse_yaml
 from pipeline.work.progress import counted
+from stages.boundary import configure_logging, new_app, with_boundary
 from stages.cli import cache, corrections
-from stages.cli.boundary import configure_logging, new_app, with_boundary
 
 STAGES = {
     "inputs": "Validate params.yaml; note what the files that it names hold.",

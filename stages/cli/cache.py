@@ -8,7 +8,7 @@ import typer
 
 from pipeline.errors import ParamsError
 from pipeline.work.entries import Entry, cache_folder, remove_entry, survey, sweep
-from stages.cli.boundary import new_app
+from stages.boundary import new_app
 
 app = new_app(no_args_is_help=True, help="See and prune the clip cache of finished work.")
 

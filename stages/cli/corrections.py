@@ -10,7 +10,7 @@ from pipeline.clips import read_clips
 from pipeline.errors import AnnotationError
 from pipeline.params import load_section
 from pipeline.work.progress import counted
-from stages.cli.boundary import new_app
+from stages.boundary import new_app
 
 app = new_app(no_args_is_help=True, help="Put annotations right in labelImg, CVAT or the like.")
 

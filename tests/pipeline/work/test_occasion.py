@@ -6,7 +6,7 @@ import pytest
 from pipeline.errors import CorpusError
 from pipeline.params import differing
 from pipeline.work.occasion import note, read_occasions
-from stages.cli import boundary
+from stages import boundary
 
 BEGAN = datetime(2026, 3, 9, 14, 5, 6, tzinfo=UTC)
 

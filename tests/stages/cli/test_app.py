@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from pipeline.errors import ParamsError
 from pipeline.report.comparison.studies import STUDY_KEYS
+from stages.boundary import with_boundary
 from stages.cli.app import app
-from stages.cli.boundary import with_boundary
 
 
 def avemo(*arguments):
@@ -90,7 +90,7 @@ def test_a_full_disk_is_one_line_and_other_system_errors_are_bugs(capsys):
 def test_ctrl_c_is_one_line_and_130(tmp_path):
     code = (
         "import pathlib, time\n"
-        "from stages.cli.boundary import run\n"
+        "from stages.boundary import run\n"
         "def main() -> None:\n"
         "    pathlib.Path('begun').touch()\n"
         "    time.sleep(60)\n"

@@ -10,8 +10,8 @@ import pytest
 
 from pipeline.work import occasion
 from pipeline.work.closure import PROJECT
-from stages.cli import boundary
-from stages.cli.boundary import MOST, Few
+from stages import boundary
+from stages.boundary import MOST, Few
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_stage_does_not_begin_beside_itself_and_a_killed_one_is_in_nobodys_way
     stage = tmp_path / "sleep.py"
     stage.write_text(
         "import pathlib, time\n"
-        "from stages.cli.boundary import run\n"
+        "from stages.boundary import run\n"
         "def main(seconds: float) -> None:\n"
         "    pathlib.Path('begun').touch()\n"
         "    time.sleep(seconds)\n"
