@@ -18,7 +18,7 @@ from models.losses import log_odds
 HEARD_DB = 40.0
 """Frames at either end that lie further below the loudest one are silence."""
 
-SHIFTS = (-1, 1)
+SHIFTS = (0, -1, 1)
 """In mel bands: each clip is answered as it is and as of a smaller and a larger voice, too."""
 
 
@@ -79,13 +79,10 @@ class CompactNet(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Features [B, 16 W N] of the clips, log odds [B, K] of the clips at each of `SHIFTS`."""
-        logmel = batch["logmel"]
-        found = self.each(batch)
-        answers = [logits for _, logits in found]
-        for shift in SHIFTS:
-            answers += [z for _, z in self.each({**batch, "logmel": shifted(logmel, shift)})]
-        log_p = torch.stack([logits.log_softmax(dim=1) for logits in answers]).mean(dim=0)
-        return torch.cat([features for features, _ in found], dim=1), log_odds(log_p)
+        found = [self.each({**batch, "logmel": shifted(batch["logmel"], n)}) for n in SHIFTS]
+        log_p = torch.stack([z.log_softmax(dim=1) for answers in found for _, z in answers])
+        features = torch.cat([features for features, _ in found[0]], dim=1)
+        return features, log_odds(log_p.mean(dim=0))
 
     def each(self, batch: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
         """Features [B, 16 W] and logits of a softmax [B, K] by member.
