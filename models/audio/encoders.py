@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import WeightsError
-from pipeline.files import file_digest
+from pipeline.errors import CorpusError, WeightsError
+from pipeline.files import file_digest, is_file, read_json
 
 PACKAGED: Mapping[str, Path] = {"whisper_tiny_en": Path(__file__).parent / "whisper_tiny_en"}
 """Folders of the speech encoders that come with the package."""
@@ -79,6 +79,20 @@ def fetched(name: str) -> Path | None:
     repository, _, revision = name.partition("@")
     found = try_to_load_from_cache(repository, FACTS[0], revision=revision or None)
     return Path(found) if isinstance(found, str) else None
+
+
+def layer_count(name: str) -> int | None:
+    """Layers of an encoder, as its description states; None where that is not here or silent."""
+    folder = PACKAGED.get(name, Path(name))
+    config = fetched(name) if may_be_on_hub(name) else folder / FACTS[0]
+    if config is None or not is_file(config):
+        return None
+    try:
+        facts = read_json(config, "fetch it again")
+    except CorpusError:  # whoever loads it says what it is
+        return None
+    count = facts.get("encoder_layers", facts.get("num_hidden_layers"))
+    return count if isinstance(count, int) else None
 
 
 def _in_folder(folder: Path) -> EncoderFiles:

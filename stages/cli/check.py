@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from annotations.params import AnnotateParams
-from models.audio.params import EmbedParams
+from models.audio.encoders import layer_count
+from models.audio.params import PANNS, EmbedParams
 from models.expressions.params import FacesParams
 from models.faces.params import DetectorParams
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
@@ -159,6 +160,14 @@ def settings_findings(named: Named) -> list[str]:
             f"embed.networks: system {system.name} reads {', '.join(lacking)}{named_in}, not among "
             f"{', '.join(named.embed.networks) or '(none)'}; add what is missing"
         )
+    deepest = max(named.embed.layers)
+    for name in named.embed.networks:
+        count = None if name in PANNS else layer_count(name)
+        if count is not None and deepest > count:
+            found.append(
+                f"embed.layers: got {deepest}, but {name} has {count} layers; name some of 0 to "
+                f"{count}"
+            )
     features = {"mfcc", "log_mfcc"} - set(named.embed.handcrafted)
     if system.reads_panns and named.audio.handcrafted and features:
         found.append(

@@ -86,6 +86,10 @@ def test_what_is_not_there_is_listed_whole(settings, monkeypatch):
         ({"faces": {"embeddings": ["mine"]}}, "mine/model.safetensors: no such file"),
         ({"system": "av_people"}, "av_people reads whisper_tiny_en (audio.encoders), not"),
         ({"audio": {"train": "all"}}, "av_faster_rcnn keeps its audio networks frozen"),
+        (
+            {"embed": {"networks": ["whisper_tiny_en"], "layers": [1, 4]}},
+            "embed.layers: got 4, but whisper_tiny_en has 3 layers; name some of 0 to 3",
+        ),
         ({"embed": {"weights": "my/weights"}}, "my/weights: no such file of Wavegram_Logmel"),
     ],
 )
