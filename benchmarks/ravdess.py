@@ -20,9 +20,9 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import chdir
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
-import torch
 from ruamel.yaml import YAML
 
 from models.systems.evaluate import gather, run_folds
@@ -66,8 +66,7 @@ def _set_params(system: str, recordings: Path) -> None:
 def _folds(system: str) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
     """Scores by fold, and of each emotion how often it was taken for which; a core a fold."""
     names = [fold.name for fold in _inputs()[1]]
-    torch.multiprocessing.set_start_method("spawn")
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
         found = list(pool.map(partial(_fold, system), names))
     return [score for score, _ in found], [row for _, mistakes in found for row in mistakes]
 
