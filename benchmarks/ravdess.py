@@ -8,8 +8,9 @@ fold, and `ravdess_<SYSTEM>_confusion.csv`, a row a fold and emotion, beside thi
 
 For `audio_speech` layers, statistics, `embed.pause_db` and `audio.l2` were chosen on parts of the
 training actors of folds 1 to 4; so with those folds each actor served as a validation actor of the
-others' folds. For `audio_compact` width, excerpt, augmentation, smoothing and weight decay were
-chosen by answering fold 3 after training on folds 1 and 2, and fold 1 after 3 and 4.
+others' folds. For `audio_compact` width, excerpt, augmentation, smoothing, weight decay and
+the share of a clip's own norm were chosen by answering fold 3 after training on folds 1 and 2, and
+fold 1 after 3 and 4.
 """
 
 import os

@@ -18,6 +18,13 @@ from models.losses import log_odds
 HEARD_DB = 40.0
 """Frames at either end that lie further below the loudest one are silence."""
 
+OWN_SHARE = 0.5
+"""Weight of a clip's spectrogram relative to its own frames, beside that relative to all clips."""
+
+OWN_FLOOR = 0.1
+"""Added in squares to the deviation over a clip's own frames, standardized: where a band hardly
+changes its noise must not be blown up."""
+
 SHIFTS = (0, -1, 1)
 """In mel bands: each clip is answered as it is and as of a smaller and a larger voice, too."""
 
@@ -90,9 +97,31 @@ class CompactNet(nn.Module):
         They are of `logmel` [B, F, N_MELS], of which the first `logmel_length` [B] frames count.
         """
         lengths = batch["logmel_length"]
-        x = self.standardize(batch["logmel"])[:, None]  # [B, 1, F, N_MELS]
-        x = x * inside(lengths, x.shape[2])
+        x = relaxed(self.standardize(batch["logmel"]), lengths)[:, None]  # [B, 1, F, N_MELS]
         return [member(x, lengths) for member in self.members]
+
+
+def relaxed(logmel: Tensor, lengths: Tensor) -> Tensor:
+    """Spectrograms half of which say how each band differs from its usual level in the clip.
+
+    Voice and room shift and stretch the bands of all of a speaker's clips, which a network would
+    learn by heart; how loud a clip is as a whole tells of the emotion, so the other half keeps it.
+
+    Args:
+        logmel: standardized over the training clips, [B, F, N_MELS].
+        lengths: of the clips, [B], >= 1.
+
+    Returns:
+        [B, F, N_MELS], 0 beyond the length of a clip.
+
+    Source: Kim et al., "Domain Generalization with Relaxed Instance Frequency-wise Normalization
+    for Multi-device Acoustic Scene Classification", Interspeech 2022; with standardization over
+    all clips in the place of layer norm.
+    """
+    within = inside(lengths, logmel.shape[1])[:, 0]
+    mean, deviation = pool_statistics((logmel * within).transpose(1, 2), lengths).chunk(2, dim=1)
+    own = (logmel - mean[:, None]) / (deviation.square() + OWN_FLOOR**2).sqrt()[:, None]
+    return ((1 - OWN_SHARE) * logmel + OWN_SHARE * own) * within
 
 
 def shifted(logmel: Tensor, bands: int) -> Tensor:

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from models.audio.compact import HEARD_DB, CompactNet, heard_logmel, pool_statistics
+from models.audio.compact import HEARD_DB, CompactNet, heard_logmel, pool_statistics, relaxed
 from models.audio.front_end import HOP, N_MELS, RATE_HZ
 from models.losses import log_scores
 from pipeline.errors import MediaError
@@ -47,6 +47,19 @@ def test_log_p_are_averaged_over_members_and_sizes_of_the_voice(network):
     log_p = torch.stack([z.log_softmax(dim=1) for _, z in found])
     assert log_p.std(dim=0).max() > 1e-3
     assert torch.allclose(log_scores(logits), log_p.mean(dim=0).log_softmax(dim=1), atol=1e-5)
+
+
+def test_half_of_a_spectrogram_forgets_the_voice_and_half_the_level():
+    clip = torch.randn(60, N_MELS)
+    level, stretch = torch.randn(N_MELS), 0.5 + torch.rand(N_MELS)
+    other = clip * stretch + level
+    lengths = torch.tensor([60, 60])
+    one, two = 2 * relaxed(torch.stack([clip, other]), lengths) - torch.stack([clip, other])
+    assert torch.allclose(one, two, atol=0.1)  # OWN_FLOOR
+    expected = (clip - clip.mean(dim=0)) / clip.std(dim=0, correction=0)
+    assert torch.allclose(one, expected, atol=0.1)
+    still = relaxed(torch.full((1, 9, N_MELS), 2.0), torch.tensor([9]))
+    assert torch.allclose(still, torch.tensor(1.0), atol=1e-4)
 
 
 def test_statistics_are_of_the_frames_of_a_clip():
