@@ -103,7 +103,7 @@ def fit(
     optimizer = torch.optim.AdamW(
         trained, lr=settings.lr, weight_decay=settings.weight_decay, fused=True
     )
-    prepared, optimizer, loader = accelerator.prepare(model, optimizer, batches)
+    prepared, loader = accelerator.prepare(model, batches)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=settings.lr, total_steps=settings.epochs * len(loader) + 1
     )
@@ -125,8 +125,8 @@ def fit(
             total = weighted_sum(losses, weights)
             watch.add({**losses, "total": total})
             optimizer.zero_grad()
-            accelerator.backward(total)
-            accelerator.clip_grad_norm_(trained, 5.0)
+            total.backward()
+            nn.utils.clip_grad_norm_(trained, 5.0)
             optimizer.step()
             schedule.step()
         means = watch.means()
@@ -148,6 +148,7 @@ def _accelerator(device: torch.device) -> Accelerator:
     patient = InitProcessGroupKwargs(timeout=timedelta(days=30))
     return Accelerator(
         device_placement=False,
+        mixed_precision="no",  # whatever its environment says: losses are not scaled
         cpu=device == CPU,
         dataloader_config=DataLoaderConfiguration(split_batches=True),
         kwargs_handlers=[unused, patient],

@@ -146,8 +146,8 @@ class StoreOfFaces(Store):
         return self.face_features
 
 
-class ClipSet(Dataset[dict[str, Tensor]]):
-    """Clips of a fold as dicts of tensors.
+class ClipSet(Dataset[dict[str, Any]]):
+    """Clips of a fold as dicts of tensors; `label` and `row` are numbers.
 
     Args:
         ids: clip ids.
@@ -165,11 +165,10 @@ class ClipSet(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         clip_id = self.ids[index]
         inputs = {name: read(clip_id) for name, read in self._readers.items()}
-        label = torch.tensor(self._labels[clip_id])
-        return {**inputs, "label": label, "row": torch.tensor(index)}
+        return {**inputs, "label": self._labels[clip_id], "row": index}
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -201,12 +200,12 @@ class ClipSet(Dataset[dict[str, Tensor]]):
         """Emotion indices [N]."""
         return torch.tensor([self._labels[clip_id] for clip_id in self.ids])
 
-    def shuffled(self, batch_size: int, seed: int) -> DataLoader[dict[str, Tensor]]:
+    def shuffled(self, batch_size: int, seed: int) -> DataLoader[dict[str, Any]]:
         """Batches for training, in an order that the seed fixes."""
         order = torch.Generator().manual_seed(seed)
         return DataLoader(self, batch_size, shuffle=True, generator=order, collate_fn=collate)
 
-    def ordered(self, batch_size: int) -> DataLoader[dict[str, Tensor]]:
+    def ordered(self, batch_size: int) -> DataLoader[dict[str, Any]]:
         """Batches for scoring, in the order of `ids`."""
         return DataLoader(self, batch_size, collate_fn=collate)
 
@@ -230,7 +229,7 @@ def _is_plain(pictures: Tensor) -> bool:
     )
 
 
-def collate(clips: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+def collate(clips: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
     """Clips as a batch; what is of unequal length becomes equal, see above."""
     batch: dict[str, Tensor] = {}
     for name in clips[0]:
