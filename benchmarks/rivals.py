@@ -33,6 +33,7 @@ from annotations.faces.annotate import annotate_clips
 from annotations.params import AnnotateParams
 from annotations.voc import read
 from benchmarks.demo_seeds import make_corpus
+from benchmarks.pipeline import RESULTS
 from models.audio.embed import embed_all, embed_waveform, make_jobs
 from models.audio.front_end import RATE_HZ
 from models.audio.panns import build
@@ -61,7 +62,6 @@ from pipeline.params import load_section
 from pipeline.splits import SplitParams, all_inner_folds, make_folds
 from tests.panns_reference import panns_inference
 
-RESULTS = Path(__file__).with_name("results.md")
 REPEATS = 5
 WORKERS = 2
 METHODS: tuple[Method, Method] = ("soxr", "resampy")
@@ -147,9 +147,9 @@ def extract() -> Iterator[Row]:
     )
 
 
-def added(known: int = 480) -> Iterator[Row]:
+def added(known: int) -> Iterator[Row]:
     """A clip that joins others which are in the cache: sound of 0.3 s."""
-    generator, folder = np.random.default_rng(0), Path("many")
+    generator, folder = np.random.default_rng(0), Path(f"many{known}")
     for number in range(known + REPEATS + 1):
         place = folder / ("happiness", "anger")[number % 2] / f"{number:05d}.wav"
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -171,7 +171,7 @@ def added(known: int = 480) -> Iterator[Row]:
     ours_s = median_s(
         lambda: extract_corpus(Index(index.clips[: next(more)], []), "audio", "any", params)
     )
-    yield Row(f"one clip added to {known}", "one clip alone", ours_s, alone_s, 3, True)
+    yield Row(f"one clip added to {known:,}", "one clip alone", ours_s, alone_s, 3, True)
 
 
 def sound() -> Iterator[Row]:
@@ -340,7 +340,7 @@ def main() -> None:
         make_corpus(Path(name) / "avemo", 0)
         os.chdir("avemo")
         records = read_clips(Path("data/clips.csv"))[:CLIPS]
-        parts: list[Iterable[Row]] = [extract(), added(), sound(), faces(records)]
+        parts: list[Iterable[Row]] = [extract(), added(480), added(10_000), sound(), faces(records)]
         parts += [embeddings(records), detector(records), fusion(), answers()]
         rows = []
         for row in (row for part in parts for row in part):
