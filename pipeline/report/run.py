@@ -150,8 +150,6 @@ class Scores(Part):
         gains = {k.removeprefix(versus): v for k, v in summary.items() if k.startswith(versus)}
         names = [name for name in cls.model_fields if name != "gains"]
         values = {"gains": gains, **{name: summary[name] for name in names}}
-        if summary["abstention"]["coverage"] == 1:  # one figure has one interval
-            values["abstention"] = summary["abstention"] | {"accuracy_95": summary["accuracy_95"]}
         return cls.model_validate(values)
 
 

@@ -17,7 +17,6 @@ from pipeline.report.figures import box_figures, coverage, figures_of, losses_of
 from pipeline.report.frames import Picture, exemplary, sigma_errors, surest
 from pipeline.report.results import Results
 from pipeline.scores.calibration import Abstention, abstention, reliability, risk_coverage
-from pipeline.scores.intervals import Interval
 from pipeline.scores.metrics import confusion, per_emotion, per_speaker, published
 from pipeline.systems import SYSTEMS
 
@@ -127,10 +126,7 @@ def speakers_and_emotions(results: Results) -> Content:
     main, branches = results.main, results.branches
     emotions = {branch: per_emotion(one) for branch, one in branches.items()}
     table = {branch: per_speaker(one) for branch, one in branches.items()}
-    shares = {
-        branch: [_accuracy(results, branch, *row) for row in table[branch].values()]
-        for branch in branches
-    }
+    shares = {branch: [accuracy for _, accuracy in table[branch].values()] for branch in branches}
     values = [share.value for share in shares[results.headline]]
     return {
         "speakers": charts.rows("accuracy", list(table[results.headline]), shares),
@@ -167,10 +163,7 @@ def confidence(results: Results) -> Content:
         "rows": [
             (BRANCH_NAMES[b], row, scores.as_trained[b].nll) for b, row in scores.branches.items()
         ],
-        "abstentions": [
-            (row, _accuracy(results, results.headline, row.answered, row.accuracy))
-            for row in _abstentions(results, chosen)
-        ],
+        "abstentions": _abstentions(results, chosen),
         "chosen": chosen,
         "calibration": _calibration(results),
         "branch": BRANCH_NAMES[results.headline],
@@ -258,13 +251,6 @@ SECTIONS = (
     SectionSpec("occasion", "When, where and how long", occasion),
     SectionSpec("sources", "Sources", sources),
 )
-
-
-def _accuracy(results: Results, branch: str, clips: int, share: Interval) -> Interval:
-    """Accuracy on some of the clips; on all of them it has the one interval of the run."""
-    if clips == len(results.main):
-        return results.run.scores.branches[branch].interval("accuracy")
-    return share
 
 
 def _abstentions(results: Results, chosen: float) -> list[Abstention]:

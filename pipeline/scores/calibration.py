@@ -119,6 +119,5 @@ def risk_coverage(predictions: Predictions) -> RiskCoverage:
 def abstention(predictions: Predictions, below: float) -> Abstention:
     """Accuracy of the clips answered when confidences under `below` (in [0, 1]) are not."""
     answered = predictions.confidence >= below
-    clips = [predictions.clip_id[row] for row in np.flatnonzero(answered)]
-    accuracy = share_interval(predictions.correct[answered], clips)
-    return Abstention(below, len(clips), len(predictions), accuracy)
+    accuracy = share_interval(predictions, answered)
+    return Abstention(below, int(answered.sum()), len(predictions), accuracy)

@@ -4,7 +4,8 @@ A score has Wilson's interval with an effective number of clips: that of which a
 vary as much. For accuracy it is the number of clips itself. A clip that recurs, under several seeds
 or folds, counts once; where some recur more often than others, these weigh more, and the effective
 number falls. Where there are `SPEAKERS` speakers or more, they are the sample: the effective number
-falls by the design effect, and Student's t takes the place of the normal law.
+falls by the design effect, and Student's t takes the place of the normal law. So it is for a share
+of some of the rows, too: those answered, or those of one emotion.
 
 Source: Wilson (1927), JASA 22; effective size in Wilson's interval: Franco, Little, Louis and Slud
 (2019), Journal of Survey Statistics and Methodology 7; unequal weights: Kish (1965), Survey
@@ -82,12 +83,20 @@ def wilson_ends(
     return np.clip(middle - half, 0, share), np.clip(middle + half, share, 1)
 
 
-def share_interval(hits: npt.NDArray[np.bool_], clip_id: Sequence[str]) -> Interval:
-    """Wilson's interval of the share of hits among rows; a clip that recurs counts once."""
-    if not len(clip_id):
+def share_interval(predictions: Predictions, rows: npt.NDArray[np.bool_]) -> Interval:
+    """Of the share of right answers among some of the rows, [N]; a clip that recurs counts once."""
+    hits = predictions.correct[rows]
+    if not len(hits):
         return wilson(0, 0)
-    clips = distinct_clips(np.bincount(_numbered(clip_id)[1]))
-    return wilson(float(hits.mean()) * clips, clips)
+    clip_id, speaker = (
+        np.array(names)[rows].tolist() for names in (predictions.clip_id, predictions.speaker)
+    )
+    first, clip = _numbered(clip_id)
+    influence = _sums(clip, (hits - hits.mean()) / len(hits))
+    speakers = [speaker[row] for row in first]
+    return _Sampled(
+        float(hits.mean()), distinct_clips(np.bincount(clip)), influence, speakers
+    ).interval
 
 
 def distinct_clips(times: Integers) -> float:
@@ -135,7 +144,7 @@ def score_interval(predictions: Predictions, score: Score) -> Interval:
     A clip's answers under several seeds or folds are taken to be right or wrong together, so that
     the interval is rather too wide where they are not.
     """
-    return _Sampled(predictions, score).interval
+    return _sampled(predictions, score).interval
 
 
 def difference(second: Predictions, first: Predictions, score: Score) -> Interval:
@@ -147,7 +156,7 @@ def difference(second: Predictions, first: Predictions, score: Score) -> Interva
     Source: Newcombe (1998), Statistics in Medicine 17, 2635, method 10; Zou and Donner (2008),
     Statistics in Medicine 27.
     """
-    ours, theirs = _Sampled(second, score), _Sampled(first, score)
+    ours, theirs = _sampled(second, score), _sampled(first, score)
     shared = _correlation(ours.influence, theirs.influence)
     one, other = ours.interval, theirs.interval
     value = one.value - other.value
@@ -181,34 +190,47 @@ def mean_interval(
 
 
 class _Sampled:
-    """A score of predictions as a sample of clips, or of speakers.
+    """A figure over a sample of clips, or of speakers.
+
+    Args:
+        value: the figure, in [0, 1].
+        effective: of how many clips a plain share would vary as much.
+        influence: of each clip on the figure, [N].
+        speakers: of each clip, N.
 
     Attributes:
-        interval: of the score.
-        influence: of each clip, or of each speaker, on the score, [U].
+        interval: of the figure.
+        influence: of each clip, or of each speaker, [U].
     """
 
-    def __init__(self, predictions: Predictions, score: Score) -> None:
-        kinds = len(predictions.emotions)
-        cell = predictions.emotion * kinds + predictions.predicted
-        first, clip = _numbered(predictions.clip_id)
-        counts = _counts(cell, np.ones(len(cell)), kinds)
-        times = np.bincount(clip)
-        once = _counts(cell, 1 / times[clip], kinds)
-        influence = _sums(clip, score.gradient(counts).ravel()[cell])
-        effective, quantile = float(effective_clips(score, once)), NORMAL
-        effective *= distinct_clips(times) / len(times)
-        _, speaker = _numbered([predictions.speaker[row] for row in first])
-        speakers = int(speaker.max()) + 1
-        if speakers >= SPEAKERS:
+    def __init__(
+        self, value: float, effective: float, influence: Floats, speakers: Sequence[str]
+    ) -> None:
+        quantile = NORMAL
+        _, speaker = _numbered(speakers)
+        count = int(speaker.max()) + 1
+        if count >= SPEAKERS:
             sums = _sums(speaker, influence)
             effective /= _design_effect(influence, sums)
-            quantile = _student(speakers - 1)
+            quantile = _student(count - 1)
             influence = sums
-        value = float(score(counts))
         low, high = wilson_ends(value, effective, quantile)
         self.interval = Interval(value, float(low), float(high))
         self.influence = influence
+
+
+def _sampled(predictions: Predictions, score: Score) -> _Sampled:
+    """A score of predictions."""
+    kinds = len(predictions.emotions)
+    cell = predictions.emotion * kinds + predictions.predicted
+    first, clip = _numbered(predictions.clip_id)
+    counts = _counts(cell, np.ones(len(cell)), kinds)
+    times = np.bincount(clip)
+    once = _counts(cell, 1 / times[clip], kinds)
+    influence = _sums(clip, score.gradient(counts).ravel()[cell])
+    effective = float(effective_clips(score, once)) * distinct_clips(times) / len(times)
+    speakers = [predictions.speaker[row] for row in first]
+    return _Sampled(float(score(counts)), effective, influence, speakers)
 
 
 def _counts(cell: Integers, weights: Floats, kinds: int) -> Floats:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.files import rounded
 from pipeline.scores.calibration import abstention, brier, ece, nll, risk_coverage
@@ -93,14 +92,14 @@ SCORES = {"accuracy": accuracy, "uar": uar, "macro_f1": macro_f1}
 
 
 def per_emotion(predictions: Predictions) -> list[EmotionScores]:
-    """Recall with Wilson's interval, precision and F1 of each emotion, in canonical order."""
+    """Recall with its interval, precision and F1 of each emotion, in canonical order."""
     counts = confusion(predictions)
     true, predicted, hits = counts.sum(axis=1), counts.sum(axis=0), np.diag(counts)
     return [
         EmotionScores(
             emotion,
             int(true[k]),
-            _share(predictions, predictions.emotion == k),
+            share_interval(predictions, predictions.emotion == k),
             float(hits[k] / predicted[k]) if predicted[k] else float("nan"),
             float(2 * hits[k] / (true[k] + predicted[k]))
             if true[k] + predicted[k]
@@ -116,7 +115,7 @@ def per_speaker(predictions: Predictions) -> dict[str, tuple[int, Interval]]:
     table = {}
     for speaker in sorted(set(predictions.speaker)):
         mask = speakers == speaker
-        table[speaker] = (int(mask.sum()), _share(predictions, mask))
+        table[speaker] = (int(mask.sum()), share_interval(predictions, mask))
     return table
 
 
@@ -209,12 +208,6 @@ def _scores(predictions: Predictions) -> dict[str, object]:
     scores |= {"ece": ece(predictions), "nll": nll(predictions), "brier": brier(predictions)}
     scores["aurc"] = risk_coverage(predictions).area
     return scores
-
-
-def _share(predictions: Predictions, mask: npt.NDArray[np.bool_]) -> Interval:
-    """Accuracy of the rows of a mask."""
-    clips = [predictions.clip_id[row] for row in np.flatnonzero(mask)]
-    return share_interval(predictions.correct[mask], clips)
 
 
 def _own(counts: Floats) -> Floats:

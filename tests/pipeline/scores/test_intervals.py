@@ -115,8 +115,8 @@ def test_a_clip_counts_once(name):
     assert astuple(score_interval(twice(one), score)) == pytest.approx(expected)
     expected = astuple(difference(one, other, score))
     assert astuple(difference(twice(one), twice(other), score)) == pytest.approx(expected)
-    hits = one.correct
-    assert share_interval(np.tile(hits, 2), one.clip_id * 2) == share_interval(hits, one.clip_id)
+    found = share_interval(twice(one), twice(one).emotion < 4)
+    assert astuple(found) == pytest.approx(astuple(share_interval(one, one.emotion < 4)))
 
 
 def test_clips_that_recur_unequally_are_worth_fewer():
@@ -125,7 +125,7 @@ def test_clips_that_recur_unequally_are_worth_fewer():
     one = joined([wrong_on([0], 4), *[rows_of(wrong_on([0], 4), [0])] * 2])
     expected = astuple(wilson(1.5, 3))
     assert astuple(score_interval(one, accuracy)) == pytest.approx(expected)
-    assert astuple(share_interval(one.correct, one.clip_id)) == pytest.approx(expected)
+    assert astuple(share_interval(one, np.full(6, True))) == pytest.approx(expected)
 
 
 def test_rare_emotions_are_worth_fewer_clips():
@@ -228,16 +228,26 @@ def test_intervals_hold_the_truth_where_speakers_differ(speakers, each):
     generator = np.random.default_rng(1)
     names = [f"S{i // each}" for i in range(speakers * each)]
     truth = np.arange(len(names)) % 7
-    draws, held, naive = 250, 0, 0
+    draws, held, naive = 250, np.zeros(2), 0
     for _ in range(draws):
         skill = np.repeat(generator.beta(0.7 * 4, 0.3 * 4, speakers), each)
         right = generator.random(len(names)) < skill
         one = answers(truth, np.where(right, truth, (truth + 1) % 7), names)
-        found, alone = score_interval(one, accuracy), wilson(int(right.sum()), len(right))
-        held += found.low <= 0.7 <= found.high
+        answered = generator.random(len(names)) < 0.8
+        found = score_interval(one, accuracy), share_interval(one, answered)
+        alone = wilson(int(right.sum()), len(right))
+        held += [share.low <= 0.7 <= share.high for share in found]
         naive += alone.low <= 0.7 <= alone.high
-    assert 0.915 < held / draws <= 0.99
+    assert ((held / draws > 0.915) & (held / draws <= 0.99)).all()
     assert naive / draws < 0.85
+
+
+@pytest.mark.parametrize("speakers", [4, 8])
+def test_a_share_of_all_rows_is_the_accuracy(speakers):
+    one = answers(np.arange(56) % 7, np.arange(56) % 5, [f"S{i % speakers}" for i in range(56)])
+    whole = astuple(share_interval(one, np.full(56, True)))
+    assert whole == pytest.approx(astuple(score_interval(one, accuracy)))
+    assert np.isnan(share_interval(one, np.full(56, False)).value)
 
 
 @pytest.mark.parametrize("together", [1.0, 0.5])
@@ -267,7 +277,7 @@ def test_intervals_hold_the_truth_over_overlapping_splits(together):
             (score_interval(first, accuracy), 0.8),
             (score_interval(first, uar), 0.8),
             (difference(first, second, accuracy), 0.2),
-            (share_interval(first.correct, first.clip_id), 0.8),
+            (share_interval(first, first.emotion < 7), 0.8),
         ]
         held += [one.low <= value <= one.high for one, value in found]
     assert (held / draws > 0.925).all(), held / draws
