@@ -49,7 +49,7 @@ def deviations(
     spec, inputs, params = SYSTEMS[system], inputs_of(system, settings), settings.baselines
     found: list[str] = [] if spec.paper else ["not one of the paper's systems"]
     if spec.fuses:
-        found += _fusion(settings.fusion)
+        found += _fusion(settings.fusion, settings.inner_folds.count > 0)
     if spec.can_be_joint and not settings.fusion.joint:
         found.append("the detector learns before the fusion, not with it")
     if "weights" in inputs:
@@ -75,10 +75,10 @@ def deviations(
     return tuple(text[0].upper() + text[1:] for text in found)
 
 
-def _fusion(params: FusionParams) -> Iterator[str]:
+def _fusion(params: FusionParams, calibrated: bool) -> Iterator[str]:
     if params.head == "residual":
         yield "the layers over F = [A, V] correct the sum of the branches' log p"
-    if params.pool:
+    if params.pool and calibrated:
         yield "the answer is a pool of network and branches"
     if params.modality_dropout:
         yield f"fusion learns with sound or picture of {params.modality_dropout:.0%} withheld"

@@ -183,7 +183,8 @@ def sum_of_branches(outcomes: Sequence[Outcome]) -> list[Outcome]:
 def _product(probabilities: Mapping[str, Floats]) -> Floats:
     """Both branches' p [N, K] multiplied and normalised, [N, K]."""
     branches = {branch: 1.0 for branch in ("audio", "visual")}
-    log_p = {branch: torch.from_numpy(probabilities[branch]).log() for branch in branches}
+    least = float(np.finfo(np.float64).tiny)  # of 0 in both at different places nothing were left
+    log_p = {b: torch.from_numpy(probabilities[b]).clamp_min(least).log() for b in branches}
     product: Floats = pooled(log_p, branches).numpy()
     return product
 
@@ -254,14 +255,17 @@ def _fit_pools(
     labels = store.labels()
     truth = torch.tensor([labels[clip_id] for clip_ids in ids for clip_id in clip_ids])
     faceless = torch.cat(without)
+    every = torch.ones_like(faceless)
+    # a clip without a face is answered by its sound alone
+    by_both = ~faceless if "audio" in scores and not faceless.all() else every
     with pinned_threads(settings.training.threads):
         pools = {}
         for branch, log_p in scores.items():
-            by_sound = branch == "av" and "audio" in scores and not faceless.all()
-            rows = ~faceless if by_sound else torch.ones_like(faceless)
+            rows = by_both if branch == "av" else every
             pools[branch] = fit_temperature(branch, log_p[rows], truth[rows])
         if settings.fusion.pool and len(scores) > 1:
-            pools["av"] = fit_pool(scores, truth) or pools["av"]
+            both = {branch: log_p[by_both] for branch, log_p in scores.items()}
+            pools["av"] = fit_pool(both, truth[by_both]) or pools["av"]
     return pools
 
 

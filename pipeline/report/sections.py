@@ -18,7 +18,7 @@ from pipeline.report.frames import Picture, exemplary, sigma_errors, surest
 from pipeline.report.results import Results
 from pipeline.scores.calibration import Abstention, abstention, reliability, risk_coverage
 from pipeline.scores.metrics import confusion, per_emotion, per_speaker, published
-from pipeline.systems import SYSTEMS
+from pipeline.systems import OURS, SYSTEMS
 
 REFERENCES = {"dlib": "dlib's box", "truth": "the true box"}
 THRESHOLDS = (0.5, 0.7, 0.9)
@@ -85,6 +85,7 @@ def headline(results: Results) -> Content:
         ),
         "tiles": _tiles(results),
         "paper": landmark,
+        "paper_alone": SYSTEMS["audio_wavegram_logmel"].paper if run.system == OURS else None,
         "on_savee": run.corpus.name == "savee",
     }
 

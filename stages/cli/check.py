@@ -72,6 +72,8 @@ class Named:
     detector: DetectorParams
     faces: FacesParams
     audio: AudioParams
+    fusion: FusionParams
+    inner_folds: InnerFoldParams
     baselines: BaselineParams
 
 
@@ -145,6 +147,8 @@ def read_named(path: Path = PARAMS_FILE) -> Named:
         section("detector", DetectorParams),
         section("faces", FacesParams),
         section("audio", AudioParams),
+        section("fusion", FusionParams),
+        section("inner_folds", InnerFoldParams),
         section("baselines", BaselineParams),
     )
 
@@ -184,6 +188,11 @@ def settings_findings(named: Named) -> list[str]:
         found.append(
             f"audio.train: got all, but {system.name} keeps its audio networks frozen; "
             f"set it to head, or system to one of {able}"
+        )
+    if system.fuses and named.fusion.pool and not named.inner_folds.count:
+        found.append(
+            "fusion.pool: got true, but inner_folds.count is 0, which leaves no clips to fit its "
+            "weights on; raise inner_folds.count, or set fusion.pool to false"
         )
     detector = named.detector
     if detector.weights == "coco" and detector.backbone not in weight_files.COCO:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from annotations.params import AnnotateParams
 from models.audio.front_end import RATE_HZ
 from models.device import CPU, chosen_device, chosen_devices, device_name
-from models.fusion.params import AudioParams, FusionParams, VisualParams
+from models.fusion.params import VisualParams
 from models.speeds import Speeds, Timed, time_speeds
-from models.systems.params import PackParams
+from models.systems.params import CompactParams, PackParams
 from models.systems.refit import EVERY_CLIP
 from pipeline.clips import ClipRecord, emotions_of
 from pipeline.corpora.corpus import index_corpus
@@ -67,6 +67,9 @@ FACE_BYTES = 540
 """Of such an embedding."""
 HEADS_S = 1e-4
 """Of one core, per clip and epoch of a branch or of the network over both."""
+COMPACT_S = 0.008 / (16 * 2.2)
+"""Of one core, per clip, epoch and network of `audio_compact`, channel of its first convolution and
+second heard."""
 START_S = 3.0
 """Of a stage: imports, worker processes, tables."""
 LAST_S = 15.0
@@ -247,7 +250,7 @@ def forecast(named: Named, volume: Volume, speeds: Speeds, cores: int) -> list[R
                 FACE_BYTES * encoders * faces,
             )
         )
-    return [*rows, _fuse_row(volume)]
+    return [*rows, _fuse_row(named, volume)]
 
 
 def _detect_row(named: Named, volume: Volume, speeds: Speeds, cores: int) -> Row:
@@ -290,16 +293,18 @@ def makespan(costs: Sequence[float], workers: int) -> float:
     return max(busy)
 
 
-def _fuse_row(volume: Volume) -> Row:
-    fusion = load_section("fusion", FusionParams)
-    epochs = (
-        load_section("audio", AudioParams).epochs
-        + load_section("visual", VisualParams).epochs
-        + fusion.warmup_epochs
-        + fusion.epochs
-    )
+def _fuse_row(named: Named, volume: Volume) -> Row:
+    if named.system.name == "audio_compact":
+        compact = load_section("compact", CompactParams)
+        epochs = compact.epochs
+        clip_s = COMPACT_S * compact.members * compact.width * compact.excerpt_s
+    else:
+        visual = load_section("visual", VisualParams)
+        epochs = named.audio.epochs + visual.epochs
+        epochs += named.fusion.warmup_epochs + named.fusion.epochs
+        clip_s = HEADS_S
     clips = sum(len(fold.train) for fold in (*volume.folds, *volume.inner))
-    spent = START_S + LAST_S + HEADS_S * clips * epochs
+    spent = START_S + LAST_S + clip_s * clips * epochs
     work = f"{len(volume.folds)} + {len(volume.inner)} trainings of {epochs} epochs; report"
     return Row("fuse on", work, spent, spent, 0.0)
 
@@ -353,5 +358,5 @@ def _notes(named: Named, volume: Volume, speeds: Speeds) -> list[str]:
         f"Constants, not timed: decoding, resampling, speech activity, heads, and disk: {COPIES} "
         "copies of each product (data, DVC's cache, the clip cache).",
         "Other programs on the machine make it longer. Systems that train image networks of their "
-        "own, and fusion.joint, come on top.",
+        "own, audio networks (audio.train: all), and fusion.joint, come on top.",
     ]

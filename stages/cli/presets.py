@@ -88,7 +88,7 @@ def _styled_as(old: Any, value: Any) -> Any:
     if not isinstance(value, list):
         return value
     new = CommentedSeq(value)
-    if not value or not isinstance(old, CommentedSeq) or old.fa.flow_style():
+    if not value or not old or not isinstance(old, CommentedSeq) or old.fa.flow_style():
         new.fa.set_flow_style()
     return new
 

@@ -43,6 +43,9 @@ def test_what_we_added_or_left_out_is_named():
         ({"fusion__modality_dropout": 0.2}, "sound or picture of 20% withheld"),
     ):
         assert [one for one in stated("savee", OURS, **changed) if phrase in one], phrase
+    for count in (0, 2):
+        found = stated("savee", OURS, fusion__pool=True, inner_folds__count=count)
+        assert any("is a pool" in one for one in found) == bool(count)
     tuned = stated("savee", "audio_cnn", audio__train="all")
     assert "The audio network learns with the layers over it, not frozen" in tuned
     plain = {

@@ -9,6 +9,7 @@ from project_copy import ROOT
 from torch import nn
 
 from models.checkpoint import save_safetensors
+from models.fusion.pool import fit_pool
 from models.resumption import Checkpoint
 from models.systems import evaluate
 from models.systems.evaluate import (
@@ -192,3 +193,31 @@ def test_a_clip_without_a_face_is_answered_by_sound(tmp_path):
     for p in (found.probabilities, found.as_trained):
         alike = (p["av"] == p["audio"]).all(axis=1)
         assert alike.tolist() == [False, True, False, False]
+
+
+def test_a_pool_is_fitted_on_the_clips_that_it_answers(store, monkeypatch):
+    """Where no face is seen, the answer is that of the sound alone."""
+    generator = torch.Generator().manual_seed(0)
+    records = tuple(replace(store.records[0], clip_id=f"c{n:03d}", emotion=("anger", "fear")[n % 2])
+                    for n in range(200))  # fmt: skip
+    store, truth = replace(store, records=records), torch.arange(200) % 2
+    faceless, right = torch.arange(200) < 100, torch.eye(2)[truth]
+    noise = {b: torch.randn(200, 2, generator=generator) for b in ("av", "audio", "visual")}
+    sure = {"av": torch.where(faceless, 0.0, 3.0), "audio": torch.full((200,), 1.0),
+            "visual": torch.where(faceless, 0.0, 1.0)}  # fmt: skip
+    scores = {b: (sure[b][:, None] * right + noise[b]).log_softmax(1) for b in sure}
+    ids = tuple(record.clip_id for record in records)
+    scored = evaluate._Scored(nn.Identity(), Widths(2), ids, scores, faceless)
+    monkeypatch.setattr(evaluate, "_train_and_score", lambda *args: scored)
+    values = preset_values("demo", ROOT / "presets")
+    values["fusion"]["pool"] = True
+    fold = Fold("f", (), ids)
+    pools = evaluate._fit_pools("av_faster_rcnn", store, [fold], Settings.load(values))
+    seen = ~faceless
+    assert pools["av"] == fit_pool({b: one[seen] for b, one in scores.items()}, truth[seen])
+    assert pools["av"]["av"] > pools["av"]["audio"]
+
+
+def test_two_branches_that_each_exclude_what_the_other_is_sure_of_have_a_sum():
+    certain = {"audio": np.array([[1.0, 0.0, 0.0]]), "visual": np.array([[0.0, 1.0, 0.0]])}
+    assert evaluate._product(certain) == pytest.approx(np.array([[0.5, 0.5, 0.0]]))

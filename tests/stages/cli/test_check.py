@@ -90,6 +90,10 @@ def test_what_is_not_there_is_listed_whole(settings, monkeypatch):
             {"embed": {"networks": ["whisper_tiny_en"], "layers": [1, 4]}},
             "embed.layers: got 4, but whisper_tiny_en has 3 layers; name some of 0 to 3",
         ),
+        (
+            {"fusion": {"pool": True}, "inner_folds": {"count": 0}},
+            "fusion.pool: got true, but inner_folds.count is 0",
+        ),
         ({"embed": {"weights": "my/weights"}}, "my/weights: no such file of Wavegram_Logmel"),
     ],
 )

@@ -80,6 +80,17 @@ def test_two_folds_share_each_inner_detector(settings, savee):
     assert "2 + 5 detectors" in detect_row(2).work
 
 
+def test_small_networks_over_log_mels_take_their_own_time(settings, savee):
+    apply_preset("savee", savee)
+    set_params(settings, {"system": "audio_compact", "corpus": {"modalities": "audio"}})
+    named = read_named()
+    volume = measure_volume(named)
+    row = forecast(named, volume, SPEEDS, 1)[-1]
+    clips = sum(len(fold.train) for fold in (*volume.folds, *volume.inner))
+    assert row.cpu_s == pytest.approx(plan.START_S + plan.LAST_S + 0.008 * 3 * 60 * clips)
+    assert "trainings of 60 epochs" in row.work
+
+
 @given(st.lists(st.floats(0.1, 100), min_size=1, max_size=12), st.integers(1, 6))
 def test_makespan_lies_between_its_bounds(costs, workers):
     longest = makespan(costs, workers)

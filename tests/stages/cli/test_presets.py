@@ -111,6 +111,7 @@ def test_a_preset_keeps_comments_and_there_is_a_way_back(settings):
     before = path.read_text()
     assert apply_preset("savee", settings) > 0
     assert re.findall("#.*", path.read_text()) == re.findall("#.*", before)
+    apply_preset("ravdess_speech", settings)  # leaves lists empty
     apply_preset("demo", None)
     assert path.read_text() == before
 
