@@ -124,12 +124,17 @@ def test_the_page_of_corpora_shows_the_folds_of_ravdess_as_measured(system):
     with (ROOT / f"benchmarks/ravdess_{system}.csv").open(newline="", encoding="utf-8") as stream:
         folds = list(csv.DictReader(stream))
     page = (ROOT / "docs/corpora.md").read_text(encoding="utf-8")
+    means = []
     for score in ("wa", "ua"):
         percent = [100 * float(fold[score]) for fold in folds]
         row = " | ".join(f"{value:.1f}" for value in percent)
         assert f"| {score.upper()}, % | {row} |" in page
-        mean = f"a mean {score.upper()} of {sum(percent) / len(percent):.1f}%"
+        means.append(f"{sum(percent) / len(percent):.1f}")
+        mean = f"a mean {score.upper()} of {means[-1]}%"
         assert mean in page[page.index(f"`{system}`") :].replace("\n", " ")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    line = re.search(rf"^\| `{system}`, .*? \| (\S+).* \| (\S+).* \| .* \|$", readme, re.M)
+    assert list(line.groups()) == means
 
 
 def test_the_readme_shows_the_shipped_model_as_measured():
