@@ -14,6 +14,7 @@ from pathlib import Path
 from models.systems.evaluate import (
     before_calibration,
     collapsed_pools,
+    faceless_clips,
     gather,
     gather_asked,
     mean_weights,
@@ -61,6 +62,7 @@ def main(data: Path, results: Path) -> None:
             "as_trained": summarise_plainly(gather(before_calibration(outcomes), store)),
             "weights": mean_weights(outcomes),
             "collapsed": collapsed_pools(outcomes),
+            "faceless": faceless_clips(outcomes),
         }
     scored = [outcome.fold for outcome in outcomes]
     record = record_run(system, sections, store, scored, branches, scores, results)

@@ -91,6 +91,7 @@ def _record(root, system, corpus, records, branches, boxes, pool):
         "as_trained": summarise_plainly(branches),
         "weights": dict.fromkeys(branches, 0.5) if pool else {main_branch: 0.5},
         "collapsed": (),
+        "faceless": 0,
     }
     frames = publish_frames(results / "frames", root / "voc", records, main, detections, boxes.get)
     return Run(

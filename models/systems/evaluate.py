@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,6 +59,7 @@ class Outcome:
         as_trained: of each network, before calibration.
         history: one row per epoch of each phase.
         asked: by branch p [N, K] of the clips without an emotion, calibrated.
+        faceless: the test clips in which no face was found, of a system that looks for faces.
     """
 
     fold: Fold
@@ -70,6 +72,7 @@ class Outcome:
     as_trained: dict[str, Floats]
     history: list[dict[str, object]]
     asked: dict[str, Floats] = field(default_factory=dict)
+    faceless: tuple[str, ...] = ()
 
 
 def run_folds(
@@ -160,6 +163,7 @@ def evaluate_fold(
         {branch: p[:tested] for branch, p in as_trained.items()},
         history.rows,
         {branch: p[tested:] for branch, p in probabilities.items()},
+        tuple(compress(fold.test, scored.faceless[:tested].tolist())),
     )
 
 
@@ -195,6 +199,11 @@ def mean_weights(outcomes: Sequence[Outcome]) -> dict[str, float]:
     pools = [outcome.pools[branch] for outcome in outcomes if branch in outcome.pools]
     names = dict.fromkeys(expert for pool in pools for expert in pool)
     return {e: round(sum(pool.get(e, 0.0) for pool in pools) / len(pools), DECIMALS) for e in names}
+
+
+def faceless_clips(outcomes: Sequence[Outcome]) -> int:
+    """How many answers to test clips are to clips in which no face was found."""
+    return sum(len(outcome.faceless) for outcome in outcomes)
 
 
 def collapsed_pools(outcomes: Sequence[Outcome]) -> list[str]:

@@ -94,8 +94,8 @@ def record_run(
         store: the run's inputs.
         folds: of the protocol.
         branches: predictions of the test clips.
-        scores: what `pipeline.scores.metrics.summarise` gives, `as_trained`, `weights` and
-            `collapsed`.
+        scores: what `pipeline.scores.metrics.summarise` gives, `as_trained`, `weights`,
+            `collapsed` and `faceless`.
         results: folder of the results.
     """
     main = branches[headline(branches)]

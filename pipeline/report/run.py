@@ -107,6 +107,7 @@ class Scores(Part):
             those of a pool; empty without calibration.
         collapsed: folds whose pool found no weights, so that the network answers alone.
         ties: test clips with more than one likeliest emotion, of the headline branch.
+        faceless: test clips in which no face was found, of a system that looks for faces.
     """
 
     clips: int
@@ -121,6 +122,7 @@ class Scores(Part):
     weights: dict[str, float]
     collapsed: tuple[str, ...]
     ties: int
+    faceless: int = 0
 
     @property
     def pooled(self) -> bool:
@@ -140,6 +142,11 @@ class Scores(Part):
             found.append(
                 f"{self.ties} of {self.clips} test clips have more than one likeliest emotion; the "
                 "first of them counts as the answer"
+            )
+        if self.faceless:
+            answers = "sound alone answers" if "audio" in self.branches else "nothing speaks for"
+            found.append(
+                f"no face was found in {self.faceless} of {self.clips} test clips: {answers} them"
             )
         return found
 

@@ -193,6 +193,7 @@ def test_a_clip_without_a_face_is_answered_by_sound(tmp_path):
     for p in (found.probabilities, found.as_trained):
         alike = (p["av"] == p["audio"]).all(axis=1)
         assert alike.tolist() == [False, True, False, False]
+    assert found.faceless == ("e01",)
 
 
 def test_a_pool_is_fitted_on_the_clips_that_it_answers(store, monkeypatch):

@@ -241,6 +241,7 @@ def test_a_figure_has_one_interval(finished):
         "as_trained": {},
         "weights": {},
         "collapsed": (),
+        "faceless": 0,
     }
     everyone = Scores.of(scores).abstention.accuracy_95
     assert (everyone.low, everyone.high) == (accuracy.low, accuracy.high)

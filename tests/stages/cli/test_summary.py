@@ -24,12 +24,15 @@ def test_figures_that_could_not_be_had_are_named_not_hidden(tmp_path):
 def test_a_pool_is_named_as_one_beside_the_network(tmp_path):
     results = make_run(tmp_path, pool=True)
     run = read_run(results / "run.json")
-    odd = run.scores.model_copy(update={"collapsed": ("loso_DC",), "ties": 9})
+    odd = run.scores.model_copy(update={"collapsed": ("loso_DC",), "ties": 9, "faceless": 3})
     write_run(results / "run.json", run.model_copy(update={"scores": odd}))
     text = summary(results)
     assert "fused (pool)  accuracy" in text
     assert "before pooling; weights: network 0.50, audio 0.50, visual 0.50" in text
     assert "warning       the pool of network and branches collapsed in fold loso_DC" in text
+    assert (
+        "warning       no face was found in 3 of 112 test clips: sound alone answers them" in text
+    )
     assert "warning       9 of 112 test clips have more than one likeliest emotion" in text
 
 
