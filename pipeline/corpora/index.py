@@ -9,7 +9,7 @@ import hashlib
 import logging
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +70,7 @@ def index_folder(root: Path, naming: Naming) -> Index:
     """Index a corpus by its file names; what is refused has a name of its whole path."""
     labelled: list[tuple[Label, Path]] = []
     others: list[tuple[Label, Path]] = []
-    rejects: list[Reject] = []
+    refused: list[tuple[Path, str]] = []
     for path in recordings(root):
         media = path.suffix.lower() in SOUND_SUFFIXES | VIDEO_SUFFIXES
         name = path.relative_to(root)
@@ -78,27 +78,39 @@ def index_folder(root: Path, naming: Naming) -> Index:
             label = naming.read(name)
         except CorpusError as error:
             if media:  # a README or a licence is no recording, and nothing is wrong with it
-                refused = clean_id("_".join(name.with_suffix("").parts))
-                rejects.append(Reject(refused, str(path), f"{path}: {error}"))
+                refused.append((name, str(error)))
             continue
         (labelled if media else others).append((label, path))
-    index = assemble(labelled, naming)
+    nested = _nested_copies(root, [name for name, _ in refused], {path for _, path in labelled})
+    index = assemble(labelled, naming, nested)
     known = {label.clip_id for label, _ in labelled}
+    rejects = [
+        Reject(clean_id("_".join(name.with_suffix("").parts)), str(path), f"{path}: {reason}")
+        for name, reason in refused
+        if (path := root / name) not in nested
+    ]
     wrong = [_wrong_suffix(label, path) for label, path in others if label.clip_id not in known]
     return Index(index.clips, [*rejects, *wrong, *index.rejects])
 
 
-def assemble(labelled: Iterable[tuple[Label, Path]], naming: Naming) -> Index:
+def assemble(
+    labelled: Iterable[tuple[Label, Path]], naming: Naming, nested: Mapping[Path, Path]
+) -> Index:
     """Join the files of each clip; an ambiguous clip is refused whole, naming its files.
 
     Copies of one file, as in mirrors that hold a corpus and its archive unpacked, are used once.
+
+    Args:
+        labelled: files and what their names say.
+        naming: of the corpus.
+        nested: further files that are copies, and of what.
     """
     groups: dict[str, list[tuple[Label, Path]]] = {}
     for label, path in labelled:
         groups.setdefault(label.clip_id, []).append((label, path))
     clips: list[Clip] = []
     rejects: list[Reject] = []
-    copies: list[tuple[Path, Path]] = []
+    copies = list(nested.items())
     for clip_id, found in sorted(groups.items()):
         files, twice = _without_copies(found)
         copies += twice
@@ -182,6 +194,23 @@ def clean_id(name: str) -> str:
         return clean
     digest = hashlib.sha256(composed.encode("utf-8", "surrogateescape")).hexdigest()[:6]
     return f"{clean.strip('-')}-{digest}".lstrip("-")
+
+
+def _nested_copies(root: Path, names: Iterable[Path], known: Set[Path]) -> dict[Path, Path]:
+    """Files of a copy of the corpus further down, each beside the known file whose bytes it has.
+
+    Args:
+        root: of the corpus.
+        names: of files that are none of it where they lie, relative to it.
+        known: files that are.
+    """
+    copies: dict[Path, Path] = {}
+    for name in names:
+        for depth in range(1, len(name.parts)):
+            original = root.joinpath(*name.parts[depth:])
+            if original in known and same_bytes(root / name, original):
+                copies[root / name] = original
+    return copies
 
 
 def _without_copies(

@@ -18,7 +18,7 @@ from models.faces.params import DetectorParams
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
 from models.systems.params import CompactParams, PackParams, TrainingParams
-from pipeline.clips import Clip, ClipRecord, labelled, read_clips
+from pipeline.clips import Clip, ClipRecord, Index, labelled, read_clips
 from pipeline.corpora.corpus import CorpusParams, index_corpus
 from pipeline.corpora.demo.params import DemoParams
 from pipeline.errors import CorpusError, ParamsError
@@ -67,6 +67,7 @@ class Named:
 
     system: SystemSpec
     corpus: CorpusParams
+    extract: ExtractParams
     embed: EmbedParams
     split: SplitParams
     detector: DetectorParams
@@ -142,6 +143,7 @@ def read_named(path: Path = PARAMS_FILE) -> Named:
     return Named(
         SYSTEMS[load_system(path)],
         section("corpus", CorpusParams),
+        section("extract", ExtractParams),
         section("embed", EmbedParams),
         section("split", SplitParams),
         section("detector", DetectorParams),
@@ -281,7 +283,24 @@ def corpus_findings(named: Named) -> list[str]:
             f"system: {system.name} needs video, and none of {counted(len(clips), 'clip')} below "
             f"{corpus.root} has any; set another system"
         ]
-    return _refusal(lambda: make_folds(_records(clips), named.split))
+    return [
+        *_too_many_bad(index, named),
+        *_refusal(lambda: make_folds(_records(clips), named.split)),
+    ]
+
+
+def _too_many_bad(index: Index, named: Named) -> list[str]:
+    """Whether `extract` would refuse the corpus for the files that are known not to be usable."""
+    root, most = named.corpus.root, named.extract.max_bad_fraction
+    bad = len({one.clip_id for one in index.rejects} - {clip.clip_id for clip in index.clips})
+    total = bad + len(index.clips)
+    if bad <= most * total:
+        return []
+    return [
+        f"corpus.root: {root}: {bad} of {counted(total, 'clip')} cannot be used, expected at most "
+        f"a share of {most:g}; mend or move what `avemo corpus {root}` lists as not used, or raise "
+        f"extract.max_bad_fraction; the first: {printable(index.rejects[0].reason)}"
+    ]
 
 
 def corpus_records(named: Named) -> list[ClipRecord]:

@@ -30,6 +30,24 @@ def test_a_nested_copy_of_a_corpus_is_used_once(tmp_path, caplog):
     assert "two files for clip id 01-06-01-02-01-01" in reject.reason
 
 
+def test_a_nested_copy_of_a_folder_is_used_once(tmp_path, caplog):
+    for nested in ("", "a/", "old/2020/"):
+        for name in ("anna/joy/1.wav", "ben/fear/1.wav"):
+            path = tmp_path / nested / name
+            path.parent.mkdir(parents=True)
+            path.write_text(name)
+    (tmp_path / "a/anna/joy/2.wav").write_text("anna/joy/1.wav")
+    (tmp_path / "old/2020/ben/fear/1.wav").write_text("another")
+    found = index(tmp_path, emotions=["joy", "fear"])
+    assert [clip.audio for clip in found.clips] == [
+        tmp_path / "anna/joy/1.wav", tmp_path / "ben/fear/1.wav",
+    ]  # fmt: skip
+    assert "left out 3 files with the same bytes as another" in caplog.text
+    assert {reject.clip_id for reject in found.rejects} == {
+        "a_anna_joy_2", "old_2020_ben_fear_1",
+    }, "only what is the same file in the same place is a copy"  # fmt: skip
+
+
 def test_clips_with_a_recording_in_common_are_twins(tmp_path, caplog):
     write(
         tmp_path,

@@ -191,6 +191,20 @@ def test_folds_are_held_against_the_clips(settings):
     assert "needs video, and none of 6 clips below own has any" in check()[0]
 
 
+def test_too_many_files_that_cannot_be_used_are_found(settings):
+    for name in ("joy/1", "joy/2", "fear/1", "fear/2", "a/b/fear/1"):
+        path = settings / f"own/{name}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    own = {"name": "folder", "root": "own", "emotions": ["joy", "fear"]}
+    set_params(settings, {"corpus": own, "split": {"test_per_emotion": 1}})
+    (line,) = check()
+    assert "own: 1 of 5 clips cannot be used, expected at most a share of 0.05; mend or" in line
+    assert "or raise extract.max_bad_fraction; the first: own/a/b/fear/1.mp4: lies in 3" in line
+    set_params(settings, {"extract": {"max_bad_fraction": 0.2}})
+    assert check() == []
+
+
 def test_a_missing_table_of_folds_is_told_before_the_demo_is_drawn(settings):
     set_params(settings, {"split": {"protocol": "folds", "folds_csv": "no.csv"}})
     assert check() == ["split.folds_csv: no.csv: no such file; expected columns clip_id,fold"]
