@@ -73,6 +73,13 @@ def survey(root: Path, name: str | None = None) -> Survey:
             tracks[path] = probe(path)
         except MediaError as error:
             damaged[path] = str(error)
+        else:
+            if not tracks[path].picture and not tracks[path].sounds:
+                del tracks[path]
+                damaged[path] = (
+                    f"{path}: holds neither picture nor sound, expected one of them; copy it again "
+                    "or move it out of corpus.root"
+                )
     return Survey(root, name, mark_twins(index), tracks, damaged)
 
 

@@ -3,7 +3,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_media import cut, make_sound, make_video
+from tiny_media import cut, encode, make_sound, make_video
 
 from pipeline.clips import EMOTIONS
 from pipeline.corpora.folder import index_own
@@ -45,6 +45,15 @@ def test_a_survey_says_all_that_is_odd(folder):
         f"not used: 1: {folder}/lone.wav: lies in no folder",
     ):
         assert words in text
+
+
+def test_a_file_without_picture_and_sound_is_damaged(tmp_path):
+    make_sound(tmp_path / "anna/joy/1.wav", seconds=0.3)
+    (tmp_path / "anna/joy/told.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n")
+    encode(tmp_path / "anna/joy/subs.mkv", "-i", str(tmp_path / "anna/joy/told.srt"))
+    text = "\n".join(describe(survey(tmp_path)))
+    assert "damaged: 1: " in text and "anna/joy/subs.mkv: holds neither picture nor sound" in text
+    assert "shortest 0.30 s" in text
 
 
 def test_the_draft_gives_the_clips_of_the_folders(folder):
