@@ -64,3 +64,8 @@ def read_name(path: Path) -> Label:
         sentence=f"statement{int(match['statement'])}",
         kind=KIND_OF[match["modality"]],
     )
+
+
+def is_silent(path: Path) -> bool:
+    """Whether a film of RAVDESS is one whose sound track holds digital silence."""
+    return read_name(path).kind == KIND_OF["02"]

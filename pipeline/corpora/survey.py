@@ -15,7 +15,7 @@ from pipeline.clips import EMOTIONS, Clip, Index
 from pipeline.corpora.cremad import index_cremad
 from pipeline.corpora.folder import TABLE, index_own
 from pipeline.corpora.index import SOUND_SUFFIXES, VIDEO_SUFFIXES
-from pipeline.corpora.ravdess import index_ravdess
+from pipeline.corpora.ravdess import index_ravdess, is_silent
 from pipeline.corpora.savee import index_savee
 from pipeline.corpora.twins import mark_twins
 from pipeline.errors import CorpusError, MediaError
@@ -178,7 +178,7 @@ def _missing(found: Survey) -> list[str]:
         lines.append(f"not here: {whole - len(clips)} of the {whole} clips of {corpus}")
     if blind and len(blind) < len(clips):
         lines += _files("without video", blind)
-    if deaf and len(deaf) < len(clips):
+    if deaf and (len(deaf) < len(clips) or found.name == "ravdess"):
         lines += _files("without sound", deaf)
     if fewer and len(takes) > 1:
         lines += _files(f"speakers with fewer than {max(takes.values())} clips", fewer)
@@ -223,7 +223,11 @@ def _filmed(found: Survey) -> list[tuple[Path, PictureTrack]]:
 
 
 def _sounding(found: Survey) -> list[tuple[Path, SoundTrack]]:
-    return [(path, one.sounds[0]) for path, one in found.tracks.items() if one.sounds]
+    return [
+        (path, one.sounds[0])
+        for path, one in found.tracks.items()
+        if one.sounds and not (found.name == "ravdess" and is_silent(path))
+    ]
 
 
 def _counts(names: Iterable[str]) -> str:

@@ -56,6 +56,16 @@ def test_a_file_without_picture_and_sound_is_damaged(tmp_path):
     assert "shortest 0.30 s" in text
 
 
+def test_films_of_ravdess_that_carry_silence_are_without_sound(tmp_path):
+    for name in ("01-01-05-01-01-01-01", "02-01-05-01-01-01-01", "02-01-06-01-01-01-01"):
+        make_video(tmp_path / f"Actor_01/{name}.mp4")
+    make_video(tmp_path / "Actor_02/02-01-06-01-01-01-02.mp4")
+    make_sound(tmp_path / "Actor_02/03-01-06-01-01-01-02.wav")
+    lines = describe(survey(tmp_path))
+    assert "without sound: 1: 01-06-01-01-01-01" in lines
+    assert "sound: 44100 Hz (2)" in lines
+
+
 def test_the_draft_gives_the_clips_of_the_folders(folder):
     found = survey(folder)
     before = index_own(folder, EMOTIONS).clips
