@@ -28,6 +28,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,8 @@ from pathlib import Path
 from pipeline.clips import POLARITY, Clip, Index, Reject
 from pipeline.corpora.index import (
     NOTE_SUFFIXES,
+    SOUND_SUFFIXES,
+    VIDEO_SUFFIXES,
     Label,
     Naming,
     clean_id,
@@ -79,14 +82,38 @@ def index_own(root: Path, emotions: Sequence[str]) -> Index:
     Raises:
         CorpusError: `root` is not a folder, or the table lacks a column.
     """
-    spelt = {alias: name for alias, name in ALIASES.items() if name in emotions}
-    unknown = dict.fromkeys(UNLABELLED, "")
-    known = {**unknown, **spelt, **{folded(name): name for name in emotions}}
+    known = _known(emotions)
     if (root / TABLE).is_file():
         return _speakers_spelt_once(_index_table(root, known))
     read = partial(read_name, known)
     index = index_folder(root, Naming(read, video=("video",), audio=("audio",)))
     return _speakers_spelt_once(index)
+
+
+def read_folders(root: Path, emotions: Sequence[str]) -> dict[Path, Label]:
+    """What the folders say of each recording below the root that lies as it should.
+
+    Args:
+        root: of the corpus.
+        emotions: names that are known.
+
+    Raises:
+        CorpusError: `root` is not a folder.
+    """
+    known = _known(emotions)
+    labels: dict[Path, Label] = {}
+    for path in recordings(root):
+        if path.suffix.lower() in SOUND_SUFFIXES | VIDEO_SUFFIXES:
+            with suppress(CorpusError):
+                labels[path] = read_name(known, path.relative_to(root))
+    return labels
+
+
+def _known(emotions: Sequence[str]) -> dict[str, str]:
+    """Name of the emotion by how it may be written, in lower case."""
+    spelt = {alias: name for alias, name in ALIASES.items() if name in emotions}
+    unknown = dict.fromkeys(UNLABELLED, "")
+    return {**unknown, **spelt, **{folded(name): name for name in emotions}}
 
 
 def _speakers_spelt_once(index: Index) -> Index:

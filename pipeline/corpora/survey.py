@@ -6,15 +6,15 @@ Every file is read whole, by `pipeline.media.probe`, but none is decoded.
 import json
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
 from pipeline.clips import EMOTIONS, Clip, Index
 from pipeline.corpora.cremad import index_cremad
-from pipeline.corpora.folder import TABLE, index_own
-from pipeline.corpora.index import SOUND_SUFFIXES, VIDEO_SUFFIXES
+from pipeline.corpora.folder import TABLE, index_own, read_folders
+from pipeline.corpora.index import SOUND_SUFFIXES, VIDEO_SUFFIXES, Label, kind_of
 from pipeline.corpora.ravdess import index_ravdess, is_silent
 from pipeline.corpora.savee import index_savee
 from pipeline.corpora.twins import mark_twins
@@ -118,22 +118,26 @@ def describe(found: Survey) -> list[str]:
     return [printable(line) for line in lines]
 
 
-def write_draft(found: Survey) -> Path | None:
-    """Write `clips.draft.csv` into a folder of one's own that has no `clips.csv`.
+def takes_draft(found: Survey) -> bool:
+    """Whether it is a folder of one's own that has no `clips.csv`."""
+    return found.name == "folder" and not (found.root / TABLE).exists()
 
-    It lists the clips as the folders tell them, and each file that they tell nothing about without
-    an emotion; renamed to `clips.csv` it takes the place of the folders.
+
+def write_draft(found: Survey) -> Path | None:
+    """Write `clips.draft.csv` where `takes_draft`; renamed, it takes the place of the folders.
+
+    It lists the clips as the folders tell them, then the files that are not used, with what the
+    folders say of them: nothing where a file lies too high or too deep.
 
     Returns:
         Its path; None where none is needed or a draft lies there already.
     """
     path = found.root / DRAFT
-    if found.name != "folder" or (found.root / TABLE).exists() or path.exists():
+    if not takes_draft(found) or path.exists():
         return None
     rows: list[dict[str, object]] = [
         {
-            "video": clip.video.relative_to(found.root).as_posix() if clip.video else "",
-            "audio": clip.audio.relative_to(found.root).as_posix() if clip.audio else "",
+            **_paths(found.root, {"video": clip.video, "audio": clip.audio}),
             "emotion": clip.emotion,
             "speaker": clip.speaker,
             "sentence": clip.sentence,
@@ -141,13 +145,33 @@ def write_draft(found: Survey) -> Path | None:
         }
         for clip in found.index.clips
     ]
-    for file in dict.fromkeys(Path(reject.file) for reject in found.index.rejects):
-        kind = "video" if file.suffix.lower() in VIDEO_SUFFIXES else "audio"
-        if file.suffix.lower() not in SOUND_SUFFIXES | VIDEO_SUFFIXES:
-            continue
-        rows.append({kind: file.relative_to(found.root).as_posix()})
-    write_table(path, DRAFT_COLUMNS, rows)
+    write_table(path, DRAFT_COLUMNS, [*rows, *_unused_rows(found)])
     return path
+
+
+def _unused_rows(found: Survey) -> Iterator[dict[str, object]]:
+    """All files of each reject; those of one clip share a row where it has a place for each."""
+    rejects, clips = found.index.rejects, found.index.clips
+    used = {path for clip in clips for path in (clip.video, clip.audio)}
+    refused = {reject.clip_id for reject in rejects}
+    told: dict[Label, list[Path]] = {}
+    labels = read_folders(found.root, EMOTIONS)
+    for path, label in labels.items():
+        if label.clip_id in refused and path not in used:
+            told.setdefault(replace(label, kind=""), []).append(path)
+    for file in dict.fromkeys(Path(reject.file) for reject in rejects):
+        if file.suffix.lower() in SOUND_SUFFIXES | VIDEO_SUFFIXES and file not in labels:
+            yield _paths(found.root, {kind_of(file): file})
+    for label, files in told.items():
+        kinds = {kind_of(file): file for file in files}
+        together = [kinds] if len(kinds) == len(files) else [{kind_of(one): one} for one in files]
+        for row in together:
+            said = {"emotion": label.emotion, "speaker": label.speaker}
+            yield {**_paths(found.root, row), **said}
+
+
+def _paths(root: Path, files: Mapping[str, Path | None]) -> dict[str, object]:
+    return {kind: file.relative_to(root).as_posix() if file else "" for kind, file in files.items()}
 
 
 def _remedy(found: Survey) -> list[str]:

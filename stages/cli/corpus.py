@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipeline.corpora.folder import TABLE
-from pipeline.corpora.survey import describe, survey, write_draft
+from pipeline.corpora.survey import DRAFT, describe, survey, takes_draft, write_draft
 from pipeline.files import NOT_WRITABLE
 
 
@@ -24,4 +24,9 @@ def main(root: Path, name: str | None) -> list[str]:
     else:
         if draft:
             lines.append(f"draft: {draft}; correct it and rename it to {TABLE} to use it")
+        elif takes_draft(found):
+            lines.append(
+                f"draft: {root / DRAFT} lies there already and was kept; rename it to {TABLE} to "
+                "use it, or remove it for a new one"
+            )
     return lines

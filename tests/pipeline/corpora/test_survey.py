@@ -78,6 +78,23 @@ def test_the_draft_gives_the_clips_of_the_folders(folder):
     assert write_draft(survey(folder)) is None
 
 
+def test_the_draft_keeps_what_folders_say_of_files_that_are_not_used(tmp_path):
+    make_sound(tmp_path / "anna/fear/t1.wav", seconds=0.3)
+    make_sound(tmp_path / "ben/joy/t2.flac", seconds=0.3)
+    make_sound(tmp_path / "ben/joy/t2.wav", seconds=0.3)
+    make_video(tmp_path / "ben/joy/t3.mp4")
+    shutil.copy(tmp_path / "anna/fear/t1.wav", tmp_path / "ben/joy/t3.wav")
+    assert "rename it to clips.csv" in corpus.main(tmp_path, None)[-1]
+    _, *lines = (tmp_path / "clips.draft.csv").read_text().splitlines()
+    assert lines == [
+        ",anna/fear/t1.wav,fear,anna,,",
+        ",ben/joy/t2.flac,joy,ben,,",
+        ",ben/joy/t2.wav,joy,ben,,",
+        "ben/joy/t3.mp4,ben/joy/t3.wav,joy,ben,,",
+    ]
+    assert "clips.draft.csv lies there already and was kept" in corpus.main(tmp_path, None)[-1]
+
+
 def test_the_corpus_is_told_by_its_names(tmp_path):
     make_sound(tmp_path / "1001_DFA_ANG_XX.wav")
     assert survey(tmp_path).name == "cremad"
