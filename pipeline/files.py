@@ -36,6 +36,8 @@ NOT_WRITABLE = (
 """A full disk, a quota, a limit on files, a read-only file system, a lack of permission."""
 
 
+_ADDRESS = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+:)//?")
+
 _COMPUTED = re.compile(r"'*[=+\-@\t\r\n]")
 """How an entry begins that a spreadsheet computes, or that would be taken for one with a mark."""
 
@@ -278,7 +280,23 @@ def is_file(path: Path) -> bool:
 
 def is_address(text: str) -> bool:
     """Whether a text is the address of something on the net, and no path."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text) is not None and not _exists(Path(text))
+    return _ADDRESS.match(text) is not None and not _exists(Path(text))
+
+
+def refuse_address(named: Path | str, expected: str, error: type[Exception]) -> None:
+    """Raise `error` where an address is given for a path.
+
+    Args:
+        named: what a user gave; a path has lost a slash of an address, which the message has.
+        expected: "file", "folder" or the like.
+        error: what to raise.
+    """
+    if is_address(str(named)):
+        address = _ADDRESS.sub(r"\1//", str(named))
+        raise error(
+            f"{address}: got an address, expected a {expected} of this machine; download it and "
+            "name it"
+        )
 
 
 def _exists(path: Path) -> bool:

@@ -20,6 +20,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
 from pipeline.errors import ParamsError
+from pipeline.files import refuse_address
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -76,6 +77,7 @@ class Section(BaseModel):
             longest = max(len(os.fsencode(part)) for part in name.split("/"))
             if longest > LONGEST_NAME or "\0" in name:
                 raise ValueError("no file has a name of so many bytes, or with a zero byte in it")
+            refuse_address(name, "file or folder", ValueError)
         return value
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from models.audio.encoders import PACKAGED
+from pipeline.files import is_address
 from pipeline.params import Section, Seed, named_once
 
 PANNS = ("Cnn14", "Wavegram_Cnn14", "Wavegram_Logmel_Cnn14")
@@ -13,7 +14,7 @@ PANNS = ("Cnn14", "Wavegram_Cnn14", "Wavegram_Logmel_Cnn14")
 
 
 def _encoder_if_not_panns(name: str) -> str:
-    if name in (*PANNS, *PACKAGED) or "/" in name:
+    if name in (*PANNS, *PACKAGED) or ("/" in name and not is_address(name)):
         return name
     raise ValueError(
         f"expected {', '.join((*PANNS, *PACKAGED))}, or a speech encoder by its folder "

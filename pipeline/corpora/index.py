@@ -16,7 +16,7 @@ from pathlib import Path
 from pipeline.clips import POLARITY, Clip, Index, Reject
 from pipeline.corpora.twins import same_bytes
 from pipeline.errors import CorpusError
-from pipeline.files import is_address, is_file
+from pipeline.files import is_file, refuse_address
 from pipeline.work.progress import counted
 
 SOUND_SUFFIXES = frozenset(
@@ -138,10 +138,7 @@ def recordings(root: Path) -> Iterator[Path]:
     Raises:
         CorpusError: `root` is not a folder.
     """
-    if is_address(str(root)):
-        raise CorpusError(
-            f"corpus.root: {root}: an address; expected a folder; download the recordings first"
-        )
+    refuse_address(root, "folder", CorpusError)
     if is_file(root):
         raise CorpusError(
             f"corpus.root: {root}: a file; expected the folder that holds the recordings"

@@ -12,7 +12,7 @@ from models.recognition.recognizer import Recognizer
 from models.saved_model import CARD, PRETRAINED, WORDS
 from pipeline.corpora.index import SOUND_SUFFIXES, VIDEO_SUFFIXES, recordings
 from pipeline.errors import MediaError, WeightsError
-from pipeline.files import is_address, write_rows
+from pipeline.files import refuse_address, write_rows
 from pipeline.work.progress import track
 
 MEDIA = SOUND_SUFFIXES | VIDEO_SUFFIXES
@@ -106,8 +106,7 @@ def model_folder(named: str) -> Path:
     Raises:
         WeightsError: it is named by an address.
     """
-    if is_address(named):
-        raise WeightsError(f"{named}: an address; expected a folder; download it first")
+    refuse_address(named, "folder", WeightsError)
     own = not named and (OWN / CARD).is_file()
     if named not in ("", SHIPPED) or own:
         return Path(named) if named else OWN
@@ -123,10 +122,8 @@ def _recordings(clips: Sequence[Path]) -> dict[Path, Path]:
             if not inside:
                 raise MediaError(f"{path}: holds no recording; expected {', '.join(sorted(MEDIA))}")
             found |= {inner: inner.relative_to(path) for inner in inside}
-        elif is_address(str(path)):
-            address = str(path).replace(":/", "://", 1)  # as it was before it became a path
-            raise MediaError(f"{address}: an address; expected a file; download it first")
         else:
+            refuse_address(path, "file", MediaError)
             found[path] = Path(path.name)
     return found
 

@@ -7,7 +7,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
 from pipeline.errors import ParamsError
-from pipeline.files import atomic_write
+from pipeline.files import atomic_write, refuse_address
 from pipeline.params import PARAMS_FILE, read_params
 from pipeline.presets import PRESETS, preset_layers
 from stages.cli.check import require_valid
@@ -61,6 +61,7 @@ def _root(name: str, chosen: Path | None, usual: str | None) -> str:
         raise ParamsError(f"preset {name}: say where the corpus lies: --root DIR")
     if chosen is None:
         return str(usual)
+    refuse_address(chosen, "folder", ParamsError)
     if not chosen.is_dir():
         raise ParamsError(
             f"preset {name}: --root {chosen}: no such folder; expected the one that holds the "

@@ -102,5 +102,5 @@ def test_an_address_is_no_model():
     done = predict("clip.mp4", "--model", "https://example.org/model")
     assert isinstance(done.exception, WeightsError)
     assert str(done.exception).startswith(
-        "https://example.org/model: an address; expected a folder"
+        "https://example.org/model: got an address, expected a folder"
     )

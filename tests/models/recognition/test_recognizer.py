@@ -293,7 +293,7 @@ def test_places_for_several_videos(tmp_path):
     with pytest.raises(MediaError, match=r"2 recordings would be written to .*a\.mp4"):
         predict._videos(predict._recordings(sorted(tmp_path.rglob("a.wav"))), out)
     with pytest.raises(
-        MediaError, match=r"^https://example\.org/clip\.mp4: an address; expected a file"
+        MediaError, match=r"^https://example\.org/clip\.mp4: got an address, expected a file"
     ):
         predict._recordings([Path("https://example.org/clip.mp4")])
     for name in ("a.wav", "._a.wav", ".trash/b.wav", "__MACOSX/c.wav", "notes.txt"):

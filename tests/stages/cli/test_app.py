@@ -11,7 +11,7 @@ import pytest
 from project_copy import ROOT, set_params
 from typer.testing import CliRunner
 
-from pipeline.errors import ParamsError
+from pipeline.errors import AvemoError, ParamsError
 from pipeline.report.comparison.studies import STUDY_KEYS
 from stages.boundary import with_boundary
 from stages.cli.app import app
@@ -63,6 +63,24 @@ def test_a_command_called_elsewhere_names_the_remedy(tmp_path, monkeypatch, comm
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ParamsError, match="run from the project's folder"):
         avemo(*command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["preset", "folder_speech", "--root"],
+        ["corpus"],
+        ["robustness"],
+        ["predict"],
+        ["predict", "clip.wav", "--model"],
+        ["export", "out", "--clip"],
+    ],
+    ids=" ".join,
+)
+def test_an_address_is_named_as_it_was_typed(settings, command):
+    said = r"^https://x\.org/a: got an address, expected a (file|folder) of this machine; download"
+    with pytest.raises(AvemoError, match=said):
+        avemo(*command, "https://x.org/a")
 
 
 @pytest.mark.parametrize("name", ["AVEMO_CACHE", "AVEMO_WORKERS"])

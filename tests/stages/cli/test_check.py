@@ -103,6 +103,30 @@ def test_settings_that_do_not_go_together_are_found(settings, monkeypatch, chang
     assert any(says in line for line in check()), check()
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("corpus", "root", "https://x.org/a"),
+        ("split", "folds_csv", "https://x.org/a"),
+        ("embed", "weights", "https://x.org/a"),
+        ("detector", "weights", "https://x.org/a"),
+        ("faces", "embeddings", ["fer_mini_xception", "https://x.org/a"]),
+    ],
+)
+def test_an_address_is_no_file_that_a_key_may_name(settings, section, key, value):
+    set_params(settings, {section: {key: value}})
+    (line,) = check()
+    assert line.startswith(f"params.yaml: {section}.{key}: ")
+    assert "https://x.org/a: got an address, expected a file or folder of this machine" in line
+
+
+def test_a_page_of_the_hub_is_no_name_of_its_encoder(settings):
+    set_params(settings, {"embed": {"networks": ["https://huggingface.co/a/b"]}})
+    (line,) = check()
+    assert "embed.networks.0: got 'https://huggingface.co/a/b'" in line
+    assert "or its name on the hub (microsoft/wavlm-base-plus)" in line
+
+
 def test_clips_that_came_since_the_last_run_count(settings):
     for take in "1234":
         (settings / f"own/joy/{take}.wav").parent.mkdir(parents=True, exist_ok=True)
@@ -136,7 +160,7 @@ def test_speech_encoders_that_are_not_there_are_found(settings, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(settings / "hub"))
     (settings / "half").mkdir()
     (settings / "half/model.safetensors").touch()
-    names = ["./nowhere", "./half", "https://huggingface.co/a/b", "owner/gone@v1", "owner/kept@v1"]
+    names = ["./nowhere", "./half", "owner/gone@v1", "owner/kept@v1"]
     kept = settings / "hub/models--owner--kept/snapshots/abc/config.json"
     kept.parent.mkdir(parents=True)
     kept.touch()
@@ -155,7 +179,6 @@ def test_speech_encoders_that_are_not_there_are_found(settings, monkeypatch):
         assert f"nowhere/{file}: no such file" in text and f"half/{file}: no such file" in text
     assert "nowhere/model.safetensors: no such file" in text
     assert "half/model.safetensors" not in text
-    assert "https:/huggingface.co/a/b/config.json: no such file" in text
     assert "owner/gone@v1 is not on this machine" in text and "owner/kept" not in text
     assert "put them into a folder and name that" in text
     assert asked == ["https://huggingface.co/owner/gone/resolve/v1/config.json"]
