@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import CorpusError, WeightsError
 from pipeline.files import file_digest, is_file, read_json
@@ -15,6 +16,9 @@ PACKAGED: Mapping[str, Path] = {"whisper_tiny_en": Path(__file__).parent / "whis
 FACTS = ("config.json", "preprocessor_config.json")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Files of an encoder, as `transformers` keeps them, and its weights, the first that is there."""
+
+SPEECH_HZ = 16_000
+"""The rate that encoders are trained at."""
 
 HUB = "https://huggingface.co"
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w.-]+)?")
@@ -32,6 +36,14 @@ class EncoderFiles:
 
     weights: Path
     identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderFacts:
+    """What an encoder states of itself; None where it does not."""
+
+    layers: int | None = None
+    rate_hz: int | None = None
 
 
 def find_encoder(name: str, identity: str = "") -> EncoderFiles:
@@ -81,18 +93,30 @@ def fetched(name: str) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def layer_count(name: str) -> int | None:
-    """Layers of an encoder, as its description states; None where that is not here or silent."""
-    folder = PACKAGED.get(name, Path(name))
-    config = fetched(name) if may_be_on_hub(name) else folder / FACTS[0]
-    if config is None or not is_file(config):
-        return None
+def describe_encoder(name: str) -> EncoderFacts:
+    """What the description of an encoder states, as far as it is on this machine."""
+    config = fetched(name) if may_be_on_hub(name) else PACKAGED.get(name, Path(name)) / FACTS[0]
+    return described_in(config.parent) if config else EncoderFacts()
+
+
+def described_in(folder: Path) -> EncoderFacts:
+    """What the files of an encoder in a folder state."""
+    network, heard = (_facts(folder / name) for name in FACTS)
+    layers = network.get("encoder_layers", network.get("num_hidden_layers"))
+    rate_hz = heard.get("sampling_rate")
+    return EncoderFacts(
+        layers if isinstance(layers, int) else None,
+        rate_hz if isinstance(rate_hz, int) else None,
+    )
+
+
+def _facts(path: Path) -> Mapping[str, Any]:
+    if not is_file(path):
+        return {}
     try:
-        facts = read_json(config, "fetch it again")
+        return read_json(path, "fetch it again")
     except CorpusError:  # whoever loads it says what it is
-        return None
-    count = facts.get("encoder_layers", facts.get("num_hidden_layers"))
-    return count if isinstance(count, int) else None
+        return {}
 
 
 def _in_folder(folder: Path) -> EncoderFiles:

@@ -23,14 +23,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.audio.encoders import SPEECH_HZ, described_in
 from models.audio.front_end import RATE_HZ
 from models.audio.panns import padded_length
 from models.audio.params import Pooling
 from models.checkpoint import FILES_ALONE, reason_of, require_finite
 from pipeline.errors import WeightsError
 
-SPEECH_HZ = 16_000
-"""The rate that encoders are trained at."""
 FRAME = 320
 """Samples of a hidden state at `SPEECH_HZ`, 20 ms."""
 WINDOW_S = 10
@@ -176,6 +175,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
     from transformers.utils import logging
 
+    _require_rate(folder, described_in(folder).rate_hz or SPEECH_HZ)
     shown, barred = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # that the head, which nothing here reads, is not in the file
     logging.disable_progress_bar()
@@ -203,13 +203,15 @@ def _load(folder: Path) -> tuple[Any, Any]:
         )
     if not hasattr(getattr(network, "encoder", None), "layers"):
         raise WeightsError(f"{folder}: {config.model_type} is no encoder of layers over sound")
-    if extract.sampling_rate != SPEECH_HZ:
-        raise WeightsError(
-            f"{folder}: hears {extract.sampling_rate} Hz, expected {SPEECH_HZ}; choose another"
-        )
+    _require_rate(folder, extract.sampling_rate)  # its own where the files are silent
     network = network.float().eval()
     require_finite(network, folder)
     return extract, network
+
+
+def _require_rate(folder: Path, rate_hz: int) -> None:
+    if rate_hz != SPEECH_HZ:
+        raise WeightsError(f"{folder}: hears {rate_hz} Hz, expected {SPEECH_HZ}; choose another")
 
 
 @contextmanager

@@ -11,10 +11,11 @@ from scipy.fft import dct
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.audio.encoders import SPEECH_HZ
 from models.audio.front_end import AMIN, HOP, N_FFT, RATE_HZ, fourier_basis, mel_filters
 from models.audio.handcrafted import N_MFCC, RANGE_DB
 from models.audio.panns import GRID, SHORTEST_PADDED, Panns
-from models.audio.speech import FRAME, SPEECH_HZ, WINDOW_S, SpeechEncoder
+from models.audio.speech import FRAME, WINDOW_S, SpeechEncoder
 from pipeline.errors import ExportError
 
 LONGEST_S = 600

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from annotations.params import AnnotateParams
-from models.audio.encoders import layer_count
+from models.audio.encoders import SPEECH_HZ, describe_encoder
 from models.audio.params import PANNS, EmbedParams
 from models.expressions.params import FacesParams
 from models.faces.params import DetectorParams
@@ -167,12 +167,17 @@ def settings_findings(named: Named) -> list[str]:
             f"{', '.join(named.embed.networks) or '(none)'}; add what is missing"
         )
     deepest = max(named.embed.layers)
-    for name in named.embed.networks:
-        count = None if name in PANNS else layer_count(name)
-        if count is not None and deepest > count:
+    for name in (one for one in named.embed.networks if one not in PANNS):
+        facts = describe_encoder(name)
+        if facts.layers is not None and deepest > facts.layers:
             found.append(
-                f"embed.layers: got {deepest}, but {name} has {count} layers; name some of 0 to "
-                f"{count}"
+                f"embed.layers: got {deepest}, but {name} has {facts.layers} layers; name some of "
+                f"0 to {facts.layers}"
+            )
+        if facts.rate_hz not in (None, SPEECH_HZ):
+            found.append(
+                f"embed.networks: {name} hears {facts.rate_hz} Hz, expected {SPEECH_HZ}; choose "
+                "another"
             )
     features = {"mfcc", "log_mfcc"} - set(named.embed.handcrafted)
     if system.reads_panns and named.audio.handcrafted and features:

@@ -1,5 +1,6 @@
 """Speech encoders: the one that comes with the package, and tiny random ones of other kinds."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 import torch
 import transformers
 
-from models.audio.encoders import PACKAGED
+from models.audio.encoders import FACTS, PACKAGED
 from models.audio.params import Pooling
 from models.audio.speech import FRAME, WINDOW_S, SpeechEncoder, spoken
 from models.checkpoint import load_safetensors, save_safetensors
@@ -136,6 +137,15 @@ def test_an_encoder_that_does_not_fit_is_refused(tmp_path):
     transformers.Wav2Vec2FeatureExtractor(sampling_rate=8_000).save_pretrained(tmp_path)
     with pytest.raises(WeightsError, match="hears 8000 Hz, expected 16000"):
         SpeechEncoder(tmp_path, POOLING)
+
+
+def test_an_encoder_of_another_rate_is_refused_without_a_warning(tmp_path, recwarn):
+    save_tiny("whisper", tmp_path)
+    path = tmp_path / FACTS[1]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"sampling_rate": 8_000}))
+    with pytest.raises(WeightsError, match="hears 8000 Hz, expected 16000"):
+        SpeechEncoder(tmp_path, POOLING)
+    assert not recwarn.list
 
 
 def test_frames_are_those_of_the_sound_and_none_is_of_padding(encoder, monkeypatch):

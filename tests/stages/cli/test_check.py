@@ -120,6 +120,13 @@ def test_an_address_is_no_file_that_a_key_may_name(settings, section, key, value
     assert "https://x.org/a: got an address, expected a file or folder of this machine" in line
 
 
+def test_a_speech_encoder_of_another_rate_is_found(settings):
+    Path("preprocessor_config.json").write_text('{"sampling_rate": 8000}')
+    set_params(settings, {"embed": {"networks": ["whisper_tiny_en", "./"]}})
+    lines = [line for line in check() if line.startswith("embed.networks: ./ hears")]
+    assert lines == ["embed.networks: ./ hears 8000 Hz, expected 16000; choose another"]
+
+
 def test_a_page_of_the_hub_is_no_name_of_its_encoder(settings):
     set_params(settings, {"embed": {"networks": ["https://huggingface.co/a/b"]}})
     (line,) = check()
