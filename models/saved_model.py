@@ -8,7 +8,8 @@ It needs nothing else but a speech encoder that came from a folder or the hub, s
 | `network.safetensors`   | parameters and statistics of the system's network                  |
 | `detector.safetensors`  | the face detector, where the system reads its features             |
 | `<network>.safetensors` | weights of a frozen audio network that came from a file            |
-| `encoder_<n>`           | folder of the n-th of `faces.embeddings`, where the system reads it |
+| `encoder_<n>`           | folder of the n-th of `faces.embeddings` and its licence, where    |
+|                         | the system reads it                                                |
 """
 
 import json
@@ -25,7 +26,7 @@ from models.expressions.encoders import resolve as resolve_encoder
 from models.model_card import HeldOutScores, InputParams, ModelCard, describe
 from models.systems.params import Settings
 from pipeline.errors import WeightsError
-from pipeline.files import file_digest, is_file, replace_folder
+from pipeline.files import file_digest, is_file, notices, replace_folder
 from pipeline.params import first_refusal
 from pipeline.systems import SYSTEMS
 
@@ -95,7 +96,8 @@ def write_model(
             for number, name in enumerate(settings.faces.embeddings):
                 place = part / ENCODER.format(number)
                 place.mkdir()
-                for file in resolve_encoder(name).files:
+                encoder = resolve_encoder(name).files
+                for file in (*encoder, *notices(encoder[0].parent)):
                     shutil.copyfile(file, place / file.name)
         files = sorted(path for path in part.rglob("*") if path.is_file())
         card = ModelCard(

@@ -38,6 +38,8 @@ NOT_WRITABLE = (
 
 _ADDRESS = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+:)//?")
 
+_NOTICE = re.compile(r"(licen[cs]e|notice|copying)\b", re.IGNORECASE)
+
 _COMPUTED = re.compile(r"'*[=+\-@\t\r\n]")
 """How an entry begins that a spreadsheet computes, or that would be taken for one with a mark."""
 
@@ -304,6 +306,11 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except OSError:
         return False
+
+
+def notices(folder: Path) -> list[Path]:
+    """The licences and notices that lie in a folder beside what they are about, by name."""
+    return sorted(p for p in folder.iterdir() if _NOTICE.match(p.name) and p.is_file())
 
 
 def file_digest(path: Path) -> str:

@@ -1,13 +1,17 @@
 """The folder that `avemo export` writes.
 
-| file           | content                                                                     |
-|----------------|-----------------------------------------------------------------------------|
-| `<graph>.onnx` | see `models.export.graphs`                                                  |
-| `model.json`   | emotions in order, rate, frame size, blocks of `audio`, heads, SHA-256, ... |
-| `example.py`   | runs them; needs onnxruntime and numpy alone                                |
+| file              | content                                                                     |
+|-------------------|-----------------------------------------------------------------------------|
+| `<graph>.onnx`    | see `models.export.graphs`                                                  |
+| `model.json`      | emotions in order, rate, frame size, blocks of `audio`, heads, SHA-256, ... |
+| `example.py`      | runs them; needs onnxruntime and numpy alone                                |
+| `README.md`       | the model's card in words                                                   |
+| `LICENSE`         | of the model, where one lies in its folder                                  |
+| `<graph>.LICENSE` | of a speech encoder, where one lies beside its weights                      |
 """
 
 import shutil
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,12 +22,14 @@ from numpy.typing import NDArray
 from models.export.graph import OPSET, TOLERANCE, write_graph
 from models.export.graphs import HEADS, Sample, graph_name, graphs_of
 from models.faces.frames import sampled_frames
+from models.model_card import describe
 from models.recognition.recognizer import Recognizer
 from models.recognition.windows import decoded
+from models.saved_model import WORDS
 from models.systems.makers import INPUTS
 from models.threads import pinned_threads
 from pipeline.errors import ExportError
-from pipeline.files import file_digest, replace_folder, write_json
+from pipeline.files import file_digest, notices, replace_folder, write_json
 from pipeline.media.images import Picture, read_image
 from pipeline.media.sound import SAMPLE_RATE_HZ
 from pipeline.work.progress import track
@@ -34,11 +40,14 @@ PACKAGES = ("avemo", "torch", "torchvision", "onnx", "onnxscript", "onnxruntime"
 """Whose versions are noted."""
 
 
-def export_model(recognizer: Recognizer, out: Path, clip: Path | None) -> dict[str, Any]:
+def export_model(
+    recognizer: Recognizer, model: Path, out: Path, clip: Path | None
+) -> dict[str, Any]:
     """Write the folder, or nothing where a graph does not agree with torch.
 
     Args:
         recognizer: the model.
+        model: the folder that it was loaded from.
         out: the folder; nothing of that name may exist.
         clip: a recording such as the model will meet; the detector takes frames of its size.
 
@@ -59,7 +68,9 @@ def export_model(recognizer: Recognizer, out: Path, clip: Path | None) -> dict[s
             graph.name: write_graph(graph, part)
             for graph in track(graphs_of(recognizer, sample), desc="export", unit="graph")
         }
-        shutil.copyfile(EXAMPLE, part / EXAMPLE.name)
+        for source, name in ((EXAMPLE, EXAMPLE.name), *_notices(recognizer, model)):
+            shutil.copyfile(source, part / name)
+        (part / WORDS).write_text(describe(recognizer.card), encoding="utf-8")
         content = {
             **_card(recognizer, sample),
             "opset": OPSET,
@@ -115,6 +126,16 @@ def first_window(
         window = next(recording.windows())
         shown = zip(window.times_s, window.frames, strict=True)
         return {time_s: read_image(frame) for time_s, frame in shown}, window.waveform
+
+
+def _notices(recognizer: Recognizer, model: Path) -> Iterator[tuple[Path, str]]:
+    """Licences of what the graphs contain, each with its name beside them."""
+    for file in notices(model):
+        yield file, file.name
+    for block, weights in recognizer.audio_blocks.items():
+        if weights and weights.pooling and weights.path:
+            for file in notices(weights.path.parent):
+                yield file, f"{graph_name(block)}.{file.name}"
 
 
 def _card(recognizer: Recognizer, sample: Sample) -> dict[str, Any]:

@@ -38,7 +38,8 @@ def main(out: Path, model: str, clip: Path | None) -> None:
     from stages.cli.predict import model_folder
 
     started = time.monotonic()
-    card = export_model(Recognizer.load(model_folder(model), CPU), out, clip)
+    folder = model_folder(model)
+    card = export_model(Recognizer.load(folder, CPU), folder, out, clip)
     frames = f", frames of {card['width_px']}x{card['height_px']} px" if card["frames"] else ""
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
     print_summary(

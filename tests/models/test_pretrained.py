@@ -42,7 +42,7 @@ def test_it_is_small_states_its_licence_and_its_card_is_of_today():
     assert (card.system, card.corpus, card.inputs.pack.clips) == ("audio_speech", "ravdess", "all")
     assert (PRETRAINED / WORDS).read_text(encoding="utf-8") == describe(card)
     assert "CC BY-NC-SA 4.0" in describe(card)
-    assert "CC BY-NC-SA 4.0" in (PRETRAINED.parent / "LICENSE").read_text(encoding="utf-8")
+    assert "CC BY-NC-SA 4.0" in (PRETRAINED / "LICENSE").read_text(encoding="utf-8")
 
 
 def test_its_scores_are_those_of_folds_without_the_tested_actors():

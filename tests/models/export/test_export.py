@@ -21,6 +21,7 @@ from models.export import folder
 from models.export.folder import first_window
 from models.export.graph import TOLERANCE, Graph
 from models.recognition.recognizer import Recognizer
+from models.saved_model import PRETRAINED, WORDS
 from models.systems.makers import INPUTS
 from pipeline.errors import ExportError
 from pipeline.files import file_digest
@@ -57,6 +58,21 @@ def test_all_graphs_agree_with_torch_and_the_card_tells_all(exported):
     assert card["files"] == {
         path.name: file_digest(path) for path in exported.iterdir() if path.name != "model.json"
     }
+
+
+@pytest.fixture(scope="module")
+def heard(tmp_path_factory):
+    """The model that comes with the package as graphs."""
+    out = tmp_path_factory.mktemp("heard") / "onnx"
+    export.main(out, "pretrained", None)
+    return out
+
+
+def test_licences_and_the_card_in_words_travel_with_the_graphs(heard):
+    assert "CC BY-NC-SA 4.0" in (heard / "LICENSE").read_text()
+    assert "Copyright (c) 2022 OpenAI" in (heard / "whisper_tiny_en.LICENSE").read_text()
+    assert (heard / WORDS).read_text() == (PRETRAINED / WORDS).read_text()
+    assert {"LICENSE", WORDS} < json.loads((heard / "model.json").read_text())["files"].keys()
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +131,7 @@ def test_a_graph_that_differs_is_refused_and_nothing_is_left(tmp_path, monkeypat
     monkeypatch.setattr(folder, "graphs_of", lambda *_: [graph])
     monkeypatch.setattr(folder, "_sample", lambda *_: None)
     with pytest.raises(ExportError, match=r"twice\.onnx: output sound of waveform \[5\] differs"):
-        folder.export_model(of_system("audio_cnn"), tmp_path / "out", None)
+        folder.export_model(of_system("audio_cnn"), tmp_path, tmp_path / "out", None)
     assert not any(tmp_path.iterdir())
 
 
@@ -125,10 +141,10 @@ def of_system(name):
 
 def test_what_cannot_be_exported_is_one_clear_line(model, tmp_path, monkeypatch):
     with pytest.raises(ExportError, match="exists already; remove it"):
-        folder.export_model(of_system("audio_cnn"), tmp_path, None)
+        folder.export_model(of_system("audio_cnn"), tmp_path, tmp_path, None)
     out = tmp_path / "out"
     with pytest.raises(ExportError, match="reads crops and windows, which no graph computes"):
-        folder.export_model(of_system("av_dnn"), out, None)
+        folder.export_model(of_system("av_dnn"), tmp_path, out, None)
     with pytest.raises(ExportError, match="--clip: got none; expected a recording whose frames"):
         export.main(out, str(model), None)
     silent = make_sound(tmp_path / "voice.wav", 0.4)
