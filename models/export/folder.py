@@ -64,15 +64,16 @@ def export_model(
     _require_graphs(recognizer)
     sample = _sample(recognizer, clip)
     with replace_folder(out) as part, pinned_threads(1):
-        differences = {
-            graph.name: write_graph(graph, part)
-            for graph in track(graphs_of(recognizer, sample), desc="export", unit="graph")
-        }
+        differences, heard = {}, []
+        for graph in track(graphs_of(recognizer, sample), desc="export", unit="graph"):
+            differences[graph.name] = write_graph(graph, part)
+            heard += [graph.axes[name].most for name in graph.axes if name == "waveform"]
         for source, name in ((EXAMPLE, EXAMPLE.name), *_notices(recognizer, model)):
             shutil.copyfile(source, part / name)
         (part / WORDS).write_text(describe(recognizer.card), encoding="utf-8")
         content = {
             **_card(recognizer, sample),
+            "longest_s": min(heard, default=0) / SAMPLE_RATE_HZ,
             "opset": OPSET,
             "tolerance": TOLERANCE,
             "differences": differences,

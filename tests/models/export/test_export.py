@@ -3,8 +3,10 @@
 import json
 import re
 import subprocess
+import sys
 import venv
 import wave
+from fnmatch import fnmatch
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -73,6 +75,35 @@ def test_licences_and_the_card_in_words_travel_with_the_graphs(heard):
     assert "Copyright (c) 2022 OpenAI" in (heard / "whisper_tiny_en.LICENSE").read_text()
     assert (heard / WORDS).read_text() == (PRETRAINED / WORDS).read_text()
     assert {"LICENSE", WORDS} < json.loads((heard / "model.json").read_text())["files"].keys()
+
+
+def refusal(folder, *arguments):
+    command = [sys.executable, folder / "example.py", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and not done.stdout
+    return done.stderr
+
+
+def test_the_example_says_in_one_line_what_it_cannot_take(heard, tmp_path):
+    assert json.loads((heard / "model.json").read_text())["longest_s"] == 10
+    assert len((heard / "example.py").read_text().splitlines()) <= 40
+    expected = "nothing to answer from: expected sound, or frames that show a face\n"
+    assert refusal(heard) == expected
+    long = tmp_path / "long.wav"
+    with wave.open(str(long), "wb") as file:
+        file.setparams((1, 2, 32_000, 0, "NONE", ""))
+        file.writeframes(bytes(2 * 320_001))
+    expected = f"{long}: expected mono, 16 bits, 32000 Hz, 0.1 to 10 s\n"
+    assert refusal(heard, long) == expected
+
+
+def test_the_systems_that_are_refused_are_those_that_the_page_names():
+    page = (Path(folder.__file__).parents[2] / "docs/export.md").read_text(encoding="utf-8")
+    (named,) = re.findall(r"\(([^()]*)\) are refused", page)
+    patterns = re.findall(r"`(\S+)`", named)
+    known = set(folder.HEADS["av"][1])
+    refused = {name for name, inputs in INPUTS.items() if not known.issuperset(inputs)}
+    assert refused == {n for n in INPUTS if any(fnmatch(n, pattern) for pattern in patterns)}
 
 
 @pytest.fixture(scope="module")
