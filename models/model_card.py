@@ -149,7 +149,14 @@ def describe(card: ModelCard) -> str:
         everything=card.inputs.pack.clips == "all",
         branch_names=BRANCH_NAMES,
         interval=_percent,
+        uncalibrated="" if card.pools else _why_uncalibrated(card),
     )
+
+
+def _why_uncalibrated(card: ModelCard) -> str:
+    if card.settings["inner_folds"]["count"] == 0:
+        return "`inner_folds.count: 0`"
+    return "no part of its training clips could be held out"
 
 
 def _percent(score: Interval) -> str:

@@ -5,7 +5,8 @@ import json
 from random_model import make_model
 
 from models.checkpoint import load_safetensors, save_safetensors
-from models.saved_model import ENCODER, NETWORK, read_card, write_model
+from models.model_card import describe
+from models.saved_model import ENCODER, NETWORK, PRETRAINED, read_card, write_model
 
 
 def test_the_licence_of_an_expression_encoder_travels_with_it(tmp_path):
@@ -22,3 +23,14 @@ def test_the_licence_of_an_expression_encoder_travels_with_it(tmp_path):
     place = out / ENCODER.format(0)
     assert "Copyright (c) 2018 Justin Shenk" in (place / "LICENSE").read_text()
     assert f"{place.name}/LICENSE" in read_card(out).files
+
+
+def test_the_card_says_why_a_confidence_is_not_calibrated():
+    card = read_card(PRETRAINED)
+    for count, reason in (
+        (0, "`inner_folds.count: 0`"),
+        (2, "no part of its training clips could be held out"),
+    ):
+        settings = card.settings | {"inner_folds": {"count": count, "seed": 0}}
+        plain = card.model_copy(update={"pools": {}, "settings": settings})
+        assert f"Its confidence is not calibrated ({reason})." in describe(plain)
