@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from fake_run import make_run
 from project_copy import ROOT, TINY, copy_project, dvc, environment, git, set_params, stages_run
 from ruamel.yaml import YAML
 from tiny_media import make_video
@@ -310,6 +311,28 @@ def test_a_correction_runs_again_what_has_learned_from_the_frames(finished, tmp_
     assert stages_run(output) == again
     (annotated,) = [line for line in output.splitlines() if line.startswith("annotate: ")]
     assert "28 clips" in annotated and "27 from cache" in annotated, annotated
+
+
+def test_two_made_up_runs_are_compared_and_the_change_is_undone(tmp_path):
+    project = copy_project(tmp_path / "avemo")
+    before = (project / "params.yaml").read_bytes()
+    make_run(tmp_path / "head", "audio_cnn")
+    make_run(tmp_path / "half", "av_faster_rcnn")
+    long = dict.fromkeys(
+        (
+            "make baseline", "make runs", "dvc repro", "dvc metrics diff",
+            "dvc exp show --only-changed", "dvc exp apply half",
+        ),
+        nothing,
+    )  # fmt: skip
+    run = "dvc exp run -n half -S loss.alpha=0.5"
+    folders = {"HEAD half": f"{tmp_path / 'head/results'} {tmp_path / 'half/results'}"}
+    halve = {run: lambda folder: set_params(folder, {"loss": {"alpha": 0.5}})}
+    said = dict(follow("compare_runs.md", project, folders, long | halve))
+    assert re.search(r"loss\.alpha +1\.0 +0\.5", said["dvc params diff"])
+    compared = said["avemo compare HEAD half"]
+    assert "McNemar" in compared and "accuracy (WA)" in compared
+    assert (project / "params.yaml").read_bytes() == before
 
 
 @pytest.mark.slow
