@@ -233,7 +233,7 @@ def _explain(path: Path, name: str, model: type[Section], error: Any) -> str:
     if error["type"] == "literal_error":
         return f"{path}: {key}: got {_quote(error['input'])}, expected {error['ctx']['expected']}"
     got = f"got {_quote(error['input'])}; " if error["loc"] else ""  # not a whole section
-    return f"{path}: {key}: {got}{error['msg']}"
+    return f"{path}: {key}: {got}{error['msg'].removeprefix('Value error, ')}"
 
 
 def _quote(value: Any) -> str:
