@@ -141,6 +141,11 @@ class Index:
     rejects: list[Reject]
 
 
+def count_unusable(rejects: Iterable[Reject], usable: Iterable[str]) -> int:
+    """How many clips have files that were refused, and none of the id is among the `usable`."""
+    return len({reject.clip_id for reject in rejects}.difference(usable))
+
+
 def frame_name(clip_id: str, index: int) -> str:
     """File stem of stored frame `index` (0-based; source frame = index * frame_step)."""
     return f"{clip_id}_{index:05d}"

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.clips import Clip, ClipRecord, Index, Reject, labelled
+from pipeline.clips import Clip, ClipRecord, Index, Reject, count_unusable, labelled
 from pipeline.errors import CorpusError
 from pipeline.foreign import printable
 from pipeline.media.decode import Decoded, ExtractJob, extract_clip, read_decoded
@@ -80,7 +80,7 @@ def check_quarantine(extraction: Extraction, max_bad_fraction: float) -> None:
         logger.warning("quarantined %s: %s", reject.clip_id, reject.reason)
     if len(rejects) > SHOWN:
         logger.warning("and %d more quarantined, see quarantine.csv", len(rejects) - SHOWN)
-    bad = len({reject.clip_id for reject in rejects} - extraction.products.folders.keys())
+    bad = count_unusable(rejects, extraction.products.folders)
     total = bad + len(extraction.records)
     if not extraction.records or bad > max_bad_fraction * total:
         raise CorpusError(

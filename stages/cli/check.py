@@ -18,7 +18,7 @@ from models.faces.params import DetectorParams
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
 from models.systems.params import CompactParams, PackParams, TrainingParams
-from pipeline.clips import Clip, ClipRecord, Index, labelled, read_clips
+from pipeline.clips import Clip, ClipRecord, Index, count_unusable, labelled, read_clips
 from pipeline.corpora.corpus import CorpusParams, index_corpus
 from pipeline.corpora.demo.params import DemoParams
 from pipeline.errors import CorpusError, ParamsError
@@ -297,7 +297,7 @@ def corpus_findings(named: Named) -> list[str]:
 def _too_many_bad(index: Index, named: Named) -> list[str]:
     """Whether `extract` would refuse the corpus for the files that are known not to be usable."""
     root, most = named.corpus.root, named.extract.max_bad_fraction
-    bad = len({one.clip_id for one in index.rejects} - {clip.clip_id for clip in index.clips})
+    bad = count_unusable(index.rejects, (clip.clip_id for clip in index.clips))
     total = bad + len(index.clips)
     if bad <= most * total:
         return []
