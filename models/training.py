@@ -25,7 +25,6 @@ from accelerate.utils import (
     send_to_device,
 )
 from numpy.typing import NDArray
-from scipy.optimize import minimize as minimize_smooth
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm, parameters_to_vector, vector_to_parameters
 from torch.utils.data import DataLoader
@@ -282,11 +281,11 @@ def minimize(
             next(iteration), {n: float(v.detach()) for n, v in {**losses, "total": loss}.items()}
         )
 
+    from scipy.optimize import minimize  # most of a second, and few phases are convex
+
     start = parameters_to_vector(trained).detach().numpy()
     options = {"maxiter": settings.iterations, "gtol": settings.tolerance, "ftol": 0.0}
-    found = minimize_smooth(
-        total, start, jac=True, method="L-BFGS-B", options=options, callback=log
-    )
+    found = minimize(total, start, jac=True, method="L-BFGS-B", options=options, callback=log)
     # where 64 bits see no further descent, the slope tells whether that is the minimum
     if np.abs(found.jac).max() > 10 * settings.tolerance:
         raise TrainingError(

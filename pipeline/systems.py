@@ -1,7 +1,8 @@
 """Every system that can be trained, in one table: what it is, what it reads, what was published.
 
-`models.systems.makers` makes them; a test holds that it has a maker for each row. A system of one's
-own is one row here, without a published figure, and one maker there; such rows follow the paper's.
+`models.systems.registry` knows where each row is made; a test holds that none is missing. A system
+of one's own is one row here, without a published figure, one there, and one in the module that
+makes it; such rows follow the paper's.
 
 Source of the figures: Hussain, Wang, Bouaynaya, Fathallah-Shaykh, Mihaylova, *Deep Learning for
 Audio Visual Emotion Recognition*, Tables I and II: accuracy on 70 random clips of SAVEE.

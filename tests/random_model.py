@@ -13,8 +13,8 @@ from models.checkpoint import save_safetensors
 from models.faces.detector_file import save_detector
 from models.faces.weights import build_detector
 from models.saved_model import PRETRAINED, InputParams, read_card, write_model
-from models.systems.makers import build_network
 from models.systems.params import Settings, Widths
+from models.systems.registry import build_network
 from pipeline.media.ffmpeg import run_ffmpeg
 from pipeline.presets import preset_values
 

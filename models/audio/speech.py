@@ -29,6 +29,7 @@ from models.audio.panns import padded_length
 from models.audio.params import Pooling
 from models.checkpoint import FILES_ALONE, reason_of, require_finite
 from pipeline.errors import WeightsError
+from pipeline.work.imports import uncollected
 
 FRAME = 320
 """Samples of a hidden state at `SPEECH_HZ`, 20 ms."""
@@ -169,6 +170,7 @@ _STATISTICS = {
 """[layers, F, W] -> [layers, W]."""
 
 
+@uncollected()
 def _load(folder: Path) -> tuple[Any, Any]:
     """The feature extractor and the network without its head, in 32 bits."""
     # some seconds, that other networks need not wait for

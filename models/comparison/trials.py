@@ -26,8 +26,8 @@ from models.systems.evaluate import (
     usable_folds,
 )
 from models.systems.inputs import ClipSet, StoreOfFaces
-from models.systems.makers import recipe
 from models.systems.params import Settings
+from models.systems.registry import recipe
 from models.training import Size, describe, measured_effort
 from pipeline.clips import ClipRecord
 from pipeline.files import write_json

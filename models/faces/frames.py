@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms.functional import gaussian_blur
 
 from annotations.voc import Box
 from models.device import CPU
@@ -128,6 +127,9 @@ def corrupted(image: Tensor, boxes: Tensor) -> Tensor:
         sigma = (BLUR[0] + (BLUR[1] - BLUR[0]) * degree) * (bottom - top)
         side = 2 * round(3 * sigma) + 1
         side = min(side, 2 * min(height, width) - 1)  # the border is mirrored
+        # imported here: who shows frames to no detector need not wait seconds for torchvision
+        from torchvision.transforms.functional import gaussian_blur
+
         return gaussian_blur(image, [side, side], [max(sigma, 1e-3)])
     if kind < 2 / 3:
         return image * (LIGHT[0] + (LIGHT[1] - LIGHT[0]) * degree)

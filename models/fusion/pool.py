@@ -12,7 +12,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 from torch import Tensor
 
 Pool = Mapping[str, float]
@@ -64,6 +63,8 @@ def _fit(scores: Mapping[str, Tensor], labels: Tensor, least: float) -> dict[str
         nll.backward()
         assert w.grad is not None
         return float(nll.detach()), w.grad.numpy()
+
+    from scipy.optimize import minimize  # most of a second, and an answer fits nothing
 
     start = np.full(len(scores), 1 / len(scores))
     bounds = [(least, LARGEST)] * len(scores)

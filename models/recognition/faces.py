@@ -3,24 +3,25 @@
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from annotations.box import Box
-from annotations.faces.annotate import annotate_frames
 from models.device import device_of
 from models.expressions.embed import embed_clip
 from models.expressions.encoders import FerEncoder, ImageClassifier, load_encoder, resolve
 from models.expressions.mini_xception import EXPRESSIONS
 from models.expressions.params import ENCODERS
-from models.faces.detector import Detections, Detector
 from models.faces.frames import image_tensor, sampled_frames
 from models.model_card import InputParams
 from models.recognition.answers import FrameFace
 from models.recognition.windows import Window
 from pipeline.media.images import read_gray, read_image
+
+if TYPE_CHECKING:
+    from models.faces.detector import Detections, Detector
 
 OPINION_FRAMES = 8
 """Frames of a window whose faces are asked for their expression."""
@@ -36,7 +37,7 @@ class Looked(NamedTuple):
     boxes: list[Box | None]
     speech: list[float]
     chosen: list[int]
-    detections: dict[int, Detections]
+    detections: "dict[int, Detections]"
     faces: dict[int, FrameFace]
 
     def within(self, inside: range, params: InputParams) -> "Looked":
@@ -58,7 +59,7 @@ NOTHING = Looked([], [], [], {}, {})
 
 
 def look(
-    window: Window, detector: Detector | None, params: InputParams, every_frame: bool
+    window: Window, detector: "Detector | None", params: InputParams, every_frame: bool
 ) -> Looked:
     """Faces of a window.
 
@@ -71,6 +72,9 @@ def look(
     frames = window.frames
     if not frames:
         return NOTHING
+    # imported here: a sound alone need not wait for dlib and scipy
+    from annotations.faces.annotate import annotate_frames
+
     grays = [read_gray(path) for path in frames]
     _, _, boxes, activity = annotate_frames(grays, window.times_s, params.annotate)
     speech = activity.speech.round(4).tolist()  # as many decimals as the stage stores
@@ -87,8 +91,8 @@ def look(
 
 
 def _detect(
-    detector: Detector, frames: Sequence[Path], places: Sequence[int], batch: int
-) -> dict[int, Detections]:
+    detector: "Detector", frames: Sequence[Path], places: Sequence[int], batch: int
+) -> "dict[int, Detections]":
     found: dict[int, Detections] = {}
     for start in range(0, len(places), batch):
         some = places[start : start + batch]
@@ -103,7 +107,7 @@ def _face_of_box(time_s: float, box: Box | None, speech: float) -> FrameFace:
     return FrameFace(time_s, (box.x1, box.y1, box.x2, box.y2), None, 1.0, speech)
 
 
-def _face(time_s: float, found: Detections, speech: float) -> FrameFace:
+def _face(time_s: float, found: "Detections", speech: float) -> FrameFace:
     if len(found.scores) == 0:
         return FrameFace(time_s, None, None, 0.0, speech)
     box, sigma = found.boxes[0].tolist(), torch.exp(found.log_var[0] / 2).tolist()

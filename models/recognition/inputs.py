@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,6 @@ from models.audio.embed import embed_waveform
 from models.audio.weights import Weights
 from models.expressions.embed import embed_clip
 from models.expressions.encoders import FerEncoder, ImageClassifier
-from models.faces.detector import Detector
 from models.fusion.branches import frame_weights
 from models.recognition.faces import Looked
 from models.recognition.windows import Window
@@ -31,6 +30,9 @@ from models.systems.baselines.inputs import (
 from models.systems.inputs import HANDCRAFTED
 from models.systems.params import Settings
 from pipeline.media.images import Picture, read_image
+
+if TYPE_CHECKING:
+    from models.faces.detector import Detector
 
 OF_SOUND = frozenset({"audio", "handcrafted", "waveform", "logmel", "windows", "cepstra"})
 OF_FACES = frozenset({"faces", "expressions", "crops"})
@@ -51,7 +53,7 @@ class InputReader:
 
     settings: Settings
     audio: Mapping[str, Weights | None]
-    detector: Detector | None
+    detector: "Detector | None"
     encoders: Sequence[FerEncoder | ImageClassifier]
     trunk: nn.Module | None
 

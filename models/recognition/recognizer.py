@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate.utils import send_to_device
@@ -21,8 +22,6 @@ from models.device import chosen_device, device_of
 from models.expressions.encoders import Encoder, FerEncoder, ImageClassifier, load_encoder
 from models.expressions.encoders import resolve as resolve_encoder
 from models.expressions.mini_xception import EXPRESSIONS
-from models.faces.detector import Detector
-from models.faces.weights import load_detector
 from models.fusion.pool import pooled
 from models.losses import log_scores
 from models.recognition.answers import (
@@ -37,13 +36,16 @@ from models.recognition.faces import NOTHING, Looked, expressions, look
 from models.recognition.inputs import OF_FACES, OF_SOUND, InputReader
 from models.recognition.windows import Recording, Window, decoded
 from models.saved_model import CARD, DETECTOR, ENCODER, NETWORK, ModelCard, read_card
-from models.systems.baselines.trunks import Precomputed
+from models.systems.baselines.inputs import Precomputed
 from models.systems.inputs import audio_keys, collate
-from models.systems.makers import build_network, inputs_of
 from models.systems.params import Settings
+from models.systems.registry import build_network, inputs_of
 from models.threads import pinned_threads
 from pipeline.errors import MediaError, WeightsError
 from pipeline.systems import SYSTEMS
+
+if TYPE_CHECKING:
+    from models.faces.detector import Detector
 
 UNKNOWN: Mapping[str, Tensor] = MappingProxyType({})
 
@@ -63,7 +65,7 @@ class Recognizer:
         self,
         card: ModelCard,
         network: nn.Module,
-        detector: Detector | None,
+        detector: "Detector | None",
         audio: dict[str, Weights],
         encoders: Sequence[FerEncoder | ImageClassifier] = (),
     ) -> None:
@@ -102,7 +104,7 @@ class Recognizer:
             require_fit(build_network(card.system, card.widths, settings), state, folder / NETWORK)
         network = build_network(card.system, card.widths, settings)
         load_strictly(network, state, folder / NETWORK)
-        detector = load_detector(folder / DETECTOR) if DETECTOR in card.files else None
+        detector = _detector(folder) if DETECTOR in card.files else None
         audio = {n: _audio_weights(folder, card, n) for n in card.audio_networks}
         encoders = [load_encoder(one).to(device) for one in _encoders(folder, card, settings)]
         return cls(card, network.to(device), detector and detector.to(device), audio, encoders)
@@ -294,6 +296,13 @@ class Recognizer:
             face_opinion=_mean_opinion(opinions),
             notes=tuple(notes),
         )
+
+
+def _detector(folder: Path) -> "Detector":
+    # imported here: who asks a model of sound alone need not wait seconds for torchvision
+    from models.faces.weights import load_detector
+
+    return load_detector(folder / DETECTOR)
 
 
 def _mean_opinion(opinions: Sequence[Tensor]) -> dict[str, float]:

@@ -21,7 +21,7 @@ from models.fusion.network import SingleNet
 from models.systems.baselines.inputs import Remembered
 from models.systems.inputs import Reader, Store
 from models.systems.params import CompactParams, Settings, Widths
-from models.systems.recipe import LOSS_NAMES, Phase, Recipe
+from models.systems.recipe import LOSS_NAMES, Phase, Recipe, Row
 from models.training import Step, TrainSettings
 from pipeline.splits import Fold
 
@@ -178,3 +178,7 @@ def draw_mixup(count: int, probability: float) -> tuple[float, Tensor]:
 def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Mean over clips, logits of a softmax and target [B, C]; a target of zeros counts as 0."""
     return -(target * logits.log_softmax(dim=1)).sum(dim=1).mean()
+
+
+ROWS: Mapping[str, Row] = {"audio_compact": Row(compact, compact_net, ("logmel",))}
+"""By name in `params.yaml`."""

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from models.faces.params import DetectorParams
 from models.fusion.params import FusionParams
 from models.systems.baselines.params import BaselineParams
-from models.systems.makers import inputs_of
 from models.systems.params import Settings
+from models.systems.registry import inputs_of
 from pipeline.systems import SYSTEMS
 
 PUBLISHED_EMBEDDINGS = {"Wavegram_Cnn14", "Wavegram_Logmel_Cnn14"}

@@ -21,9 +21,9 @@ from models.fusion.pool import fit_pool, fit_temperature, pooled
 from models.losses import log_scores
 from models.resumption import Checkpoint
 from models.systems.inputs import ClipSet, Store, without_face
-from models.systems.makers import recipe
 from models.systems.params import Settings, Widths
 from models.systems.recipe import Recipe, fit_statistics
+from models.systems.registry import recipe
 from models.threads import pinned_threads
 from models.training import ConvexSettings, History, fit, minimize
 from pipeline.clips import ClipRecord

@@ -17,9 +17,10 @@ from models.fusion.branches import AudioNet, LinearAudioNet, Standardize, Visual
 from models.fusion.network import FusionHead, FusionNet
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.losses import emotion_bce, fusion_loss_weights, log_scores
-from models.systems.inputs import ClipSet, Reader, SoundReader
-from models.systems.params import Widths
+from models.systems.inputs import ClipSet, Reader, SoundReader, Store
+from models.systems.params import Settings, Widths
 from models.training import ConvexSettings, Step, TrainSettings
+from pipeline.splits import Fold
 
 LOSS_NAMES = {"av": "l_av", "audio": "l_a", "visual": "l_v"}
 """Name of each branch's loss, as in Eq. (4)."""
@@ -62,6 +63,21 @@ class Recipe:
     build: Callable[[], nn.Module]
     phases: tuple[Phase, ...]
     after_training: Callable[[nn.Module], Mapping[str, Reader]] = lambda network: {}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """How a system, a row of the tables, is made.
+
+    Attributes:
+        recipe: for a fold.
+        network: from widths alone, with random weights.
+        inputs: what the network reads where its audio networks are frozen.
+    """
+
+    recipe: Callable[[Store, Fold, Settings], Recipe]
+    network: Callable[[Widths, Settings], nn.Module]
+    inputs: tuple[str, ...]
 
 
 def heard_in_noise(recipe: Recipe, sound: SoundReader) -> Recipe:

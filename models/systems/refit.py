@@ -18,8 +18,8 @@ from models.faces.detector_file import detector_params
 from models.faces.folds import DetectPaths, detect
 from models.systems.evaluate import Outcome, save_networks, train
 from models.systems.inputs import ClipSet, Store, StoreOfFaces
-from models.systems.makers import recipe
 from models.systems.params import Settings
+from models.systems.registry import recipe
 from models.threads import pinned_threads
 from models.training import History
 from pipeline.clips import ClipRecord, read_clips

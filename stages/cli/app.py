@@ -13,6 +13,7 @@ import typer
 
 from pipeline.errors import ParamsError
 from pipeline.params import parse_yaml
+from pipeline.work.imports import uncollected
 from pipeline.work.progress import counted
 from stages.boundary import configure_logging, new_app, with_boundary
 from stages.cli import cache, corrections
@@ -64,7 +65,8 @@ def main(
 def _add_stage(name: str, summary: str) -> None:
     def forward(context: typer.Context) -> None:
         usual = _usual_paths(name)
-        module = importlib.import_module(f"stages.{name}")
+        with uncollected():
+            module = importlib.import_module(f"stages.{name}")
         stage = new_app()
         stage.command()(module.main)
         command = typer.main.get_command(stage)
@@ -246,7 +248,8 @@ def predict(
 
     The exit code is 1 where one of them cannot be read; the others are answered.
     """
-    from stages.cli.predict import main
+    with uncollected():
+        from stages.cli.predict import main
 
     raise typer.Exit(main(clips, model, as_json, as_csv, video))
 

@@ -1,16 +1,21 @@
 """The table of systems and what makes them."""
 
+from importlib import import_module
+
 import pytest
 
-from models.systems.makers import MAKERS
+from models.systems.registry import MODULES
 from pipeline.clips import ClipRecord
 from pipeline.errors import CorpusError
 from pipeline.params import read_params
 from pipeline.systems import OURS, SYSTEMS, SystemSpec, readable
 
 
-def test_every_system_has_a_maker_and_no_maker_is_unused():
-    assert set(MAKERS) == set(SYSTEMS)
+def test_every_system_is_made_and_nothing_else():
+    assert list(MODULES) == list(SYSTEMS)
+    for module in set(MODULES.values()):
+        rows = import_module(f"models.systems.{module}").ROWS
+        assert set(rows) == {name for name, its in MODULES.items() if its == module}
 
 
 @pytest.mark.parametrize("spec", SYSTEMS.values(), ids=lambda spec: spec.name)

@@ -207,6 +207,28 @@ def cepstrum_reader(store: Store, count: int, frames: int) -> Reader:
     return Remembered(lambda clip_id: cepstra(store.waveform(clip_id), count, frames))
 
 
+class Precomputed(nn.Module):
+    """A frozen backbone whose outputs the reader has already computed.
+
+    It hands them on unchanged; it holds the backbone so that its parameters are counted and saved
+    with the network they belong to.
+    """
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "Precomputed":
+        """The backbone stays in eval mode."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[N, ...] -> the same."""
+        return features
+
+
 def frozen_features(backbone: nn.Module, read: Reader) -> Reader:
     """Reader of a frozen backbone's outputs, so that no epoch computes them again.
 

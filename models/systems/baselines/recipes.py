@@ -9,6 +9,7 @@ computed once, and nothing changes its pictures.
 all weights are loaded afterwards.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -22,6 +23,7 @@ from models.fusion.network import SingleNet
 from models.losses import polarity_consistent_ce
 from models.systems.baselines.inputs import (
     WINDOW_SAMPLES,
+    Precomputed,
     cepstrum_reader,
     crop_reader,
     frame_reader,
@@ -31,7 +33,6 @@ from models.systems.baselines.inputs import (
 )
 from models.systems.baselines.params import BaselineParams
 from models.systems.baselines.trunks import (
-    Precomputed,
     image_trunk,
     output_shape,
     snippet_maps,
@@ -46,6 +47,7 @@ from models.systems.params import Settings, Widths
 from models.systems.recipe import (
     Phase,
     Recipe,
+    Row,
     audio_branch,
     audio_phase,
     branch_step,
@@ -237,3 +239,24 @@ def _joint_phases(settings: Settings) -> tuple[Phase, ...]:
 def _log_p(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     """Log softmax [B, K] of a network that states log odds."""
     return F.logsigmoid(network(batch)["av"])
+
+
+def _single(name: str) -> Row:
+    """A row of the CNN alone, on `frames` or `crops`."""
+    return Row(partial(visual_cnn, name), partial(visual_cnn_net, name), (name,))
+
+
+def _fused(name: str) -> Row:
+    """A row of the same CNN fused with sound."""
+    return Row(partial(fused_cnn, name), partial(fused_cnn_net, name), ("audio", name))
+
+
+ROWS: Mapping[str, Row] = {
+    "visual_cnn": _single("frames"),
+    "visual_cnn_fd": _single("crops"),
+    "av_dnn": Row(dnn, dnn_net, ("windows", "crops")),
+    "av_vaanet": Row(vaanet, vaanet_net, ("snippets", "cepstra")),
+    "av_cnn": _fused("frames"),
+    "av_cnn_fd": _fused("crops"),
+}
+"""By name in `params.yaml`."""

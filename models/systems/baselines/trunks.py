@@ -58,28 +58,6 @@ class MeanOverTime(nn.Module):
         return maps.mean(dim=2)
 
 
-class Precomputed(nn.Module):
-    """A frozen backbone whose outputs the reader has already computed.
-
-    It hands them on unchanged; it holds the backbone so that its parameters are counted and saved
-    with the network they belong to.
-    """
-
-    def __init__(self, backbone: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone.requires_grad_(False).eval()
-
-    def train(self, mode: bool = True) -> "Precomputed":
-        """The backbone stays in eval mode."""
-        super().train(mode)
-        self.backbone.eval()
-        return self
-
-    def forward(self, features: Tensor) -> Tensor:
-        """[N, ...] -> the same."""
-        return features
-
-
 def image_trunk(name: ImageNet, published: bool, faces: bool = False) -> nn.Module:
     """Pictures uint8 [N, 3, H, W] -> pooled features [N, C].
 

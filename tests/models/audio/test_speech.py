@@ -200,3 +200,15 @@ def test_transformers_is_imported_only_where_the_encoder_is_built():
     modules = "sys, models.recognition.recognizer, stages.embed, stages.fuse, stages.pack"
     code = f"import {modules}; assert not {{'transformers', 'torchmetrics'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_model_of_sound_alone_waits_for_nothing_that_looks_at_pictures():
+    code = (
+        "import sys, models.recognition.recognizer\n"
+        "from models.systems.registry import row\n"
+        "row('audio_speech'), row('audio_compact')\n"
+        "heavy = {'torchvision', 'dlib', 'scipy.optimize', 'torch._dynamo'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert found.stdout == "[]\n"

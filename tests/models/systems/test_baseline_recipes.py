@@ -21,8 +21,8 @@ from models.systems.baselines.tzirakis import TzirakisNet
 from models.systems.baselines.visual_cnn import FrameNet
 from models.systems.evaluate import predict, run_folds, train
 from models.systems.inputs import ClipSet
-from models.systems.makers import build_network, recipe
 from models.systems.params import CompactParams, Settings, TrainingParams, Widths
+from models.systems.registry import build_network, recipe
 from models.training import History, describe
 from pipeline.presets import preset_values
 from pipeline.splits import Fold, InnerFoldParams

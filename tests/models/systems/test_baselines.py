@@ -8,9 +8,9 @@ from models.faces.frames import BRIGHTNESS, CONTRAST
 from models.fusion.network import SingleNet
 from models.losses import emotion_bce, log_odds, log_scores, polarity_consistent_ce
 from models.systems.baselines.augment import Jitter, augmented
+from models.systems.baselines.inputs import Precomputed
 from models.systems.baselines.trunks import (
     Pixels,
-    Precomputed,
     image_trunk,
     output_shape,
     snippet_maps,

@@ -11,8 +11,8 @@ from project_copy import ROOT
 from models.systems.compact import draw_mixup, known_targets
 from models.systems.evaluate import predict, train
 from models.systems.inputs import ClipSet, Store
-from models.systems.makers import build_network, recipe
 from models.systems.params import Settings
+from models.systems.registry import build_network, recipe
 from models.training import History
 from pipeline.clips import ClipRecord
 from pipeline.presets import preset_values

@@ -22,8 +22,8 @@ from models.systems.baselines.params import BaselineParams
 from models.systems.evaluate import evaluate_fold, predict
 from models.systems.inputs import ClipSet, Store
 from models.systems.joint import draw_frames
-from models.systems.makers import recipe
 from models.systems.params import CompactParams, Settings, TrainingParams
+from models.systems.registry import recipe
 from pipeline.clips import frame_name
 from pipeline.media.images import read_image
 from pipeline.presets import preset_values

@@ -10,8 +10,8 @@ from models.checkpoint import load_safetensors, save_safetensors
 from models.losses import log_scores
 from models.systems.evaluate import predict, train
 from models.systems.inputs import ClipSet, SoundReader, Store
-from models.systems.makers import recipe
 from models.systems.params import Settings
+from models.systems.registry import recipe
 from models.training import ConvexSettings, History, minimize
 from pipeline.clips import ClipRecord
 from pipeline.errors import TrainingError

@@ -17,8 +17,8 @@ from models.saved_model import InputParams, ModelCard
 from models.systems import tuning
 from models.systems.evaluate import predict, train
 from models.systems.inputs import ClipSet, Store
-from models.systems.makers import build_network, inputs_of, recipe
 from models.systems.params import Settings
+from models.systems.registry import build_network, inputs_of, recipe
 from models.systems.tuning import TunedNet
 from models.training import History
 from pipeline.clips import ClipRecord
