@@ -17,8 +17,11 @@ from torch import nn
 from models.faces.detector import Detector
 from models.faces.task import DetectorCost
 from models.systems.evaluate import (
+    Outcome,
     before_calibration,
+    collapsed_pools,
     evaluate_fold,
+    faceless_clips,
     gather,
     mean_weights,
     predict,
@@ -30,10 +33,11 @@ from models.systems.params import Settings
 from models.systems.registry import recipe
 from models.training import Size, describe, measured_effort
 from pipeline.clips import ClipRecord
-from pipeline.files import write_json
+from pipeline.files import read_json, write_json
 from pipeline.report.comparison.seeds import FACTS, HISTORY, PREDICTIONS, SUM
-from pipeline.scores.metrics import summarise_plainly
-from pipeline.scores.predictions import write_predictions
+from pipeline.report.run import reservations
+from pipeline.scores.metrics import summarise_plainly, ties
+from pipeline.scores.predictions import headline, write_predictions
 from pipeline.scores.results import write_history
 from pipeline.splits import Fold, all_inner_folds, inner_folds, only
 from pipeline.systems import SYSTEMS
@@ -133,8 +137,21 @@ def run_trial(task: TrialTask, folder: Path) -> None:
         "infer_ms": round(_inference_ms(network, task) + _detection_ms(task), 4),
         "as_trained": summarise_plainly(gather(before_calibration(outcomes), task.store)),
         "weights": mean_weights(outcomes),
+        "warnings": _warnings(task, outcomes),
     }
     write_json(folder / FACTS, facts)
+
+
+def _warnings(task: TrialTask, outcomes: Sequence[Outcome]) -> list[str]:
+    """What `detect` and `fuse` would say of such a run."""
+    branches = gather(outcomes, task.store)
+    main, hears = branches[headline(branches)], "audio" in branches
+    faceless = faceless_clips(outcomes)
+    found = reservations(len(main), collapsed_pools(outcomes), ties(main), faceless, hears)
+    if "face_features" in SYSTEMS[task.system].reads:
+        metrics = read_json(task.store.detector / "metrics.json", "run the table again")
+        found += [metrics["warning"]] if metrics["warning"] else []
+    return found
 
 
 def _detectors(task: TrialTask) -> list[DetectorCost]:

@@ -86,19 +86,21 @@ def failure(
         What went wrong and a remedy; None where nothing did.
     """
     causes = [
-        f"fold {fold}: the loss diverged, from {means[0]:.3f} in the first epoch to "
-        f"{means[-1]:.3f} in the last"
+        f"fold {fold} (the loss diverged, from {means[0]:.3f} in the first epoch to "
+        f"{means[-1]:.3f} in the last)"
         for fold, means in totals.items()
         if means[-1] > means[0]
     ]
     causes += [
-        f"fold {fold}: mean IoU with dlib's boxes is {overlap:.2f}, below {FAILED_IOU}"
+        f"fold {fold} (mean IoU with dlib's boxes is {overlap:.2f}, below {FAILED_IOU})"
         for fold, overlap in overlaps.items()
         if overlap is not None and overlap < FAILED_IOU
     ]
     if not causes:
         return None
-    return f"the face detector failed: {'; '.join(causes)}; try a lower detector.lr or more epochs"
+    return (
+        f"the face detector failed in {', '.join(causes)}: try a lower detector.lr or more epochs"
+    )
 
 
 def against(

@@ -90,6 +90,35 @@ class Answered(Part):
     accuracy_95: Ends
 
 
+def reservations(
+    clips: int, collapsed: Sequence[str], ties: int, faceless: int, hears: bool
+) -> list[str]:
+    """Why answers are not all that they seem, in words.
+
+    Args:
+        clips: test clips.
+        collapsed: folds whose pool found no weights.
+        ties: test clips with more than one likeliest emotion.
+        faceless: test clips in which no face was found.
+        hears: whether there is a branch for sound, which then answers them.
+    """
+    found = []
+    if collapsed:
+        found.append(
+            f"the pool of network and branches collapsed in fold {', '.join(collapsed)}: "
+            "the network answers alone there"
+        )
+    if ties:
+        found.append(
+            f"{ties} of {clips} test clips have more than one likeliest emotion, of which the "
+            "first counts as the answer"
+        )
+    if faceless:
+        answers = "sound alone answers" if hears else "nothing speaks for"
+        found.append(f"no face was found in {faceless} of {clips} test clips: {answers} them")
+    return found
+
+
 class Scores(Part):
     """Scores of the test clips.
 
@@ -132,23 +161,8 @@ class Scores(Part):
     @property
     def warnings(self) -> list[str]:
         """Why the headline's answers are not all that they seem, in words."""
-        found = []
-        if self.collapsed:
-            found.append(
-                f"the pool of network and branches collapsed in fold {', '.join(self.collapsed)}: "
-                "the network answers alone there"
-            )
-        if self.ties:
-            found.append(
-                f"{self.ties} of {self.clips} test clips have more than one likeliest emotion; the "
-                "first of them counts as the answer"
-            )
-        if self.faceless:
-            answers = "sound alone answers" if "audio" in self.branches else "nothing speaks for"
-            found.append(
-                f"no face was found in {self.faceless} of {self.clips} test clips: {answers} them"
-            )
-        return found
+        hears = "audio" in self.branches
+        return reservations(self.clips, self.collapsed, self.ties, self.faceless, hears)
 
     @classmethod
     def of(cls, summary: Mapping[str, Any]) -> "Scores":

@@ -157,7 +157,7 @@ def _systems(rows: Sequence[Row]) -> Content:
             "about": tables.about(done[0]) if done else "",
             "table": tables.systems(done),
             "deviations": tables.deviations(done),
-            "absent": tables.absent(own),
+            "remarks": tables.remarks(own),
         }
         groups.append(group)
     return {
@@ -215,7 +215,7 @@ def _ablations(rows: Sequence[Row]) -> Content | Absent:
             "table": tables.study(key, own),
             "charts": _grids(own) if key == LOSS_GRID else (),
             "note": tables.BOX_NOTE if key == BOXES else "",
-            "absent": tables.absent(own),
+            "remarks": tables.remarks(own),
         }
         for key, own in by(rows, "study").items()
     ]

@@ -92,6 +92,7 @@ class Scored(Setting):
         gain: in accuracy, row minus reference, a paired interval.
         mcnemar_p: exact test of the first seed against the reference.
         holm_p: the same, corrected for the number of rows tested.
+        warnings: why its answers are not all that they seem, with the seeds.
     """
 
     system: str
@@ -105,6 +106,12 @@ class Scored(Setting):
     gain: Interval | None = None
     mcnemar_p: float | None = None
     holm_p: float | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """By which a reader knows it."""
+        return self.system
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +181,11 @@ class VariantRow(Scored):
     variant: str
     overrides: str
     against: str = ""
+
+    @property
+    def name(self) -> str:
+        """By which a reader knows it."""
+        return self.variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

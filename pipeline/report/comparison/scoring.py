@@ -162,6 +162,7 @@ def _scores(system: str, one: Seeds, reference: Seeds | None) -> dict[str, Any]:
         "folds": len({*first.fold}),
         "clips": len(first),
         "nll": one.mean(nll),
+        "warnings": one.warnings,
     }
     for name, score in SCORES.items():
         interval, each = score_interval(main, score), one.each(score)

@@ -40,6 +40,7 @@ class Seeds:
         network: accuracy of the headline branch's network alone, mean over seeds.
         weights: of the experts in the answer, mean over seeds: 1 / T of the network alone, or those
             of a pool; empty without calibration.
+        warnings: why answers of a seed are not all that they seem, each with its seeds.
     """
 
     runs: Mapping[int, Mapping[str, Predictions]]
@@ -51,6 +52,7 @@ class Seeds:
     infer_ms: float
     network: float
     weights: Mapping[str, float]
+    warnings: tuple[str, ...] = ()
 
     @property
     def headline(self) -> str:
@@ -115,7 +117,17 @@ def read_seeds(folders: Mapping[int, Path]) -> Seeds:
         fmean(fact["infer_ms"] for fact in facts),
         fmean(fact["as_trained"][main]["accuracy"] for fact in facts),
         {expert: fmean(fact["weights"].get(expert, 0.0) for fact in facts) for expert in experts},
+        _warnings(dict(zip(folders, facts, strict=True))),
     )
+
+
+def _warnings(facts: Mapping[int, Mapping[str, Any]]) -> tuple[str, ...]:
+    """Each warning once, behind the seeds that it is of."""
+    seeds: dict[str, list[str]] = {}
+    for seed, fact in facts.items():
+        for warning in fact["warnings"]:
+            seeds.setdefault(warning, []).append(str(seed))
+    return tuple(f"seed {', '.join(own)}: {warning}" for warning, own in seeds.items())
 
 
 def over_seeds(runs: Mapping[int, Predictions]) -> Predictions:

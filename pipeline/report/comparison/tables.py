@@ -11,6 +11,7 @@ from pipeline.report.comparison.rows import (
     Missing,
     Row,
     Score,
+    Scored,
     SystemRow,
     VariantRow,
     by,
@@ -99,9 +100,12 @@ def done(rows: Iterable[Row]) -> list[SystemRow]:
     return [row for row in rows if isinstance(row, SystemRow)]
 
 
-def absent(rows: Iterable[Row]) -> list[str]:
-    """A sentence for each row that could not be run."""
-    return [f"{row.name} is absent: {row.absent}" for row in rows if isinstance(row, Missing)]
+def remarks(rows: Sequence[Row]) -> list[str]:
+    """What the figures do not say: why answers are not all they seem, and why rows are absent."""
+    scored = [row for row in rows if isinstance(row, Scored)]
+    odd = [f"{row.name}, {warning}" for row in scored for warning in row.warnings]
+    absent = [f"{row.name} is absent: {row.absent}" for row in rows if isinstance(row, Missing)]
+    return [*odd, *absent]
 
 
 def systems(rows: Sequence[SystemRow]) -> Table:
@@ -326,7 +330,7 @@ def systems_text(rows: Sequence[Row], notices: Sequence[str]) -> list[str]:
     """All protocols as markdown, the notices first."""
     lines = [*_bold(notices), "# Systems", ""]
     for protocol, own in by(rows, "protocol").items():
-        lines += [f"## Protocol {protocol}", "", *_protocol(done(own)), *_listed(absent(own))]
+        lines += [f"## Protocol {protocol}", "", *_protocol(done(own)), *_listed(remarks(own))]
     return [*lines, "## What the figures mean", "", *_listed(MEANING)]
 
 
@@ -336,7 +340,7 @@ def ablations_text(rows: Sequence[Row], notices: Sequence[str]) -> list[str]:
     for key, own in by(rows, "study").items():
         note = BOX_NOTE if key == BOXES else SCORE_NOTE
         lines += [f"## {STUDY_TITLES[key]}", "", *_markdown(study(key, own)), note, ""]
-        lines += _listed(absent(own))
+        lines += _listed(remarks(own))
     return lines
 
 

@@ -32,9 +32,10 @@ from models.training import describe, measured_effort
 from pipeline.errors import CorpusError, ParamsError
 from pipeline.presets import preset_values
 from pipeline.report.comparison.rows import Missing, SystemRow, VariantRow
-from pipeline.report.comparison.scoring import box_rows, study_rows
+from pipeline.report.comparison.scoring import box_rows, study_rows, system_rows
 from pipeline.report.comparison.seeds import FACTS, SUM, read_seeds
 from pipeline.report.comparison.studies import LOSS_GRID, STUDIES, STUDY_KEYS
+from pipeline.report.comparison.tables import systems_text
 from pipeline.scores.predictions import read_predictions
 from pipeline.splits import InnerFoldParams, SplitParams
 from pipeline.work.executors import executors_from
@@ -302,6 +303,17 @@ def test_rows_over_faces_count_their_detectors(tmp_path, costly):
     assert facts["train_s"] > 3 * 70
     frames = min(setup.store.records[0].frames, TINY.frames_per_clip)
     assert facts["infer_ms"] > 1000 * 8 / 16 * frames
+
+
+def test_a_row_says_what_the_stages_would_warn_of(tmp_path):
+    """A detector of one epoch has failed."""
+    setup = filmed_setup(tmp_path)
+    trial = Trial("visual_faster_rcnn", "paper", 0)
+    seeds = read_seeds({0: run_trials(setup, [trial], "tables").folders[trial]})
+    (row,) = system_rows(setup.setting("paper"), {trial.system: seeds}, {}, {trial.system: ()})
+    (said,) = row.warnings
+    assert said.startswith("seed 0: the face detector failed in fold paper (mean IoU")
+    assert f"- {trial.system}, {said}" in systems_text([row], [])
 
 
 def test_detectors_follow_seed_and_overrides(tmp_path, costly):

@@ -69,8 +69,8 @@ def test_a_detector_that_failed_is_said_to_have():
     assert failure(good, {"paper": [4.2, 1.3], "of one epoch": [2.0]}) is None
     assert failure({"sound alone": None}, {}) is None
     weak = failure({"DC": 0.87, "JE": 0.05, "JK": 0.87}, {"DC": [4.2, 1.3]})
-    assert "fold JE: mean IoU with dlib's boxes is 0.05, below 0.5" in weak
+    assert "fold JE (mean IoU with dlib's boxes is 0.05, below 0.5)" in weak
     assert "DC" not in weak
     diverged = failure(good, {"paper": [4.2, 1.3], "paper.inner0": [4.2, 1.3, 5.0]})
-    assert "fold paper.inner0: the loss diverged, from 4.200" in diverged
-    assert "fold paper:" not in diverged
+    assert "fold paper.inner0 (the loss diverged, from 4.200" in diverged
+    assert "fold paper (" not in diverged

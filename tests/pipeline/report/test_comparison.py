@@ -53,10 +53,13 @@ def wrong_on(clips):
     return guesses(np.where(np.isin(np.arange(CLIPS), clips), (TRUTH + 1) % len(KINDS), TRUTH))
 
 
-def trained(*runs, sums=(), pool=False):
+WARNINGS = ("seed 0: the pool collapsed", "seed 0, 1: 2 of 28 test clips tie")
+
+
+def trained(*runs, sums=(), pool=False, warnings=()):
     runs, sums = dict(enumerate(runs)), dict(enumerate(sums))
     weights = {"av": 0.25, "audio": 1.0} if pool else {"av": 0.25}
-    return Seeds(runs, sums, 10_000, 90_000, 5_000.0, 1.5, 0.25, 0.5, weights)
+    return Seeds(runs, sums, 10_000, 90_000, 5_000.0, 1.5, 0.25, 0.5, weights, warnings)
 
 
 @pytest.fixture
@@ -69,7 +72,7 @@ def rows():
         "audio_cnn": trained({"audio": constant}, {"audio": constant}),
         "av_dnn": trained(*[{"av": wrong_on(range(7))}] * 2),
         "av_cnn": trained(*[{**ours, "av": wrong_on(range(5))}] * 2, sums=sums, pool=True),
-        OURS: trained(ours, worse, sums=sums),
+        OURS: trained(ours, worse, sums=sums, warnings=WARNINGS),
     }
     refused = {"visual_cnn": "system visual_cnn needs video, and clips of this corpus have none"}
     phrases = {"audio_cnn": (), "av_dnn": ("X for Y",), "av_cnn": ("X for Y", "T"), OURS: ("T",)}
@@ -227,6 +230,7 @@ def test_rows_are_in_the_csv_to_four_decimals(rows, tmp_path):
     phrases = [row.deviations for row in again if isinstance(row, SystemRow)]
     assert phrases == [(), ("X for Y",), ("X for Y", "T"), ("T",)]
     assert (ours.trained, ours.steps) == (10_000, 5_000)
+    assert ours.warnings == WARNINGS
     assert read_rows(tmp_path / "none.csv") == []
 
 
@@ -259,6 +263,7 @@ def test_markdown_tables_are_rectangular_and_open_with_the_notice(rows):
     assert "\n1. T.\n2. X for Y.\n" in text, "ours first"
     assert "| av_cnn (pool) (1-2) |" in text and f"| {OURS} (1) |" in text
     assert "visual_cnn is absent: system visual_cnn needs video" in text
+    assert f"\n- {OURS}, seed 0: the pool collapsed\n- {OURS}, seed 0, 1: 2 of 28" in text
 
 
 def test_studies_have_distinct_variants_and_known_references():
