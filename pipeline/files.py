@@ -285,20 +285,27 @@ def is_address(text: str) -> bool:
     return _ADDRESS.match(text) is not None and not _exists(Path(text))
 
 
-def refuse_address(named: Path | str, expected: str, error: type[Exception]) -> None:
+UPLOAD = "write it here, and upload it then"
+"""What to do instead of naming an address as the place of an output."""
+
+
+def refuse_address(
+    named: Path | str,
+    expected: str,
+    error: type[Exception],
+    remedy: str = "download it and name it",
+) -> None:
     """Raise `error` where an address is given for a path.
 
     Args:
         named: what a user gave; a path has lost a slash of an address, which the message has.
         expected: "file", "folder" or the like.
         error: what to raise.
+        remedy: what to do instead.
     """
     if is_address(str(named)):
         address = _ADDRESS.sub(r"\1//", str(named))
-        raise error(
-            f"{address}: got an address, expected a {expected} of this machine; download it and "
-            "name it"
-        )
+        raise error(f"{address}: got an address, expected a {expected} of this machine; {remedy}")
 
 
 def _exists(path: Path) -> bool:

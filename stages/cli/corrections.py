@@ -8,6 +8,7 @@ import typer
 from annotations.params import AnnotateParams
 from pipeline.clips import read_clips
 from pipeline.errors import AnnotationError
+from pipeline.files import UPLOAD, refuse_address
 from pipeline.params import load_section
 from pipeline.work.progress import counted
 from stages.boundary import new_app
@@ -29,6 +30,8 @@ def export_(
     """Write frames with their annotations for labelImg or CVAT."""
     from annotations.review.exchange import export_frames  # imports dlib
 
+    refuse_address(frames, "file", AnnotationError)
+    refuse_address(out, "folder or file", AnnotationError, UPLOAD)
     try:
         lines = frames.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -46,6 +49,7 @@ def import_(
     """Keep what was put right, in annotations/corrections."""
     from annotations.review.exchange import import_corrections  # imports dlib
 
+    refuse_address(source, "folder or file", AnnotationError)
     params = load_section("annotate", AnnotateParams)
     found = import_corrections(source, VOC, CORRECTIONS, read_clips(CLIPS), params)
     for name, change in list(found.changes.items())[:SHOWN]:

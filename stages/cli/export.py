@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from pipeline.errors import ExportError, MediaError
-from pipeline.files import refuse_address
+from pipeline.files import UPLOAD, refuse_address
 from pipeline.work.progress import counted, print_summary
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -25,6 +25,7 @@ def main(out: Path, model: str, clip: Path | None) -> None:
         WeightsError: the model cannot be read.
         MediaError: the recording cannot be read.
     """
+    refuse_address(out, "folder", ExportError, UPLOAD)
     if clip is not None:
         refuse_address(clip, "file", MediaError)
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]

@@ -6,6 +6,8 @@ from annotations.corrections import find_corrections
 from annotations.review.gallery import write_gallery
 from pipeline.clips import read_clips
 from pipeline.corpora.params import CorpusParams
+from pipeline.errors import ParamsError
+from pipeline.files import UPLOAD, refuse_address
 from pipeline.params import load_section
 from pipeline.work.progress import counted
 
@@ -17,7 +19,13 @@ DEMO_NOTICE = "Demo corpus: the faces are drawn. They say nothing about people."
 
 
 def gallery(out: Path) -> str:
-    """Write the page into a folder and say where it lies."""
+    """Write the page into a folder and say where it lies.
+
+    Raises:
+        ParamsError: the folder is an address.
+        CorpusError: there are no clips or no annotations yet.
+    """
+    refuse_address(out, "folder", ParamsError, UPLOAD)
     records = read_clips(CLIPS)
     corrected = find_corrections(CORRECTIONS, records, VOC / "JPEGImages")
     notice = DEMO_NOTICE if load_section("corpus", CorpusParams).name == "demo" else ""

@@ -12,7 +12,7 @@ from models.recognition.recognizer import Recognizer
 from models.saved_model import CARD, PRETRAINED, WORDS
 from pipeline.corpora.index import SOUND_SUFFIXES, VIDEO_SUFFIXES, recordings
 from pipeline.errors import MediaError, WeightsError
-from pipeline.files import refuse_address, write_rows
+from pipeline.files import UPLOAD, refuse_address, write_rows
 from pipeline.work.progress import track
 
 MEDIA = SOUND_SUFFIXES | VIDEO_SUFFIXES
@@ -130,6 +130,7 @@ def _recordings(clips: Sequence[Path]) -> dict[Path, Path]:
 
 def _videos(named: dict[Path, Path], out: Path) -> dict[Path, Path]:
     """Where the annotated video of each recording goes."""
+    refuse_address(out, "file or folder", MediaError, UPLOAD)
     suffix = out.suffix.lower()
     if suffix == ".mp4" and not out.is_dir():
         if len(named) > 1:

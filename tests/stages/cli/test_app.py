@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from project_copy import ROOT, set_params
@@ -74,13 +75,24 @@ def test_a_command_called_elsewhere_names_the_remedy(tmp_path, monkeypatch, comm
         ["predict"],
         ["predict", "clip.wav", "--model"],
         ["export", "out", "--clip"],
+        ["corrections", "import"],
+        ["export"],
+        ["gallery"],
+        ["predict", "clip.wav", "--model", "pretrained", "--video"],
+        ["corrections", "export", "frames.txt"],
     ],
     ids=" ".join,
 )
 def test_an_address_is_named_as_it_was_typed(settings, command):
-    said = r"^https://x\.org/a: got an address, expected a (file|folder) of this machine; download"
+    """Where something is read, and where it is written."""
+    Path("clip.wav").touch()
+    Path("frames.txt").touch()
+    writes = command in (["export"], ["gallery"]) or command[-1] in ("--video", "frames.txt")
+    remedy = "write it here" if writes else "download it"
+    said = rf"^https://x\.org/a: got an address, expected a \S.* of this machine; {remedy}"
     with pytest.raises(AvemoError, match=said):
         avemo(*command, "https://x.org/a")
+    assert not Path("https:").exists()
 
 
 @pytest.mark.parametrize("name", ["AVEMO_CACHE", "AVEMO_WORKERS"])
