@@ -17,7 +17,6 @@ from torch import nn
 from models.faces.detector import Detector
 from models.faces.task import DetectorCost
 from models.systems.evaluate import (
-    Outcome,
     before_calibration,
     collapsed_pools,
     evaluate_fold,
@@ -35,7 +34,6 @@ from models.training import Size, describe, measured_effort
 from pipeline.clips import ClipRecord
 from pipeline.files import read_json, write_json
 from pipeline.report.comparison.seeds import FACTS, HISTORY, PREDICTIONS, SUM
-from pipeline.report.run import reservations
 from pipeline.scores.metrics import summarise_plainly, ties
 from pipeline.scores.predictions import headline, write_predictions
 from pipeline.scores.results import write_history
@@ -123,7 +121,8 @@ def run_trial(task: TrialTask, folder: Path) -> None:
             for fold in usable_folds(task.system, task.folds, task.records)
         ]
     train_s = time.monotonic() - started + effort.earlier_s
-    write_predictions(folder / PREDICTIONS, gather(outcomes, task.store))
+    branches = gather(outcomes, task.store)
+    write_predictions(folder / PREDICTIONS, branches)
     if {"audio", "visual"} <= outcomes[0].as_trained.keys():
         write_predictions(folder / SUM, gather(sum_of_branches(outcomes), task.store))
     write_history(folder / HISTORY, [row for outcome in outcomes for row in outcome.history])
@@ -137,21 +136,21 @@ def run_trial(task: TrialTask, folder: Path) -> None:
         "infer_ms": round(_inference_ms(network, task) + _detection_ms(task), 4),
         "as_trained": summarise_plainly(gather(before_calibration(outcomes), task.store)),
         "weights": mean_weights(outcomes),
-        "warnings": _warnings(task, outcomes),
+        "collapsed": collapsed_pools(outcomes),
+        "ties": ties(branches[headline(branches)]),
+        "faceless": faceless_clips(outcomes),
+        "detector": _failure(task),
     }
     write_json(folder / FACTS, facts)
 
 
-def _warnings(task: TrialTask, outcomes: Sequence[Outcome]) -> list[str]:
-    """What `detect` and `fuse` would say of such a run."""
-    branches = gather(outcomes, task.store)
-    main, hears = branches[headline(branches)], "audio" in branches
-    faceless = faceless_clips(outcomes)
-    found = reservations(len(main), collapsed_pools(outcomes), ties(main), faceless, hears)
-    if "face_features" in SYSTEMS[task.system].reads:
-        metrics = read_json(task.store.detector / "metrics.json", "run the table again")
-        found += [metrics["warning"]] if metrics["warning"] else []
-    return found
+def _failure(task: TrialTask) -> str | None:
+    """How the detectors failed whose face features a trial reads; None where they did not."""
+    if "face_features" not in SYSTEMS[task.system].reads:
+        return None
+    metrics = read_json(task.store.detector / "metrics.json", "run the table again")
+    said: str | None = metrics["warning"]
+    return said
 
 
 def _detectors(task: TrialTask) -> list[DetectorCost]:

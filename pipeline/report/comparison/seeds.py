@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.files import read_json
+from pipeline.report.run import reservations
 from pipeline.scores.intervals import Score
 from pipeline.scores.metrics import confusion
 from pipeline.scores.predictions import (
@@ -117,15 +118,20 @@ def read_seeds(folders: Mapping[int, Path]) -> Seeds:
         fmean(fact["infer_ms"] for fact in facts),
         fmean(fact["as_trained"][main]["accuracy"] for fact in facts),
         {expert: fmean(fact["weights"].get(expert, 0.0) for fact in facts) for expert in experts},
-        _warnings(dict(zip(folders, facts, strict=True))),
+        _warnings(runs, dict(zip(folders, facts, strict=True))),
     )
 
 
-def _warnings(facts: Mapping[int, Mapping[str, Any]]) -> tuple[str, ...]:
+def _warnings(
+    runs: Mapping[int, Mapping[str, Predictions]], facts: Mapping[int, Mapping[str, Any]]
+) -> tuple[str, ...]:
     """Each warning once, behind the seeds that it is of."""
     seeds: dict[str, list[str]] = {}
     for seed, fact in facts.items():
-        for warning in fact["warnings"]:
+        branches = runs[seed]
+        clips, hears = len(branches[headline(branches)]), "audio" in branches
+        said = reservations(clips, fact["collapsed"], fact["ties"], fact["faceless"], hears)
+        for warning in (*said, *filter(None, [fact["detector"]])):
             seeds.setdefault(warning, []).append(str(seed))
     return tuple(f"seed {', '.join(own)}: {warning}" for warning, own in seeds.items())
 

@@ -200,11 +200,18 @@ def test_trials_are_read_back_over_seeds(tmp_path):
             **{"trained": 1, "total": 2, "steps": 3 + seed, "train_s": seed, "infer_ms": 1.0},
             "as_trained": {"av": {"accuracy": seed}},
             "weights": {"av": 1.0 + seed},
+            "collapsed": [],
+            "ties": 2,
+            "faceless": seed,
+            "detector": None,
         }
         (folder / FACTS).write_text(json.dumps(facts))
     found = read_seeds({seed: tmp_path / str(seed) for seed in (0, 1)})
     assert (found.steps, found.train_s, found.headline) == (3.5, 0.5, "av")
     assert (found.network, found.weights) == (0.5, {"av": 1.5})
+    assert [said.partition(" test clips")[0] for said in found.warnings] == [
+        "seed 0, 1: 2 of 28", "seed 1: no face was found in 1 of 28",
+    ]  # fmt: skip
     assert {*found.main.fold} == {"paper#0", "paper#1"} and len({*found.main.clip_id}) == 37
     other = replace(wrong_on([0]), clip_id=tuple(f"d{i:02}" for i in range(28)))
     write_predictions(tmp_path / "0" / SUM, {"av": other})

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from pipeline.work.closure import PROJECT, SUPPORT, closure, code_digests
+from pipeline.work.closure import PACKAGES, PROJECT, SUPPORT, closure, code_digests
 
 WORK = {
     "pipeline.corpora.demo.corpus": (
@@ -36,7 +36,14 @@ WORK = {
         {"pipeline/splits.py", "models/faces/scores.py", "models/faces/folds.py"},
     ),
     "models.comparison.trials": (
-        {"models/systems/evaluate.py", "models/fusion/network.py", "pipeline/splits.py"},
+        {
+            "models/systems/evaluate.py",
+            "models/systems/faces.py",
+            "models/systems/compact.py",
+            "models/systems/baselines/vaanet.py",
+            "models/fusion/network.py",
+            "pipeline/splits.py",
+        },
         {
             "models/comparison/runner.py",
             "pipeline/corpora/index.py",
@@ -99,3 +106,11 @@ def test_code_counts_and_words_about_it_do_not(project):
     assert digests(project) == before
     (project / "models" / "deep.py").write_text("x = 2\n")
     assert digests(project) != before
+
+
+def test_no_import_is_hidden_from_the_closure():
+    """But that of a stage by the command line, which makes no product itself."""
+    hidden = ("import_module(", "__import__(")
+    files = (path for package in PACKAGES for path in (PROJECT / package).rglob("*.py"))
+    found = [str(p.relative_to(PROJECT)) for p in files if any(h in p.read_text() for h in hidden)]
+    assert found == ["stages/cli/app.py"]
