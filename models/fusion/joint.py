@@ -5,13 +5,15 @@ the features are taken; `models.systems.joint` draws them. Once trained, the det
 and the fusion network answers from what it finds, as in staged training.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from models.faces.detector import Detector
 from models.fusion.network import FusionNet
 from models.training import weighted_sum
+
+if TYPE_CHECKING:
+    from models.faces.detector import Detector
 
 
 class JointNet(nn.Module):
@@ -22,7 +24,7 @@ class JointNet(nn.Module):
         detector: a trained detector; it is trained on.
     """
 
-    def __init__(self, fusion: FusionNet, detector: Detector) -> None:
+    def __init__(self, fusion: FusionNet, detector: "Detector") -> None:
         super().__init__()
         self.fusion = fusion
         self.detector = detector

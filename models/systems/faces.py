@@ -1,21 +1,14 @@
 """The rows that stand on the Faster R-CNN's faces: the paper's own system is one of them."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
-import torch
 from torch import nn
 
-from models.faces.weights import load_detector
-from models.fusion.joint import JointNet
 from models.fusion.network import FusionNet, SingleNet
 from models.systems.inputs import Reader, Store, audio_reader, expression_reader, face_readers
-from models.systems.joint import drawn_reader, face_readers_after, joint_phase
 from models.systems.params import Settings, Widths
 from models.systems.recipe import (
-    Phase,
     Recipe,
     Row,
     audio_branch,
@@ -60,7 +53,12 @@ def _fused(store: Store, fold: Fold, settings: Settings) -> Recipe:
     )
     build = partial(_fused_net, widths, settings)
     staged = Recipe({"audio": reader, **faces}, widths, build, phases)
-    return _joint(staged, store, fold, settings) if settings.fusion.joint else staged
+    if not settings.fusion.joint:
+        return staged
+    # imported here: who trains on stored face features need not wait for torchvision
+    from models.systems.joint import joint
+
+    return joint(staged, store, fold, settings)
 
 
 def _fused_net(widths: Widths, settings: Settings) -> FusionNet:
@@ -86,32 +84,6 @@ def _people(store: Store, fold: Fold, settings: Settings) -> Recipe:
 def _people_net(widths: Widths, settings: Settings) -> FusionNet:
     visual = visual_branch(widths, settings.visual)
     return fusion_net(linear_branch(widths), visual, widths.emotions, settings.fusion)
-
-
-def _joint(staged: Recipe, store: Store, fold: Fold, settings: Settings) -> Recipe:
-    """The staged recipe, but its last phase trains the detector too, which then looks again."""
-    weights = store.detector / f"{fold.name}.safetensors"
-    fusion, silent = settings.fusion, settings.visual.silent_weight
-    classes = load_detector(weights).classes
-    drawn = drawn_reader(store, fold, fusion.joint_frames, classes, staged.readers["weights"])
-    before = (_of_fusion(phase) for phase in staged.phases if phase.name != "joint")
-    return replace(
-        staged,
-        build=partial(_joint_net, staged.widths, settings, weights),
-        phases=(*before, joint_phase(fusion, settings.loss, drawn)),
-        after_training=partial(face_readers_after, store, fold, silent),
-    )
-
-
-def _of_fusion(phase: Phase) -> Phase:
-    """A phase of the fusion network as one of the `JointNet` that holds it."""
-    return replace(phase, part=lambda joint: phase.part(joint.fusion))  # type: ignore[arg-type]
-
-
-def _joint_net(widths: Widths, settings: Settings, detector: Path) -> JointNet:
-    fusion = _fused_net(widths, settings)
-    with torch.random.fork_rng():  # the phases before draw the same numbers as in staged training
-        return JointNet(fusion, load_detector(detector))
 
 
 def _faces(store: Store, fold: Fold, settings: Settings) -> tuple[dict[str, Reader], int]:

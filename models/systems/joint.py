@@ -13,6 +13,8 @@ The phase reads `drawn`, J frames of each clip, drawn anew whenever the clip is 
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,15 +28,44 @@ from models.faces.detector_file import detector_params
 from models.faces.frames import Frame, image_tensor
 from models.faces.task import face_features
 from models.faces.train import detect_frames
+from models.faces.weights import load_detector
 from models.fusion.joint import JointNet
+from models.fusion.network import FusionNet
 from models.fusion.params import FusionParams, LossParams
 from models.losses import emotion_bce, fusion_loss_weights
 from models.systems.inputs import Reader, Store, readers_of_faces
-from models.systems.recipe import Phase, entire
+from models.systems.params import Settings
+from models.systems.recipe import Phase, Recipe, entire
 from models.training import TrainSettings
 from pipeline.clips import frame_name
 from pipeline.media.images import read_image
 from pipeline.splits import Fold
+
+
+def joint(staged: Recipe, store: Store, fold: Fold, settings: Settings) -> Recipe:
+    """The staged recipe, but its last phase trains the detector too, which then looks again."""
+    weights = store.detector / f"{fold.name}.safetensors"
+    fusion, silent = settings.fusion, settings.visual.silent_weight
+    classes = load_detector(weights).classes
+    drawn = drawn_reader(store, fold, fusion.joint_frames, classes, staged.readers["weights"])
+    before = (_of_fusion(phase) for phase in staged.phases if phase.name != "joint")
+    return replace(
+        staged,
+        build=partial(_with_detector, staged.build, weights),
+        phases=(*before, joint_phase(fusion, settings.loss, drawn)),
+        after_training=partial(face_readers_after, store, fold, silent),
+    )
+
+
+def _of_fusion(phase: Phase) -> Phase:
+    """A phase of the fusion network as one of the `JointNet` that holds it."""
+    return replace(phase, part=lambda net: phase.part(net.fusion))  # type: ignore[arg-type]
+
+
+def _with_detector(build: Callable[[], nn.Module], weights: Path) -> JointNet:
+    fusion = cast(FusionNet, build())
+    with torch.random.fork_rng():  # the phases before draw the same numbers as in staged training
+        return JointNet(fusion, load_detector(weights))
 
 
 def joint_phase(params: FusionParams, loss: LossParams, drawn: Reader) -> Phase:
@@ -49,11 +80,11 @@ def joint_phase(params: FusionParams, loss: LossParams, drawn: Reader) -> Phase:
 def joint_step(network: nn.Module, batch: dict[str, Any]) -> dict[str, Tensor]:
     """Losses of a `models.fusion.joint.JointNet` in training mode."""
     logits = network(batch)
-    joint = extract_model_from_parallel(network)
+    whole = extract_model_from_parallel(network)
     return {
         "l_av": emotion_bce(logits["av"], batch["label"]),
         "l_a": emotion_bce(logits["audio"], batch["label"]),
-        "l_v": joint.detector_loss(batch["drawn"]),
+        "l_v": whole.detector_loss(batch["drawn"]),
     }
 
 

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from importlib import resources
 from pathlib import Path
 
@@ -193,22 +191,3 @@ def test_other_or_incomplete_weights_are_refused(tmp_path):
     weights.write_bytes(b"damaged")
     with pytest.raises(WeightsError, match="not a speech encoder that transformers can read"):
         SpeechEncoder(tmp_path, POOLING)
-
-
-def test_transformers_is_imported_only_where_the_encoder_is_built():
-    """Nor torchmetrics, which imports it, but where boxes are scored."""
-    modules = "sys, models.recognition.recognizer, stages.embed, stages.fuse, stages.pack"
-    code = f"import {modules}; assert not {{'transformers', 'torchmetrics'}} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_a_model_of_sound_alone_waits_for_nothing_that_looks_at_pictures():
-    code = (
-        "import sys, models.recognition.recognizer\n"
-        "from models.systems.registry import row\n"
-        "row('audio_speech'), row('audio_compact')\n"
-        "heavy = {'torchvision', 'dlib', 'scipy.optimize', 'torch._dynamo'}\n"
-        "print(sorted(heavy & set(sys.modules)))"
-    )
-    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert found.stdout == "[]\n"
