@@ -20,6 +20,8 @@ PARTS = (
     "dvc.yaml",
     "params.yaml",
     "folds.csv",
+    ".gitignore",
+    ".dvcignore",
 )
 
 TINY = {
@@ -43,13 +45,11 @@ def copy_project(folder: Path, changes: dict | None = None) -> Path:
     for name in PARTS:
         source = ROOT / name
         if source.is_dir():
-            ignore = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(source, folder / name, ignore=ignore)
+            shutil.copytree(source, folder / name)
         else:
             shutil.copy(source, folder / name)
     set_params(folder, TINY)
     set_params(folder, changes or {})
-    shutil.copy(ROOT / ".gitignore", folder)
     git(folder, "init", "-q")
     git(folder, "config", "user.email", "test@example.org")
     git(folder, "config", "user.name", "test")
@@ -74,11 +74,19 @@ def set_params(folder: Path, changes: dict) -> None:
         yaml.dump(params, stream)
 
 
-def dvc(folder: Path, *arguments: str, code: int = 0) -> str:
-    """Run DVC in `folder` and return what it printed; its exit code is asserted."""
+def dvc(folder: Path, *arguments: str, code: int = 0, **variables: str) -> str:
+    """Run DVC in `folder` and return what it printed; its exit code is asserted.
+
+    Its environment is that of `environment`, with further variables.
+    """
     command = [sys.executable, "-m", "dvc", *arguments]
     done = subprocess.run(
-        command, cwd=folder, env=environment(), capture_output=True, text=True, check=False
+        command,
+        cwd=folder,
+        env=environment() | variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -107,9 +115,12 @@ def stages_run(output: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """The environment with this Python first on the PATH."""
+    """The environment with this Python first on the PATH, and one worker process a stage.
+
+    To start a second one takes longer than the tiny work of a test.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "DVC_NO_ANALYTICS": "1"}
+    return {**os.environ, "PATH": path, "AVEMO_WORKERS": "1", "DVC_NO_ANALYTICS": "1"}
 
 
 OCCASION = re.compile(rb"<!--occasion-->.*?<!--/occasion-->", re.DOTALL)

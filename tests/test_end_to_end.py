@@ -108,8 +108,9 @@ def test_one_number_runs_what_reads_it_and_a_fresh_clone_loses_nothing(project):
 
 
 def test_a_run_from_nothing_gives_the_same_bytes(finished, tmp_path):
+    """With three worker processes in place of one, and on a machine of more cores."""
     again = copy_project(tmp_path / "again")
-    dvc(again, "repro")
+    dvc(again, "repro", AVEMO_WORKERS="3", OMP_NUM_THREADS="3", MKL_NUM_THREADS="3")
     for part in ("data", "results"):
         assert tree(again / part) == tree(finished / part)
 
@@ -147,7 +148,10 @@ def test_one_added_clip_costs_one_clip_and_equals_a_clean_run(finished, tmp_path
 
 @pytest.mark.parametrize(
     ("modalities", "system", "branch"),
-    [("audio", "audio_wavegram_logmel", "audio"), ("video", "visual_faster_rcnn", "visual")],
+    [
+        ("audio", "audio_wavegram_logmel", "audio"),
+        pytest.param("video", "visual_faster_rcnn", "visual", marks=pytest.mark.slow),
+    ],
 )
 def test_a_corpus_of_one_modality_runs_its_systems(project, modalities, system, branch):
     set_params(project, {"corpus": {"modalities": modalities}})
@@ -158,6 +162,7 @@ def test_a_corpus_of_one_modality_runs_its_systems(project, modalities, system, 
     assert list(scores_of(project)["branches"]) == [branch]
 
 
+@pytest.mark.slow
 def test_joint_training_and_leave_one_speaker_out_run(project):
     changes = ["-S", "fusion.joint=true", "-S", "split.protocol=loso"]
     ran = stages_run(dvc(project, "exp", "run", *changes))

@@ -93,7 +93,7 @@ def test_detect_warns_of_a_detector_that_failed(tmp_path, in_process, monkeypatc
     detect(paths, records, [FOLD], [inner], TINY)
     written = json.loads((paths.results / "metrics.json").read_text())
     for name in ("paper", "paper.inner0"):
-        assert f"fold {name}: mean IoU with dlib's boxes is" in written["warning"]
+        assert f"fold {name} (mean IoU with dlib's boxes is" in written["warning"]
     assert written["warning"] in caplog.text
 
 
