@@ -154,3 +154,20 @@ def git(*arguments: str) -> str:
     return subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.strip()
+
+
+def test_the_ablations_are_shown_as_measured():
+    page = (ROOT / "docs/experiments.md").read_text(encoding="utf-8")
+    table = page.partition("| study |")[2].partition("\n\n")[0]
+    shown = re.findall(r"^\| (\w+) \| (\w+) \| (\d.*) \|$", table, re.M)
+    with (ROOT / "benchmarks/demo_ablations.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(study, variant) for study, variant, _ in shown] == [
+        (row["study"], row["variant"]) for row in rows
+    ]
+    for (_, variant, cells), row in zip(shown, rows, strict=True):
+        names = [f"{name}{end}" for name in ("accuracy", "gain") for end in ("", "_low", "_high")]
+        expected = [100 * float(row[name]) for name in names if row[name]]
+        figures = [float(text) for text in re.findall(r"[-+]?\d+(?:\.\d+)?", cells)]
+        assert figures == pytest.approx(expected, abs=0.051), variant
+        assert (row["seeds"], row["clips"]) == ("3", "28")
