@@ -38,8 +38,8 @@ def main() -> None:
         command += ["--model", "pretrained"]
         imports, cold = [], []
         for _ in range(REPEATS):
-            imports.append(_cold([sys.executable, "-c", PACKAGES]))
-            cold.append(_cold(command))
+            imports.append(_spent_by([sys.executable, "-c", PACKAGES]))
+            cold.append(_spent_by(command))
         recognizer = Recognizer.load(PRETRAINED)
         recognizer.predict(clip)
         warm = [_warm(recognizer, clip) for _ in range(REPEATS)]
@@ -53,7 +53,7 @@ def main() -> None:
         print(f"{kind}: {wall_s:.2f} s, of the CPU {cpu_s:.2f} s{expected}")
 
 
-def _cold(command: list[str]) -> tuple[float, float]:
+def _spent_by(command: list[str]) -> tuple[float, float]:
     """Seconds on the clock and of the CPU."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run(command, check=True, capture_output=True)

@@ -281,11 +281,14 @@ def minimize(
             next(iteration), {n: float(v.detach()) for n, v in {**losses, "total": loss}.items()}
         )
 
-    from scipy.optimize import minimize  # most of a second, and few phases are convex
+    # imported here: it takes most of a second, and few phases are convex
+    from scipy.optimize import minimize as minimize_smooth
 
     start = parameters_to_vector(trained).detach().numpy()
     options = {"maxiter": settings.iterations, "gtol": settings.tolerance, "ftol": 0.0}
-    found = minimize(total, start, jac=True, method="L-BFGS-B", options=options, callback=log)
+    found = minimize_smooth(
+        total, start, jac=True, method="L-BFGS-B", options=options, callback=log
+    )
     # where 64 bits see no further descent, the slope tells whether that is the minimum
     if np.abs(found.jac).max() > 10 * settings.tolerance:
         raise TrainingError(

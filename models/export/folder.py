@@ -26,7 +26,7 @@ from models.model_card import describe
 from models.recognition.recognizer import Recognizer
 from models.recognition.windows import decoded
 from models.saved_model import WORDS
-from models.systems.registry import MODULES, row
+from models.systems.registry import ROWS_OF, row
 from models.threads import pinned_threads
 from pipeline.errors import ExportError
 from pipeline.files import file_digest, notices, replace_folder, write_json
@@ -88,7 +88,7 @@ def _require_graphs(recognizer: Recognizer) -> None:
     known = set(HEADS["av"][1])
     unknown = set(recognizer.reads) - known
     if unknown:
-        able = ", ".join(name for name in MODULES if known.issuperset(row(name).inputs))
+        able = ", ".join(name for name in ROWS_OF if known.issuperset(row(name).inputs))
         raise ExportError(
             f"system {recognizer.card.system}: reads {' and '.join(sorted(unknown))}, which no "
             f"graph computes; expected a model of {able}"

@@ -42,7 +42,7 @@ def _baselines() -> Rows:
     return ROWS
 
 
-MODULES: Mapping[str, Callable[[], Rows]] = {
+ROWS_OF: Mapping[str, Callable[[], Rows]] = {
     "audio_cnn": _sound,
     "audio_wavegram": _sound,
     "audio_wavegram_logmel": _sound,
@@ -59,12 +59,12 @@ MODULES: Mapping[str, Callable[[], Rows]] = {
     "av_people": _faces,
     "audio_compact": _compact,
 }
-"""The rows of both tables and our own, as `pipeline.systems` orders them."""
+"""What gives the rows among which each system is, as `pipeline.systems` orders them."""
 
 
 def row(system: str) -> Row:
     """How a system is made, by its name in `params.yaml`."""
-    return MODULES[system]()[system]
+    return ROWS_OF[system]()[system]
 
 
 def recipe(system: str, store: Store, fold: Fold, settings: Settings) -> Recipe:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 def uncollected() -> Iterator[None]:
     """Keep the garbage collector from what is imported inside.
 
-    Torch and transformers make some 500,000 objects that stay until the end. On the way there the
+    Torch and transformers make some 600,000 objects that stay until the end. On the way there the
     collector walks through all of them again and again, and later in each full collection.
     """
     enabled = gc.isenabled()

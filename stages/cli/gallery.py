@@ -23,7 +23,7 @@ def gallery(out: Path) -> str:
 
     Raises:
         ParamsError: the folder is an address.
-        CorpusError: there are no clips or no annotations yet.
+        CorpusError: there are no clips yet.
     """
     refuse_address(out, "folder", ParamsError, UPLOAD)
     records = read_clips(CLIPS)

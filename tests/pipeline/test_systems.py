@@ -2,7 +2,7 @@
 
 import pytest
 
-from models.systems.registry import MODULES
+from models.systems.registry import ROWS_OF
 from pipeline.clips import ClipRecord
 from pipeline.errors import CorpusError
 from pipeline.params import read_params
@@ -10,9 +10,9 @@ from pipeline.systems import OURS, SYSTEMS, SystemSpec, readable
 
 
 def test_every_system_is_made_and_nothing_else():
-    assert list(MODULES) == list(SYSTEMS)
-    for rows_of in set(MODULES.values()):
-        assert set(rows_of()) == {name for name, its in MODULES.items() if its is rows_of}
+    assert list(ROWS_OF) == list(SYSTEMS)
+    for rows_of in set(ROWS_OF.values()):
+        assert set(rows_of()) == {name for name, its in ROWS_OF.items() if its is rows_of}
 
 
 @pytest.mark.parametrize("spec", SYSTEMS.values(), ids=lambda spec: spec.name)

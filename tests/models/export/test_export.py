@@ -24,7 +24,7 @@ from models.export.folder import first_window
 from models.export.graph import TOLERANCE, Graph
 from models.recognition.recognizer import Recognizer
 from models.saved_model import PRETRAINED, WORDS
-from models.systems.registry import MODULES, row
+from models.systems.registry import ROWS_OF, row
 from pipeline.errors import ExportError
 from pipeline.files import file_digest
 from stages.cli import export
@@ -102,8 +102,8 @@ def test_the_systems_that_are_refused_are_those_that_the_page_names():
     (named,) = re.findall(r"\(([^()]*)\) are refused", page)
     patterns = re.findall(r"`(\S+)`", named)
     known = set(folder.HEADS["av"][1])
-    refused = {name for name in MODULES if not known.issuperset(row(name).inputs)}
-    assert refused == {n for n in MODULES if any(fnmatch(n, pattern) for pattern in patterns)}
+    refused = {name for name in ROWS_OF if not known.issuperset(row(name).inputs)}
+    assert refused == {n for n in ROWS_OF if any(fnmatch(n, pattern) for pattern in patterns)}
 
 
 @pytest.fixture(scope="module")
