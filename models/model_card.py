@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
 from pydantic import model_validator
 
 from annotations.params import AnnotateParams
@@ -137,6 +136,8 @@ class ModelCard(Section):
 def describe(card: ModelCard) -> str:
     """The card in words, Markdown."""
     # Markdown, not HTML: what shows it escapes it
+    from jinja2 import Environment, StrictUndefined  # for words alone, which few ask for
+
     template = Environment(  # noqa: S701
         undefined=StrictUndefined, keep_trailing_newline=True
     ).from_string(TEMPLATE.read_text(encoding="utf-8"))

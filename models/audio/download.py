@@ -7,12 +7,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pooch
 from filelock import FileLock
-from requests import HTTPError, Response
 
 from pipeline.errors import WeightsError
+
+if TYPE_CHECKING:
+    from requests import Response
 
 LOGGER = logging.getLogger(__name__)
 
@@ -122,6 +125,8 @@ def _append(remote: Remote, part: Path, have: int) -> None:
     The transfer is pooch's, which does not resume: hence the range, and the hook that starts over
     where a server does not know ranges.
     """
+    from requests import HTTPError  # nobody whose files are there need wait for it
+
     if remote.size is not None and have >= remote.size:
         return
     headers = {"User-Agent": "avemo", "Accept-Encoding": "identity"}
@@ -129,7 +134,7 @@ def _append(remote: Remote, part: Path, have: int) -> None:
         headers["Range"] = f"bytes={have}-"
     with part.open("ab") as stream, ExitStack() as opened:
 
-        def received(response: Response, **_: object) -> None:
+        def received(response: "Response", **_: object) -> None:
             opened.callback(response.close)
             if response.status_code == HTTPStatus.OK:
                 stream.truncate(0)
@@ -151,11 +156,13 @@ def _append(remote: Remote, part: Path, have: int) -> None:
 
 def _is_passing(error: OSError) -> bool:
     """Whether the server itself is in trouble: not where it is unknown or refuses the request."""
-    return isinstance(error, HTTPError) and _status(error) >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return _status(error) >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-def _status(error: HTTPError) -> int:
-    return 0 if error.response is None else error.response.status_code
+def _status(error: OSError) -> int:
+    """What the server answered; 0 where there is no answer."""
+    response = getattr(error, "response", None)
+    return 0 if response is None else int(response.status_code)
 
 
 def _by_hand(remote: Remote, target: Path, error: OSError) -> str:

@@ -8,7 +8,6 @@ every worker seconds.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dct
 
 from models.audio.front_end import AMIN, HOP, N_FFT, mel_filters
 
@@ -57,6 +56,8 @@ def log_mfcc(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def trajectory(waveform: NDArray[np.float32], count: int = N_MFCC) -> NDArray[np.float64]:
     """The first `count` mel-frequency cepstral coefficients every 10 ms, [count, T // HOP + 1]."""
+    from scipy.fft import dct  # takes a tenth of a second, and few systems use it
+
     padded = np.pad(waveform.astype(np.float64), N_FFT // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP]
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)  # Hann

@@ -13,7 +13,7 @@ STARTS = {
         "import models.recognition.recognizer\n"
         "from models.systems.registry import row\n"
         "row('audio_speech'), row('audio_compact')",
-        (*PICTURES, "scipy.optimize", "transformers"),
+        (*PICTURES, "scipy", "transformers", "requests", "jinja2"),
     ),
     "the paper's system trains on stored features": (
         "import stages.fuse\nfrom models.systems.registry import row\nrow('av_faster_rcnn')",
