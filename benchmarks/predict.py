@@ -4,10 +4,12 @@
 
 Cold: `avemo predict` as a user calls it, with the start of Python and all imports. Warm: a further
 recording in the same process. Beside each the CPU time, which other work on the machine moves less.
+Python keeps the bytecode of what it compiled, as it does unless told otherwise.
 Imports: the start of Python and of the two packages that the answer needs alone, no line of avemo;
 most of a cold answer, and on one and the same machine twice as long on some days as on others.
 """
 
+import os
 import resource
 import subprocess
 import sys
@@ -56,7 +58,8 @@ def main() -> None:
 def _spent_by(command: list[str]) -> tuple[float, float]:
     """Seconds on the clock and of the CPU."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run(command, check=True, capture_output=True)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run(command, check=True, capture_output=True, env=environment)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return time.monotonic() - started, spent
