@@ -17,6 +17,7 @@ from models.systems.evaluate import (
     faceless_clips,
     gather,
     gather_asked,
+    joint_boxes,
     mean_weights,
     run_folds,
     save_networks,
@@ -64,13 +65,14 @@ def main(data: Path, results: Path) -> None:
             "collapsed": collapsed_pools(outcomes),
             "faceless": faceless_clips(outcomes),
         }
+        boxes = joint_boxes(outcomes, sections.detector)
     scored = [outcome.fold for outcome in outcomes]
-    record = record_run(system, sections, store, scored, branches, scores, results)
+    record = record_run(system, sections, store, scored, branches, scores, boxes, results)
     write_run(results / "run.json", record)
-    for warning in record.scores.warnings:
+    for warning in (*record.scores.warnings, *filter(None, [(boxes or {}).get("warning")])):
         log.warning(warning)
-    main = branches[headline(branches)]
-    write_json(results / "metrics.json", headline_metrics(scores, record.detector, main))
+    main, detector = branches[headline(branches)], boxes or record.detector
+    write_json(results / "metrics.json", headline_metrics(scores, detector, main))
     text = ", ".join(f"{name} {one.correct.mean():.3f}" for name, one in branches.items())
     counts = f"{counted(len(scored), 'fold')}, {counted(len(main), 'test clip')}"
     print_summary("fuse", f"{system}, {counts}, {text}", started)

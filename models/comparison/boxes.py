@@ -8,17 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torchvision.ops import box_iou
 
 from models.comparison.runner import Setup, detector_paths, folds_of, require_products
 from models.device import accelerators, chosen_device, device_facts
-from models.faces.detector import Detections
 from models.faces.folds import detect, make_tasks
-from models.faces.frames import Frame
 from models.faces.params import DetectorParams
-from models.faces.scores import ScoredFrame, box_tensor, read_truth, score_frames
-from models.faces.task import DetectorTask
+from models.faces.scores import ScoredFrame, read_truth, references, score_frames
+from models.faces.task import DetectorTask, all_detections
 from models.faces.train import detect_frames
 from models.faces.weights import load_detector
 from models.threads import pinned_threads
@@ -86,7 +83,9 @@ def score_boxes(task: BoxTask, folder: Path) -> None:
             detector.vote(fold.params.voting_sigma_t if task.voting else None)
             tested = [frame for frame in fold.inference if frame.clip_id in set(clips)]
             for frame, faces in detect_frames(detector, tested, fold.params.batch):
-                scored = _scored(frame, faces, task)
+                path = task.truth / f"{frame.clip_id}.csv"
+                known = references(frame, read_truth(path, task.frame_step[frame.clip_id]))
+                scored = ScoredFrame.of(frame, all_detections([faces]), known)
                 frames.append(scored)
                 if (true := scored.references.get("truth")) is not None:
                     found = box_iou(scored.boxes[:1], true[None]).sum().item()
@@ -113,17 +112,6 @@ def _job(
     truth = [paths.truth / f"{clip_id}.csv" for clip_id in steps]
     facts = {"truth": {path.name: file_digest(path) for path in truth if path.is_file()}}
     return Job(_name(params.box_loss, params.seed, voting), task, facts)
-
-
-def _scored(frame: Frame, faces: Detections, task: BoxTask) -> ScoredFrame:
-    known = {"dlib": frame.box} if frame.is_reference else {}
-    true = read_truth(task.truth / f"{frame.clip_id}.csv", task.frame_step[frame.clip_id])
-    if frame.index in true:
-        known["truth"] = true[frame.index]
-    label = int(faces.probs[0, 1:].argmax()) + 1 if len(faces.scores) else -1
-    references = {name: None if box is None else box_tensor(box) for name, box in known.items()}
-    sigma = torch.exp(faces.log_var / 2)
-    return ScoredFrame(faces.boxes, faces.scores, sigma, frame.label, label, references)
 
 
 def _name(loss: str, seed: int, voting: bool) -> str:

@@ -22,6 +22,7 @@ from models.systems.evaluate import (
     evaluate_fold,
     faceless_clips,
     gather,
+    joint_failure,
     mean_weights,
     predict,
     sum_of_branches,
@@ -139,7 +140,7 @@ def run_trial(task: TrialTask, folder: Path) -> None:
         "collapsed": collapsed_pools(outcomes),
         "ties": ties(branches[headline(branches)]),
         "faceless": faceless_clips(outcomes),
-        "detector": _failure(task),
+        "detector": "; ".join(filter(None, (_failure(task), joint_failure(outcomes)))) or None,
     }
     write_json(folder / FACTS, facts)
 

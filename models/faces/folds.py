@@ -13,12 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
-from annotations import voc
-from annotations.voc import Box
 from models.device import accelerators, device_facts
 from models.faces.detector_file import training_clips
 from models.faces.frames import Frame, sampled_frames
@@ -26,11 +22,12 @@ from models.faces.params import DetectorParams
 from models.faces.scores import (
     DETECTION_COLUMNS,
     ScoredFrame,
-    box_tensor,
     detection_rows,
     failure,
+    frame_by_frame,
     mean_iou,
     read_truth,
+    references,
     score_frames,
 )
 from models.faces.task import (
@@ -46,7 +43,7 @@ from models.faces.task import (
 )
 from models.faces.train import train_detector
 from models.threads import pinned_threads
-from pipeline.clips import ClipRecord, emotions_of, frame_name
+from pipeline.clips import ClipRecord, emotions_of
 from pipeline.errors import TrainingError, WeightsError
 from pipeline.files import publish, replace_folder, write_table
 from pipeline.splits import Fold
@@ -191,20 +188,11 @@ def _frames(
 ) -> dict[str, list[Frame]]:
     return {
         record.clip_id: [
-            _frame(folder, record.clip_id, index, labels.get(record.clip_id, 0))
+            Frame.read(folder, record.clip_id, index, labels.get(record.clip_id, 0))
             for index in sampled_frames(record.times_s, count)
         ]
         for record in records
     }
-
-
-def _frame(folder: Path, clip_id: str, index: int, label: int) -> Frame:
-    name = frame_name(clip_id, index)
-    annotation = voc.read_frame(folder, name)
-    face = annotation.speaker_face
-    image = folder / "JPEGImages" / f"{name}.jpg"
-    box, difficult = (face.box, bool(face.difficult)) if face else (None, False)
-    return Frame(clip_id, index, image, box, label, annotation.is_clear, difficult)
 
 
 def _run(tasks: Mapping[str, DetectorTask], params: DetectorParams) -> dict[str, Path]:
@@ -253,12 +241,10 @@ def _publish_results(
             task, tested = tasks[fold.name], set(fold.test)
             found = frame_by_frame(load_file(folders[fold.name] / FOUND), len(task.inference))
             for frame, faces in zip(task.inference, found, strict=True):
-                known = {"dlib": frame.box} if frame.is_reference else {}
-                if frame.index in truth[frame.clip_id]:
-                    known["truth"] = truth[frame.clip_id][frame.index]
+                known = references(frame, truth[frame.clip_id])
                 yield from detection_rows(fold, task.classes, frame, faces, known)
                 if frame.clip_id in tested:
-                    scored.append(_scored(frame, faces, known))
+                    scored.append(ScoredFrame.of(frame, faces, known))
 
     params = tasks[folds[0].name].params
     history = [row for fold in folds for row in _history(fold.name, folders[fold.name])]
@@ -288,37 +274,11 @@ def _held_out_iou(task: DetectorTask, folder: Path) -> float | None:
     found = frame_by_frame(load_file(folder / FOUND), len(task.inference))
     seen = set(task.clip_ids)
     scored = (
-        _scored(frame, faces, {"dlib": frame.box} if frame.is_reference else {})
+        ScoredFrame.of(frame, faces, references(frame, {}))
         for frame, faces in zip(task.inference, found, strict=True)
         if frame.clip_id not in seen
     )
     return mean_iou(scored, "dlib")
-
-
-def frame_by_frame(found: Mapping[str, Tensor], frames: int) -> Iterator[dict[str, Tensor]]:
-    """The rows of each frame, of what `models.faces.task.all_detections` joined.
-
-    Args:
-        found: sorted by `frame`.
-        frames: their number; some may have no row.
-    """
-    counts = torch.bincount(found["frame"], minlength=frames).tolist()
-    parts = {name: part.split(counts) for name, part in found.items()}
-    for position in range(frames):
-        yield {name: part[position] for name, part in parts.items()}
-
-
-def _scored(
-    frame: Frame, faces: Mapping[str, Tensor], known: Mapping[str, Box | None]
-) -> ScoredFrame:
-    return ScoredFrame(
-        faces["boxes"],
-        faces["scores"],
-        faces["sigma"],
-        frame.label,
-        int(faces["label"][0]) if len(faces["label"]) else -1,
-        {name: None if box is None else box_tensor(box) for name, box in known.items()},
-    )
 
 
 def _history(fold: str, folder: Path) -> Iterator[dict[str, object]]:

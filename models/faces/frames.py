@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from annotations import voc
 from annotations.voc import Box
 from models.device import CPU
 from models.faces.params import DetectorParams
-from pipeline.clips import evenly_shown
+from pipeline.clips import evenly_shown, frame_name
 from pipeline.media.images import Picture, read_image
 
 Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
@@ -53,6 +54,26 @@ class Frame:
     label: int
     clear: bool = True
     difficult: bool = False
+
+    @classmethod
+    def read(cls, folder: Path, clip_id: str, index: int, label: int) -> "Frame":
+        """A frame with what its annotation says.
+
+        Args:
+            folder: `data/voc`.
+            clip_id: of the clip.
+            index: of the stored frame.
+            label: see above.
+
+        Raises:
+            AnnotationError: the frame has no annotation, or that of another picture.
+        """
+        name = frame_name(clip_id, index)
+        annotation = voc.read_frame(folder, name)
+        face = annotation.speaker_face
+        image = folder / "JPEGImages" / f"{name}.jpg"
+        box, difficult = (face.box, bool(face.difficult)) if face else (None, False)
+        return cls(clip_id, index, image, box, label, annotation.is_clear, difficult)
 
     @property
     def is_reference(self) -> bool:

@@ -44,6 +44,46 @@ class ScoredFrame:
     found: int
     references: dict[str, Tensor | None]
 
+    @classmethod
+    def of(
+        cls, frame: Frame, faces: Mapping[str, Tensor], known: Mapping[str, Box | None]
+    ) -> "ScoredFrame":
+        """From a frame, its rows of `models.faces.task.all_detections` and its `references`."""
+        return cls(
+            faces["boxes"],
+            faces["scores"],
+            faces["sigma"],
+            frame.label,
+            int(faces["label"][0]) if len(faces["label"]) else -1,
+            {name: None if box is None else box_tensor(box) for name, box in known.items()},
+        )
+
+
+def references(frame: Frame, true: Mapping[int, Box]) -> dict[str, Box | None]:
+    """The boxes that a frame is scored against, by name; None where it shows no face.
+
+    Args:
+        frame: of a clip.
+        true: the clip's true boxes by stored frame, see `read_truth`.
+    """
+    known = {"dlib": frame.box} if frame.is_reference else {}
+    if frame.index in true:
+        known["truth"] = true[frame.index]
+    return known
+
+
+def frame_by_frame(found: Mapping[str, Tensor], frames: int) -> Iterator[dict[str, Tensor]]:
+    """The rows of each frame, of what `models.faces.task.all_detections` joined.
+
+    Args:
+        found: sorted by `frame`.
+        frames: their number; some may have no row.
+    """
+    counts = torch.bincount(found["frame"], minlength=frames).tolist()
+    parts = {name: part.split(counts) for name, part in found.items()}
+    for position in range(frames):
+        yield {name: part[position] for name, part in parts.items()}
+
 
 def score_frames(
     frames: Sequence[ScoredFrame], learned_sigma: bool, emotions: bool
@@ -74,13 +114,16 @@ def score_frames(
 
 
 def failure(
-    overlaps: Mapping[str, float | None], totals: Mapping[str, Sequence[float]]
+    overlaps: Mapping[str, float | None],
+    totals: Mapping[str, Sequence[float]],
+    rate: str = "detector.lr",
 ) -> str | None:
     """How training failed, for `warning` in `metrics.json`; a loss that is not finite stops it.
 
     Args:
         overlaps: `mean_iou` with dlib's boxes on held-out frames, by fold.
         totals: mean total loss of each epoch, by fold.
+        rate: the parameter that sets the learning rate.
 
     Returns:
         What went wrong and a remedy; None where nothing did.
@@ -98,9 +141,7 @@ def failure(
     ]
     if not causes:
         return None
-    return (
-        f"the face detector failed in {', '.join(causes)}: try a lower detector.lr or more epochs"
-    )
+    return f"the face detector failed in {', '.join(causes)}: try a lower {rate} or more epochs"
 
 
 def against(

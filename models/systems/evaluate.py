@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import compress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from models.checkpoint import save_safetensors
 from models.device import CPU, chosen_device, device_facts, device_of
 from models.faces.detector_file import detector_params, save_detector
+from models.faces.params import DetectorParams
 from models.fusion.joint import JointNet
 from models.fusion.pool import fit_pool, fit_temperature, pooled
 from models.losses import log_scores
@@ -36,6 +37,9 @@ from pipeline.splits import Fold, inner_folds, only
 from pipeline.systems import SYSTEMS, readable
 from pipeline.work.progress import counted, track
 from pipeline.work.scratch import scratch, scratch_of
+
+if TYPE_CHECKING:
+    from models.faces.scores import ScoredFrame
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +64,7 @@ class Outcome:
         history: one row per epoch of each phase.
         asked: by branch p [N, K] of the clips without an emotion, calibrated.
         faceless: the test clips in which no face was found, of a system that looks for faces.
+        boxes: what a jointly trained detector found in frames of the test clips.
     """
 
     fold: Fold
@@ -73,6 +78,7 @@ class Outcome:
     history: list[dict[str, object]]
     asked: dict[str, Floats] = field(default_factory=dict)
     faceless: tuple[str, ...] = ()
+    boxes: tuple["ScoredFrame", ...] = ()
 
 
 def run_folds(
@@ -164,6 +170,7 @@ def evaluate_fold(
         history.rows,
         {branch: p[tested:] for branch, p in probabilities.items()},
         tuple(compress(fold.test, scored.faceless[:tested].tolist())),
+        scored.boxes,
     )
 
 
@@ -211,6 +218,37 @@ def collapsed_pools(outcomes: Sequence[Outcome]) -> list[str]:
     return [outcome.fold.name for outcome in outcomes if outcome.collapsed]
 
 
+def joint_boxes(outcomes: Sequence[Outcome], params: DetectorParams) -> dict[str, object] | None:
+    """How well jointly trained detectors find the face; None where there are none.
+
+    Args:
+        outcomes: of all folds.
+        params: section `detector`.
+
+    Returns:
+        What `models.faces.scores.score_frames` says of all test frames, and `warning`, see
+        `joint_failure`.
+    """
+    frames = [frame for outcome in outcomes for frame in outcome.boxes]
+    if not frames:
+        return None
+    from models.faces.scores import score_frames  # torchvision's, 2 s
+
+    metrics = score_frames(frames, params.box_loss == "kl", params.classes == "emotion")
+    return {**metrics, "warning": joint_failure(outcomes)}
+
+
+def joint_failure(outcomes: Sequence[Outcome]) -> str | None:
+    """Which detectors joint training left worse than one may use; None where none are."""
+    by_fold = {outcome.fold.name: outcome.boxes for outcome in outcomes if outcome.boxes}
+    if not by_fold:
+        return None
+    from models.faces.scores import failure, mean_iou  # torchvision's, 2 s
+
+    overlaps = {fold: mean_iou(frames, "dlib") for fold, frames in by_fold.items()}
+    return failure(overlaps, {}, "fusion.joint_lr")
+
+
 def _by_sound(probabilities: dict[str, Floats], faceless: Tensor) -> dict[str, Floats]:
     """The same p [N, K] by branch, but the audio branch's for `av` of clips without a face [N]."""
     if "av" in probabilities and "audio" in probabilities:
@@ -228,6 +266,7 @@ class _Scored(NamedTuple):
         clip_ids: of the others, N.
         scores: by branch log p [N, K].
         faceless: see `models.systems.inputs.without_face`, [N].
+        boxes: see `Outcome`.
     """
 
     network: nn.Module
@@ -235,6 +274,7 @@ class _Scored(NamedTuple):
     clip_ids: tuple[str, ...]
     scores: dict[str, Tensor]
     faceless: Tensor
+    boxes: tuple["ScoredFrame", ...]
 
 
 def _train_and_score(
@@ -245,11 +285,12 @@ def _train_and_score(
     with pinned_threads(settings.training.threads):
         network = train(clips, built, settings, history, fold.name)
         others = clips.subset((*fold.test, *fold.asked))
-        tested = others.reading(built.after_training(network))
+        looked = built.look_again(network)
+        tested = others.reading(looked.readers)
         logits = predict(network, tested)
         network.to(CPU)
     scores = {branch: log_scores(one) for branch, one in logits.items()}
-    return _Scored(network, built.widths, tested.ids, scores, without_face(tested))
+    return _Scored(network, built.widths, tested.ids, scores, without_face(tested), looked.boxes)
 
 
 def _fit_pools(
@@ -258,12 +299,12 @@ def _fit_pools(
     """The weights of each branch, fitted on the held-out clips of all inner folds; none without."""
     if not inner:
         return {}
-    scored = [_train_and_score(system, store, fold, settings, History())[2:] for fold in inner]
-    ids, parts, without = zip(*scored, strict=True)
+    scored = [_train_and_score(system, store, fold, settings, History()) for fold in inner]
+    parts = [one.scores for one in scored]
     scores = {branch: torch.cat([part[branch] for part in parts]) for branch in parts[0]}
     labels = store.labels()
-    truth = torch.tensor([labels[clip_id] for clip_ids in ids for clip_id in clip_ids])
-    faceless = torch.cat(without)
+    truth = torch.tensor([labels[clip_id] for one in scored for clip_id in one.clip_ids])
+    faceless = torch.cat([one.faceless for one in scored])
     every = torch.ones_like(faceless)
     # a clip without a face is answered by its sound alone
     by_both = ~faceless if "audio" in scores and not faceless.all() else every

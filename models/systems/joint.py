@@ -12,7 +12,7 @@ The phase reads `drawn`, J frames of each clip, drawn anew whenever the clip is 
 |               |                 | the annotation leaves it open                                 |
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,10 +23,11 @@ from accelerate.utils import extract_model_from_parallel
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from annotations import voc
+from models.faces.detector import Detections
 from models.faces.detector_file import detector_params
 from models.faces.frames import Frame, image_tensor
-from models.faces.task import face_features
+from models.faces.scores import ScoredFrame, box_tensor, read_truth, references
+from models.faces.task import all_detections, face_features
 from models.faces.train import detect_frames
 from models.faces.weights import load_detector
 from models.fusion.joint import JointNet
@@ -35,9 +36,8 @@ from models.fusion.params import FusionParams, LossParams
 from models.losses import emotion_bce, fusion_loss_weights
 from models.systems.inputs import Reader, Store, readers_of_faces
 from models.systems.params import Settings
-from models.systems.recipe import Phase, Recipe, entire
+from models.systems.recipe import Looked, Phase, Recipe, entire
 from models.training import TrainSettings
-from pipeline.clips import frame_name
 from pipeline.media.images import read_image
 from pipeline.splits import Fold
 
@@ -53,7 +53,7 @@ def joint(staged: Recipe, store: Store, fold: Fold, settings: Settings) -> Recip
         staged,
         build=partial(_with_detector, staged.build, weights),
         phases=(*before, joint_phase(fusion, settings.loss, drawn)),
-        after_training=partial(face_readers_after, store, fold, silent),
+        look_again=partial(look_again, store, fold, silent),
     )
 
 
@@ -117,65 +117,74 @@ def drawn_reader(
         weights: of all frames of a clip that have face features.
     """
     features = load_file(store.faces / f"{fold.name}.safetensors")
-    emotion = {record.clip_id: record.emotion for record in store.records}
-    label = _labels(emotion, classes)
+    label = _labels(store, classes)
 
     def draw(clip_id: str) -> dict[str, Tensor]:
         indices = features[f"{clip_id}/frames"]
         places = draw_frames(len(indices), frames)
-        shown = [(clip_id, index) for index in indices[places].tolist()]
-        faces = [_face(store, *one) for one in shown]
+        shown = [
+            Frame.read(store.voc, clip_id, index, label[clip_id])
+            for index in indices[places].tolist()
+        ]
         return {
-            "images": torch.stack([image_tensor(read_image(_image(store, *o))) for o in shown]),
+            "images": torch.stack([image_tensor(read_image(frame.image)) for frame in shown]),
             "boxes": features[f"{clip_id}/boxes"][places],
             "weights": weights(clip_id)[places],
-            "true_boxes": torch.stack([box for box, _ in faces]),
-            "true_labels": torch.tensor([label(clip_id) if one == 1 else one for _, one in faces]),
+            "true_boxes": torch.stack(
+                [box_tensor(frame.box) if frame.box else torch.zeros(4) for frame in shown]
+            ),
+            "true_labels": torch.tensor([_true_label(frame) for frame in shown]),
         }
 
     return draw
 
 
-def face_readers_after(
-    store: Store, fold: Fold, speech_floor: float, network: nn.Module
-) -> Mapping[str, Reader]:
+def look_again(store: Store, fold: Fold, speech_floor: float, network: nn.Module) -> Looked:
     """Readers of `faces` and `weights` for clips that did not train, by the trained detector.
 
     It looks again at all frames of which the stage `detect` has features.
 
     Args:
-        store: where frames, face features and speech activity lie.
+        store: where frames, annotations, true boxes, face features and speech activity lie.
         fold: its test clips, and those that it is asked about, are looked at.
         speech_floor: weight of a silent frame, see `models.fusion.branches.frame_weights`.
         network: a trained `models.fusion.joint.JointNet`, in eval mode.
     """
     detector = cast(JointNet, network).detector
     before = load_file(store.faces / f"{fold.name}.safetensors")
-    clips = (*fold.test, *fold.asked)
+    label, clips = _labels(store, detector.classes), (*fold.test, *fold.asked)
     frames = [
-        Frame(clip_id, index, _image(store, clip_id, index), None, 0)
+        Frame.read(store.voc, clip_id, index, label[clip_id])
         for clip_id in clips
         for index in before[f"{clip_id}/frames"].tolist()
     ]
     batch = detector_params(store.detector / f"{fold.name}.safetensors").batch
-    tensors = face_features(detect_frames(detector, frames, batch), detector)
-    return readers_of_faces(store, clips, tensors, speech_floor)[0]
+    found = list(detect_frames(detector, frames, batch))
+    tensors = face_features(found, detector)
+    tested = [(frame, faces) for frame, faces in found if frame.clip_id in set(fold.test)]
+    boxes = tuple(_scored(store, tested))
+    return Looked(readers_of_faces(store, clips, tensors, speech_floor)[0], boxes)
 
 
-def _labels(emotion: Mapping[str, str], classes: tuple[str, ...]) -> Callable[[str], int]:
+def _scored(store: Store, found: Sequence[tuple[Frame, Detections]]) -> Iterator[ScoredFrame]:
+    steps = {record.clip_id: record.frame_step for record in store.records}
+    true = {
+        clip_id: read_truth(store.data / "truth" / f"{clip_id}.csv", steps[clip_id])
+        for clip_id in {frame.clip_id for frame, _ in found}
+    }
+    for frame, faces in found:
+        known = references(frame, true[frame.clip_id])
+        yield ScoredFrame.of(frame, all_detections([faces]), known)
+
+
+def _labels(store: Store, classes: tuple[str, ...]) -> dict[str, int]:
+    """By clip id the detector's class of its face; 0 where the clip has no emotion."""
     if len(classes) == 1:  # detector.classes: face
-        return lambda clip_id: 1
-    return lambda clip_id: 1 + classes.index(emotion[clip_id])
+        return {record.clip_id: 1 for record in store.records}
+    return {r.clip_id: 1 + classes.index(r.emotion) if r.emotion else 0 for r in store.records}
 
 
-def _image(store: Store, clip_id: str, index: int) -> Path:
-    return store.voc / "JPEGImages" / f"{frame_name(clip_id, index)}.jpg"
-
-
-def _face(store: Store, clip_id: str, index: int) -> tuple[Tensor, int]:
-    """The annotated face [4] px and 1; zeros and 0 where there is none, -1 where that is open."""
-    annotation = voc.read_frame(store.voc, frame_name(clip_id, index))
-    face = annotation.speaker_face
-    if face is None:
-        return torch.zeros(4), 0 if annotation.is_clear else -1
-    return torch.tensor([face.box.x1, face.box.y1, face.box.x2, face.box.y2]), 1
+def _true_label(frame: Frame) -> int:
+    if frame.box is not None:
+        return frame.label
+    return 0 if frame.clear else -1

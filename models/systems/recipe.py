@@ -7,6 +7,7 @@ branch (`av`, `audio`, `visual`); its phases train parts of the network one afte
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,9 @@ from models.systems.inputs import ClipSet, Reader, SoundReader, Store
 from models.systems.params import Settings, Widths
 from models.training import ConvexSettings, Step, TrainSettings
 from pipeline.splits import Fold
+
+if TYPE_CHECKING:
+    from models.faces.scores import ScoredFrame
 
 LOSS_NAMES = {"av": "l_av", "audio": "l_a", "visual": "l_v"}
 """Name of each branch's loss, as in Eq. (4)."""
@@ -46,6 +50,19 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
+class Looked:
+    """What a network that looks for faces itself found in clips that did not train.
+
+    Attributes:
+        readers: of what it has changed of its own inputs.
+        boxes: its boxes in frames of test clips.
+    """
+
+    readers: Mapping[str, Reader] = field(default_factory=dict)
+    boxes: tuple["ScoredFrame", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """How a system is made for one fold.
 
@@ -54,15 +71,14 @@ class Recipe:
         widths: of its inputs and answers.
         build: its network with random weights; statistics are fitted apart, see `fit_statistics`.
         phases: of its training, in order.
-        after_training: from the trained network the readers of what it has changed of its own
-            inputs; test clips are read by them.
+        look_again: what the trained network finds in other clips; they are read by its readers.
     """
 
     readers: Mapping[str, Reader]
     widths: Widths
     build: Callable[[], nn.Module]
     phases: tuple[Phase, ...]
-    after_training: Callable[[nn.Module], Mapping[str, Reader]] = lambda network: {}
+    look_again: Callable[[nn.Module], Looked] = lambda network: Looked()
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,7 @@ def record_run(
     folds: Sequence[Fold],
     branches: Mapping[str, Predictions],
     scores: Mapping[str, Any],
+    joint_detector: dict[str, Any] | None,
     results: Path,
 ) -> Run:
     """Describe a run, and publish the frames that the report shows as `results/frames`.
@@ -96,6 +97,7 @@ def record_run(
         branches: predictions of the test clips.
         scores: what `pipeline.scores.metrics.summarise` gives, `as_trained`, `weights`,
             `collapsed` and `faceless`.
+        joint_detector: see `models.systems.evaluate.joint_boxes`.
         results: folder of the results.
     """
     main = branches[headline(branches)]
@@ -119,6 +121,7 @@ def record_run(
         protocol=Protocol.of(sections.split, folds, speaker, digest_of_test_set(main)),
         scores=Scores.of(scores),
         detector=_figures(results / "detector" / "metrics.json"),
+        joint_detector=joint_detector,
         annotation=_figures(store.data / "annotation_metrics.json"),
         frames=frames,
     )

@@ -307,6 +307,8 @@ class Run(Part):
         protocol: the folds.
         scores: of the test clips.
         detector: `results/detector/metrics.json`.
+        joint_detector: the same of the detectors that joint training left, which the answers come
+            from; None without it.
         annotation: `data/annotation_metrics.json`; empty where the corpus has no video.
         frames: the few frames that the report shows, in `results/frames`.
     """
@@ -320,6 +322,7 @@ class Run(Part):
     protocol: Protocol
     scores: Scores
     detector: dict[str, JsonValue]
+    joint_detector: dict[str, JsonValue] | None = None
     annotation: dict[str, JsonValue]
     frames: tuple[ShownFrame, ...]
 

@@ -193,11 +193,25 @@ def detector(results: Results) -> Content | Absent:
     shown = exemplary(results.detections, results.speakers)
     pictures = {(one.shown.clip_id, one.shown.frame): one for one in results.pictures.values()}
     trained = figures.get("sigma_nll") is not None
+    after = results.run.joint_detector
+    frames = figures["frames"]
+    tables = {f"Boxes on {frames} test frames": figures}
+    if after:
+        tables = {
+            f"Before joint training, {frames} test frames": figures,
+            "After joint training": after,
+        }
     return {
-        "figures": box_figures(figures),
-        "frames": figures["frames"],
-        "missed": figures.get("frames_without_detection", 0),
-        "emotion": figures.get("emotion_accuracy"),
+        "tables": [
+            (
+                title,
+                box_figures(one),
+                one.get("frames_without_detection", 0),
+                one.get("emotion_accuracy"),
+            )
+            for title, one in tables.items()
+        ],
+        "joint": after is not None,
         "sigma": charts.sigma_curves(errors) if trained and errors else None,
         "pictures": [
             pictures[key] for one in shown if (key := (one.clip_id, one.frame)) in pictures
@@ -290,7 +304,8 @@ def _tiles(results: Results) -> list[tuple[str, str]]:
         ("Macro F1", f"{row.macro_f1:.1%}"),
         ("Calibration error (ECE)", f"{row.ece:.3f}"),
     ]
-    if isinstance(iou := results.run.detector.get("mean_iou"), float):
+    detector = results.run.joint_detector or results.run.detector
+    if isinstance(iou := detector.get("mean_iou"), float):
         tiles.append(("Box IoU with dlib", f"{iou:.3f}"))
     return tiles
 

@@ -30,12 +30,13 @@ def summary(results: Path) -> str:
         lines.append(f"{'network':<14}accuracy {alone:.3f} before pooling; weights: {weights}")
     lines += [f"{'warning':<14}{warning}" for warning in scores.warnings]
     lines.append(f"{'chance':<14}{scores.chance:.3f}  majority class {scores.majority:.3f}")
-    if "ap50" in run.detector:
-        lines.append(_boxes("detector", run.detector, "dlib's boxes"))
-    if isinstance(truth := run.detector.get("truth"), Mapping):
-        lines.append(_boxes("", truth, "the true boxes"))
-    if run.detector.get("warning"):
-        lines.append(f"{'warning':<14}{run.detector['warning']}")
+    for name, detector in (("detector", run.detector), ("after joint", run.joint_detector or {})):
+        if "ap50" in detector:
+            lines.append(_boxes(name, detector, "dlib's boxes"))
+        if isinstance(truth := detector.get("truth"), Mapping):
+            lines.append(_boxes("", truth, "the true boxes"))
+        if detector.get("warning"):
+            lines.append(f"{'warning':<14}{detector['warning']}")
     lines.append(f"report: {(results / 'report.html').resolve().as_uri()}")
     return "\n".join(lines)
 

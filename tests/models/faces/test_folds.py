@@ -10,9 +10,10 @@ from safetensors.torch import load_file
 
 from models.faces import frames as frames_module
 from models.faces import train as train_module
-from models.faces.folds import DetectPaths, detect, frame_by_frame, make_tasks
+from models.faces.folds import DetectPaths, detect, make_tasks
 from models.faces.frames import training_batches
 from models.faces.params import DetectorParams
+from models.faces.scores import frame_by_frame
 from models.faces.task import train_and_detect
 from models.faces.train import detect_frames, train_detector
 from models.faces.weights import load_detector

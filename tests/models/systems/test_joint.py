@@ -8,18 +8,21 @@ import pytest
 import torch
 from drawn_faces import EMOTIONS, TINY, write_voc
 from safetensors.torch import load_file, save_file
+from torchvision.ops import box_iou
 
+from annotations import voc
 from models.audio.params import EmbedParams
 from models.expressions.params import FacesParams
 from models.faces.backbones import assemble
 from models.faces.detector_file import save_detector
 from models.faces.frames import Frame, image_tensor
+from models.faces.scores import FAILED_IOU, box_tensor
 from models.faces.task import face_features
 from models.faces.train import detect_frames
 from models.faces.weights import load_detector
 from models.fusion.params import AudioParams, FusionParams, LossParams, VisualParams
 from models.systems.baselines.params import BaselineParams
-from models.systems.evaluate import evaluate_fold, predict
+from models.systems.evaluate import evaluate_fold, joint_boxes, joint_failure, predict
 from models.systems.inputs import ClipSet, Store
 from models.systems.joint import draw_frames
 from models.systems.params import CompactParams, Settings, TrainingParams
@@ -133,7 +136,7 @@ def test_the_trained_detector_looks_again_at_all_frames(store, fold):
     before = load_file(store.faces / "paper.safetensors")
 
     def looked_again():
-        return built.after_training(network)["faces"](clip)
+        return built.look_again(network).readers["faces"](clip)
 
     torch.testing.assert_close(looked_again(), before[f"{clip}/features"], atol=1e-5, rtol=0)
     with torch.no_grad():
@@ -148,9 +151,31 @@ def test_the_trained_detector_looks_again_at_all_frames(store, fold):
     clips = ClipSet(fold.test, store.labels(), built.readers)
     answers = [
         predict(network, one)["visual"]
-        for one in (clips, clips.reading(built.after_training(network)))
+        for one in (clips, clips.reading(built.look_again(network).readers))
     ]
     assert not torch.equal(*answers)
+
+
+def test_the_boxes_that_the_answers_come_from_are_scored(store, fold):
+    (clip,) = fold.test
+    rows = ["frame,x1,y1,x2,y2,mouth_open,speech", *(f"{i},1,1,9,9,0,1" for i in range(FRAMES))]
+    (store.data / "truth").mkdir()
+    (store.data / "truth" / f"{clip}.csv").write_text("\n".join(rows) + "\n")
+    staged = evaluate_fold(SYSTEM, store, fold, (), settings(joint=False))
+    assert joint_boxes([staged], TINY) is None and joint_failure([staged]) is None
+
+    outcome = evaluate_fold(SYSTEM, store, fold, (), settings(frames=1))
+    scores = joint_boxes([outcome, staged], TINY)
+    boxes = load_file(store.faces / "paper.safetensors")[f"{clip}/boxes"]  # nothing was learned
+    faces = [voc.read_frame(store.voc, frame_name(clip, i)).speaker_face for i in range(FRAMES)]
+    dlib = torch.stack([box_tensor(face.box) for face in faces])
+    true = torch.tensor([[1.0, 1.0, 9.0, 9.0]])
+    assert scores["frames"] == FRAMES and scores["frames_without_detection"] == 0
+    overlap = box_iou(boxes, dlib).diagonal().mean().item()
+    assert scores["mean_iou"] == pytest.approx(overlap, abs=1e-4) and 0 < overlap < FAILED_IOU
+    overlap = box_iou(boxes, true).mean().item()
+    assert scores["truth"]["mean_iou"] == pytest.approx(overlap, abs=1e-4)
+    assert "fold paper (mean IoU" in scores["warning"] and "fusion.joint_lr" in scores["warning"]
 
 
 @pytest.mark.parametrize("loss", ["kl", "smooth_l1"])

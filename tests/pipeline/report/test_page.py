@@ -328,6 +328,17 @@ def test_detector_without_sigma_or_frames_says_so(finished):
     assert "Not part of this run. none of the 9 clips has video." in page
 
 
+def test_boxes_before_and_after_joint_training_are_told_apart(finished):
+    after = {**finished.run.detector, "mean_iou": 0.123, "warning": "the face detector failed"}
+    page = render(changed(finished, joint_detector=after), only("detector"))
+    headline, _, section = page.partition("Before joint training")
+    before, _, after_it = section.partition("After joint training")
+    assert "0.936" in before and "0.123" in after_it and "0.123" in headline
+    assert "The answers come from these" in after_it
+    assert "After joint training, the face detector failed." in page
+    assert "joint" not in render(finished, only("detector"))
+
+
 def test_coverage_of_normal_errors_is_what_it_states():
     errors = np.abs(np.random.default_rng(0).normal(size=20_000))
     stated, found = coverage(errors)

@@ -12,6 +12,11 @@ def test_figures_that_could_not_be_had_are_named_not_hidden(tmp_path):
     run = read_run(results / "run.json")
     assert "ap90 0.710  mean_iou 0.936  against dlib's boxes" in summary(results)
     assert "ap50 0.990  mean_iou 0.841  against the true boxes" in summary(results)
+    after = {**run.detector, "mean_iou": 0.123, "warning": "it failed"}
+    write_run(results / "run.json", run.model_copy(update={"joint_detector": after}))
+    joint = summary(results).partition("after joint")[2]
+    assert "ap90 0.710  mean_iou 0.123  against dlib's boxes" in joint
+    assert "warning       it failed" in joint
     unknown = dict.fromkeys(("ap50", "ap75", "ap90", "mean_iou"))
     write_run(results / "run.json", run.model_copy(update={"detector": unknown}))
     text = summary(results)
