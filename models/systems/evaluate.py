@@ -2,8 +2,11 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,7 +17,7 @@ from accelerate.utils import send_to_device
 from torch import Tensor, nn
 
 from models.checkpoint import save_safetensors
-from models.device import CPU, chosen_device, device_facts, device_of
+from models.device import CPU, accelerators, chosen_device, device_facts, device_of
 from models.faces.detector_file import detector_params, save_detector
 from models.faces.params import DetectorParams
 from models.fusion.joint import JointNet
@@ -28,15 +31,16 @@ from models.systems.registry import recipe
 from models.threads import pinned_threads
 from models.training import ConvexSettings, History, fit, minimize
 from pipeline.clips import ClipRecord
-from pipeline.errors import CorpusError, TrainingError
+from pipeline.errors import CorpusError, ParamsError, TrainingError
 from pipeline.files import replace_folder
 from pipeline.report.run import JOINT_DETECTORS
 from pipeline.scores.metrics import DECIMALS
 from pipeline.scores.predictions import BRANCHES, Floats, Predictions
 from pipeline.splits import Fold, inner_folds, only
 from pipeline.systems import SYSTEMS, readable
+from pipeline.work.executors import local_executor, worker_count
 from pipeline.work.progress import counted, track
-from pipeline.work.scratch import scratch, scratch_of
+from pipeline.work.scratch import scratch, scratch_beside, scratch_of
 
 if TYPE_CHECKING:
     from models.faces.scores import ScoredFrame
@@ -97,10 +101,60 @@ def run_folds(
             system, len(records), len(store.records),
         )  # fmt: skip
     scored = usable_folds(system, folds, records)
-    return [
-        evaluate_fold(system, store, fold, only(inner[fold.name], records), settings)
-        for fold in track(scored, desc=system, unit="fold")
-    ]
+    left_out = [tuple(only(inner[fold.name], records)) for fold in scored]
+    work = partial(evaluate_fold, system, replace(store), settings=settings)
+    outcomes = _beside_each_other(work, scored, left_out, _workers(system, settings, len(scored)))
+    return list(track(outcomes, total=len(scored), desc=system, unit="fold"))
+
+
+def _workers(system: str, settings: Settings, folds: int) -> int:
+    """Processes for so many folds: 1 where each would hold sounds or pictures of all clips."""
+    spec = SYSTEMS[system]
+    if "audio32k" in spec.reads or settings.tunes(system):
+        return 1
+    if spec.reads_frames(settings.fusion.joint):
+        return 1
+    cards = accelerators()
+    return min(folds, len(cards.names) if cards else worker_count())
+
+
+def _beside_each_other(
+    work: Callable[[Fold, Sequence[Fold]], Outcome],
+    folds: Sequence[Fold],
+    inner: Sequence[Sequence[Fold]],
+    workers: int,
+) -> Iterator[Outcome]:
+    """The outcomes in the order of the folds; their number of workers changes none.
+
+    Raises:
+        ParamsError: a worker process was lost.
+    """
+    if workers == 1:
+        yield from map(work, folds, inner)
+        return
+    cards = accelerators()
+    with local_executor(workers, cards.names if cards else ()) as executor:
+        try:
+            answers = executor.map(partial(_in_worker, work, scratch()), folds, inner)
+            yield from (pickle.loads(answer) for answer in answers)  # noqa: S301, of our own
+        except BrokenExecutor as error:
+            raise ParamsError(
+                "fuse: a worker process was lost; free memory, or set AVEMO_WORKERS to fewer"
+            ) from error
+
+
+def _in_worker(
+    work: Callable[[Fold, Sequence[Fold]], Outcome],
+    state: Path | None,
+    fold: Fold,
+    inner: Sequence[Fold],
+) -> bytes:
+    """The outcome, pickled: between processes torch would put its numbers in shared memory.
+
+    That has 64 MB in a container, and is kept as long as the outcome is.
+    """
+    with scratch_beside(state):
+        return pickle.dumps(work(fold, inner))
 
 
 def usable_folds(system: str, folds: Sequence[Fold], records: Sequence[ClipRecord]) -> list[Fold]:
@@ -274,7 +328,7 @@ class _Scored(NamedTuple):
     clip_ids: tuple[str, ...]
     scores: dict[str, Tensor]
     faceless: Tensor
-    boxes: tuple["ScoredFrame", ...]
+    boxes: tuple["ScoredFrame", ...] = ()
 
 
 def _train_and_score(

@@ -79,14 +79,25 @@ def open_executor(workers: int | None = None, devices: Sequence[str] = ()) -> It
         with open_cluster(scheduler, {DEVICE: kind}) as executor:
             yield executor
         return
+    with local_executor(workers or worker_count(), devices) as executor:
+        yield executor
+
+
+@contextmanager
+def local_executor(workers: int, devices: Sequence[str] = ()) -> Iterator[Executor]:
+    """The same of processes of this machine, whatever the environment says.
+
+    Args:
+        workers: processes.
+        devices: see `open_executor`.
+    """
     # spawn: a forked child would inherit locked thread pools of torch and OpenCV
     context = multiprocessing.get_context("spawn")
     with _single_threaded_children():
         names = context.SimpleQueue()
         for name in devices:
             names.put(name)
-        count = workers or worker_count()
-        pool = ProcessPoolExecutor(count, context, _begin_worker, (names,) if devices else ())
+        pool = ProcessPoolExecutor(workers, context, _begin_worker, (names,) if devices else ())
         try:
             yield pool
         finally:

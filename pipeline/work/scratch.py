@@ -24,12 +24,19 @@ def scratch_at(folder: Path) -> Iterator[None]:
     Args:
         folder: named after all that decides about the work; made by who writes into it.
     """
+    with scratch_beside(folder):
+        yield
+    rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def scratch_beside(folder: Path | None) -> Iterator[None]:
+    """The same for a part of the work, in a process of its own: the whole removes the folder."""
     token = _scratch.set(folder)
     try:
         yield
     finally:
         _scratch.reset(token)
-    rmtree(folder, ignore_errors=True)
 
 
 def scratch() -> Path | None:

@@ -131,17 +131,22 @@ def test_an_answer_that_is_not_finite_is_refused_by_clip(tmp_path):
         run_folds("audio_speech", store, [Fold("f", ("e0", "e1"), ("e2", "e3"))], settings)
 
 
-def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch):
+def two_folds(tmp_path):
+    """A corpus of nine clips, settings of a small network over its sound, and two folds."""
     store = tiny_corpus(tmp_path, [[float(n % 2), n / 9] for n in range(9)], "SSSTTTUUU")
     for number in range(9):
         value = {"Cnn14": torch.tensor([number % 2, number / 9.0])}
         save_safetensors(tmp_path / f"embeddings/e{number}.safetensors", value)
     values = preset_values("demo", ROOT / "presets")
     values["audio"] |= {"epochs": 3, "handcrafted": False}
-    settings = Settings.load(values)
     ids = [record.clip_id for record in store.records]
     folds = [Fold(name, tuple(i for i in ids if i not in out), out) for name, out in (
         ("f", ("e0", "e1")), ("g", ("e3", "e4")))]  # fmt: skip
+    return store, Settings.load(values), folds
+
+
+def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch):
+    store, settings, folds = two_folds(tmp_path)
     (whole, kept), left = (run_folds("audio_cnn", store, folds, settings), {}), iter(range(4))
 
     def saved(checkpoint, training, progress, save=Checkpoint.save):
@@ -152,6 +157,7 @@ def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch):
 
     monkeypatch.setattr(evaluate, "WORTH_KEEPING_S", 0.0)
     monkeypatch.setattr(Checkpoint, "save", saved)
+    monkeypatch.setenv("AVEMO_WORKERS", "1")  # else saved() would not be heard of
     monkeypatch.setenv("AVEMO_CACHE", str(tmp_path / "cache"))
     state = scratch_of_run("audio_cnn", store, folds, settings)
     for _ in range(4):
@@ -166,6 +172,24 @@ def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch):
             assert torch.equal(value, other.network.state_dict()[name]), name
     (tmp_path / "embeddings/e0.safetensors").touch()
     assert scratch_of_run("audio_cnn", store, folds, settings) != state
+
+
+def test_folds_beside_each_other_give_the_same(tmp_path, monkeypatch):
+    store, settings, folds = two_folds(tmp_path)
+    found = []
+    for workers in ("1", "2"):
+        monkeypatch.setenv("AVEMO_WORKERS", workers)
+        found.append(run_folds("audio_cnn", store, folds, settings))
+    for one, other in zip(*found, strict=True):
+        assert one.fold == other.fold and one.history == other.history
+        assert one.probabilities.keys() == other.probabilities.keys()
+        for branch, p in one.probabilities.items():
+            np.testing.assert_array_equal(p, other.probabilities[branch])
+        for name, value in one.network.state_dict().items():
+            assert torch.equal(value, other.network.state_dict()[name]), name
+    (tmp_path / "embeddings/e8.safetensors").unlink()
+    with pytest.raises(CorpusError, match=r"e8\.safetensors: no embedding of this clip"):
+        run_folds("audio_cnn", store, folds, settings)
 
 
 def test_a_clip_without_a_face_is_answered_by_sound(tmp_path):
