@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
@@ -19,6 +20,7 @@ from models.saved_model import PRETRAINED
 from pipeline.clips import EMOTIONS, emotions_of, evenly_spaced, frame_name, read_clips
 from pipeline.media.images import read_image
 from pipeline.media.sound import resampled_length
+from pipeline.work.executors import executors_from
 from stages import annotate, embed, extract, resample
 
 REALDATA = os.environ.get("AVEMO_REALDATA")
@@ -35,6 +37,7 @@ def real(name):
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AVEMO_WORKERS", "1")
 
     def run_stages(name, root, modalities="auto", method="soxr", system="av_faster_rcnn"):
         (tmp_path / "params.yaml").write_text(
@@ -60,7 +63,8 @@ def run(tmp_path, monkeypatch):
         resample.main(out / "audio", out / "clips.csv", out / "audio32k")
         return out, read_clips(out / "clips.csv")
 
-    return run_stages
+    with executors_from(ThreadPoolExecutor):  # a worker process takes seconds to start
+        yield run_stages
 
 
 def check_sound(out, records):

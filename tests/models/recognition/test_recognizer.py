@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
@@ -22,6 +23,7 @@ from pipeline.errors import CorpusError, MediaError, ParamsError, WeightsError
 from pipeline.media.ffmpeg import run_ffmpeg
 from pipeline.media.images import read_gray, read_image
 from pipeline.media.sound import read_wav
+from pipeline.work.executors import executors_from
 from stages import annotate, demo, detect, embed, embed_faces, extract, fuse, pack, resample
 from stages.cli import predict
 from stages.cli.app import app
@@ -61,7 +63,8 @@ def project(tmp_path_factory):
     shutil.copy(ROOT / "params.yaml", folder)
     data, results = folder / "data", folder / "results"
     voc = data / "voc"
-    with pytest.MonkeyPatch.context() as patch:
+    # a thread in place of worker processes, whose start takes longer than the work
+    with pytest.MonkeyPatch.context() as patch, executors_from(ThreadPoolExecutor):
         patch.chdir(folder)
         patch.setenv("AVEMO_WORKERS", "1")
         set_params(folder, SMALL)
