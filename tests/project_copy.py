@@ -115,14 +115,14 @@ def stages_run(output: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """The environment with this Python first on the PATH, and one worker process a stage.
+    """The environment with this Python first on the PATH, and stages that work in one process.
 
-    To start a second one takes longer than the tiny work of a test, and so does it to compile the
-    copy again in each of its processes.
+    To start another takes longer than the tiny work of a test, and so does it to compile the copy
+    again in each.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     own = {name: v for name, v in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return {**own, "PATH": path, "AVEMO_WORKERS": "1", "DVC_NO_ANALYTICS": "1"}
+    return {**own, "PATH": path, "AVEMO_WORKERS": "0", "DVC_NO_ANALYTICS": "1"}
 
 
 OCCASION = re.compile(rb"<!--occasion-->.*?<!--/occasion-->", re.DOTALL)

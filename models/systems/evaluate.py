@@ -115,7 +115,7 @@ def _workers(system: str, settings: Settings, folds: int) -> int:
     if spec.reads_frames(settings.fusion.joint):
         return 1
     cards = accelerators()
-    return min(folds, len(cards.names) if cards else worker_count())
+    return min(folds, worker_count(), len(cards.names) if cards else folds)
 
 
 def _beside_each_other(
@@ -129,7 +129,7 @@ def _beside_each_other(
     Raises:
         ParamsError: a worker process was lost.
     """
-    if workers == 1:
+    if workers <= 1:
         yield from map(work, folds, inner)
         return
     cards = accelerators()

@@ -344,7 +344,8 @@ class ClipCache:
         left: list[tuple[Job, _Order]] = []
         again: set[str] = set()
         cards = self._accelerators or Accelerators(())
-        size, work, workers = cards.at_once, cards.work, len(cards.names) or worker_count()
+        size, work = cards.at_once, cards.work
+        workers = worker_count() and (len(cards.names) or worker_count())  # 0 stays 0
         groups = [jobs[start : start + size] for start in range(0, len(jobs), size)]
         with open_executor(min(len(groups), workers), cards.names) as executor:
             running: _Running = {}

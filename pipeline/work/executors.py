@@ -1,7 +1,8 @@
 """Where per-clip work runs: local processes, or a Dask cluster named by `AVEMO_SCHEDULER`.
 
 Work is written once against `concurrent.futures.Executor`. Worker counts come from the
-environment (`AVEMO_WORKERS`) and never from `params.yaml`: they must not change a result. Where
+environment (`AVEMO_WORKERS`) and never from `params.yaml`: they must not change a result. With 0
+all is done in this process, where a debugger sees it and no other need be started. Where
 networks run on accelerators there is one worker for each, which finds its name in `AVEMO_DEVICE`.
 """
 
@@ -9,14 +10,17 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from multiprocessing.connection import wait
 from multiprocessing.queues import SimpleQueue
+from typing import Any, TypeVar
 
 from pipeline.errors import ParamsError
 from pipeline.work.cluster import SCHEDULER, open_cluster
+
+T = TypeVar("T")
 
 OpenExecutor = Callable[[int], AbstractContextManager[Executor]]
 """Gives an executor of so many workers, e.g. `ThreadPoolExecutor`."""
@@ -30,10 +34,10 @@ _SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 def worker_count() -> int:
-    """Local worker processes: `AVEMO_WORKERS`, else one per usable core.
+    """Local worker processes: `AVEMO_WORKERS`, else one per usable core; 0: this one works.
 
     Raises:
-        ParamsError: `AVEMO_WORKERS` is not a positive whole number.
+        ParamsError: `AVEMO_WORKERS` is not a whole number.
     """
     value = os.environ.get("AVEMO_WORKERS", "")
     if not value:
@@ -42,8 +46,8 @@ def worker_count() -> int:
             if hasattr(os, "sched_getaffinity")
             else os.cpu_count() or 1
         )
-    if not value.isdigit() or int(value) < 1:
-        raise ParamsError(f"AVEMO_WORKERS: got {value!r}, expected a whole number >= 1")
+    if not value.isdigit():
+        raise ParamsError(f"AVEMO_WORKERS: got {value!r}, expected a whole number")
     return int(value)
 
 
@@ -68,9 +72,9 @@ def open_executor(workers: int | None = None, devices: Sequence[str] = ()) -> It
     Raises:
         ParamsError: `AVEMO_SCHEDULER` is set, and no cluster is to be had there.
     """
-    opener = _injected.get()
+    opener, count = _injected.get(), worker_count() if workers is None else workers
     if opener is not None:
-        with opener(workers or worker_count()) as executor:
+        with opener(max(1, count)) as executor:
             yield executor
         return
     scheduler = os.environ.get(SCHEDULER)
@@ -79,7 +83,7 @@ def open_executor(workers: int | None = None, devices: Sequence[str] = ()) -> It
         with open_cluster(scheduler, {DEVICE: kind}) as executor:
             yield executor
         return
-    with local_executor(workers or worker_count(), devices) as executor:
+    with local_executor(count, devices) as executor:
         yield executor
 
 
@@ -88,9 +92,12 @@ def local_executor(workers: int, devices: Sequence[str] = ()) -> Iterator[Execut
     """The same of processes of this machine, whatever the environment says.
 
     Args:
-        workers: processes.
+        workers: processes; 0: this one.
         devices: see `open_executor`.
     """
+    if workers == 0:
+        yield _ThisProcess()
+        return
     # spawn: a forked child would inherit locked thread pools of torch and OpenCV
     context = multiprocessing.get_context("spawn")
     with _single_threaded_children():
@@ -102,6 +109,19 @@ def local_executor(workers: int, devices: Sequence[str] = ()) -> Iterator[Execut
             yield pool
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _ThisProcess(Executor):
+    """Does what it is given before it returns."""
+
+    def submit(self, work: Callable[..., T], /, *args: Any, **named: Any) -> "Future[T]":
+        """The future of work that has been done."""
+        future: Future[T] = Future()
+        try:
+            future.set_result(work(*args, **named))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 def _begin_worker(devices: "SimpleQueue[str] | None" = None) -> None:

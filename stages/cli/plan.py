@@ -130,7 +130,7 @@ def plan() -> str:
     frame_px = (filmed[0].width_px, filmed[0].height_px) if filmed else None
     sound_s = sorted(record.sound_s for record in volume.records)[len(volume.records) // 2]
     speeds = time_speeds(frame_px, sound_s, timed)
-    rows = forecast(named, volume, speeds, worker_count())
+    rows = forecast(named, volume, speeds, max(1, worker_count()))
     return "\n".join([*_table(rows), "", *_notes(named, volume, speeds)])
 
 
@@ -337,7 +337,7 @@ def clock(seconds: float) -> str:
 
 
 def _notes(named: Named, volume: Volume, speeds: Speeds) -> list[str]:
-    cores, core, kind = worker_count(), speeds.core, KINDS[named.corpus.name]
+    cores, core, kind = max(1, worker_count()), speeds.core, KINDS[named.corpus.name]
     machine = f"{counted(cores, 'worker')} on the CPU"
     if (device := chosen_device()) != CPU:
         machine += f", or networks on {len(chosen_devices())} x {device_name(device)}"

@@ -390,6 +390,26 @@ def test_each_worker_has_a_device_of_its_own(tmp_path):
         assert set(executor.map(meet, [tmp_path] * 2)) == {"cuda:0", "cuda:1"}
 
 
+def tell_process(payload, folder):
+    if payload:
+        raise MediaError("expected nothing")
+    (folder / "process").write_text(str(os.getpid()))
+
+
+def test_without_workers_the_process_itself_works_also_in_place_of_devices(tmp_path, monkeypatch):
+    monkeypatch.setenv("AVEMO_CACHE", str(tmp_path))
+    monkeypatch.setenv("AVEMO_WORKERS", "0")
+    jobs = [Job("a", ""), Job("b", "bad"), Job("c", "")]
+    cards = Accelerators(("card:0", "card:1"))
+    products = ClipCache("annotate", tell_process, accelerators=cards).run(jobs, "test")
+    said = {(folder / "process").read_text() for folder in products.folders.values()}
+    assert said == {str(os.getpid())} and list(products.folders) == ["a", "c"]
+    assert [reject.reason for reject in products.rejects] == ["expected nothing"]
+    monkeypatch.setenv("AVEMO_WORKERS", "1")
+    again = ClipCache("annotate", tell_process, facts={"again": True}).run(jobs[:1], "test")
+    assert (again.folders["a"] / "process").read_text() != str(os.getpid())
+
+
 def test_a_job_that_breaks_those_beside_it_fails_alone(sources, tmp_path, caplog):
     (sources / "c1.txt").write_text("bad")
 
