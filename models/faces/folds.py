@@ -28,6 +28,7 @@ from models.faces.scores import (
     mean_iou,
     read_truth,
     references,
+    rounded,
     score_frames,
 )
 from models.faces.task import (
@@ -304,5 +305,5 @@ def _publish_nothing(paths: DetectPaths, clips: int) -> dict[str, object]:
 
 
 def _write_metrics(folder: Path, metrics: Mapping[str, object]) -> None:
-    rounded = json.loads(json.dumps(metrics), parse_float=lambda text: round(float(text), 6))
-    (folder / "metrics.json").write_text(json.dumps(rounded, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(rounded(metrics), indent=2) + "\n"
+    (folder / "metrics.json").write_text(text, encoding="utf-8")

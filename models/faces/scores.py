@@ -1,5 +1,6 @@
 """How good the detector is on test frames: scores, and each detection as a row of a table."""
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,6 +112,14 @@ def score_frames(
         **against(frames, "dlib", learned_sigma),
         "truth": against(frames, "truth", learned_sigma) if known else None,
     }
+
+
+def rounded(metrics: Mapping[str, object]) -> dict[str, object]:
+    """The same with six decimals, as they are written."""
+    found: dict[str, object] = json.loads(
+        json.dumps(metrics), parse_float=lambda text: round(float(text), 6)
+    )
+    return found
 
 
 def failure(

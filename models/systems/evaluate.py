@@ -286,10 +286,10 @@ def joint_boxes(outcomes: Sequence[Outcome], params: DetectorParams) -> dict[str
     frames = [frame for outcome in outcomes for frame in outcome.boxes]
     if not frames:
         return None
-    from models.faces.scores import score_frames  # torchvision's, 2 s
+    from models.faces.scores import rounded, score_frames  # torchvision's, 2 s
 
     metrics = score_frames(frames, params.box_loss == "kl", params.classes == "emotion")
-    return {**metrics, "warning": joint_failure(outcomes)}
+    return rounded({**metrics, "warning": joint_failure(outcomes)})
 
 
 def joint_failure(outcomes: Sequence[Outcome]) -> str | None:
@@ -353,12 +353,12 @@ def _fit_pools(
     """The weights of each branch, fitted on the held-out clips of all inner folds; none without."""
     if not inner:
         return {}
-    scored = [_train_and_score(system, store, fold, settings, History()) for fold in inner]
-    parts = [one.scores for one in scored]
+    scored = [_train_and_score(system, store, fold, settings, History())[2:5] for fold in inner]
+    ids, parts, without = zip(*scored, strict=True)
     scores = {branch: torch.cat([part[branch] for part in parts]) for branch in parts[0]}
     labels = store.labels()
-    truth = torch.tensor([labels[clip_id] for one in scored for clip_id in one.clip_ids])
-    faceless = torch.cat([one.faceless for one in scored])
+    truth = torch.tensor([labels[clip_id] for clip_ids in ids for clip_id in clip_ids])
+    faceless = torch.cat(without)
     every = torch.ones_like(faceless)
     # a clip without a face is answered by its sound alone
     by_both = ~faceless if "audio" in scores and not faceless.all() else every
