@@ -170,6 +170,9 @@ def test_joint_training_and_leave_one_speaker_out_run(project):
     scores = scores_of(project)
     assert scores["clips"] == 28
     assert set(scores["speakers"]) == {"DC", "JE"}
+    told = json.loads((project / "results/run.json").read_text())
+    assert told["joint_detector"]["frames"] == told["detector"]["frames"]
+    assert metrics_of(project)["mean_iou"] == told["joint_detector"]["mean_iou"]
 
 
 def test_an_edit_in_the_product_stops_the_run_and_is_kept_as_a_correction(project):

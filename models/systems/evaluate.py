@@ -300,7 +300,8 @@ def joint_failure(outcomes: Sequence[Outcome]) -> str | None:
     from models.faces.scores import failure, mean_iou  # torchvision's, 2 s
 
     overlaps = {fold: mean_iou(frames, "dlib") for fold, frames in by_fold.items()}
-    return failure(overlaps, {}, "fusion.joint_lr")
+    text = failure(overlaps, {}, "fusion.joint_lr")
+    return f"after joint training, {text}" if text else None
 
 
 def _by_sound(probabilities: dict[str, Floats], faceless: Tensor) -> dict[str, Floats]:

@@ -137,9 +137,8 @@ def protocol(run: Run) -> str:
 
 def detector_warnings(run: Run) -> list[str]:
     """Why the face detector of this run failed, if it did, before joint training or in it."""
-    when = {"": run.detector, "after joint training, ": run.joint_detector or {}}
-    warnings = [f"{words}{one['warning']}." for words, one in when.items() if one.get("warning")]
-    return [f"{warning[0].upper()}{warning[1:]}" for warning in warnings]
+    warnings = (one.get("warning") for one in (run.detector, run.joint_detector or {}))
+    return [f"{warning[0].upper()}{warning[1:]}." for warning in map(str, filter(None, warnings))]
 
 
 def answer(run: Run) -> str:

@@ -329,13 +329,13 @@ def test_detector_without_sigma_or_frames_says_so(finished):
 
 
 def test_boxes_before_and_after_joint_training_are_told_apart(finished):
-    after = {**finished.run.detector, "mean_iou": 0.123, "warning": "the face detector failed"}
+    after = {**finished.run.detector, "mean_iou": 0.123, "warning": "after it, it failed"}
     page = render(changed(finished, joint_detector=after), only("detector"))
     headline, _, section = page.partition("Before joint training")
     before, _, after_it = section.partition("After joint training")
     assert "0.936" in before and "0.123" in after_it and "0.123" in headline
     assert "The answers come from these" in after_it
-    assert "After joint training, the face detector failed." in page
+    assert "After it, it failed." in page
     assert "joint" not in render(finished, only("detector"))
 
 
