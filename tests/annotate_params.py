@@ -7,6 +7,7 @@ PARAMS = AnnotateParams(
     max_side_px=640,
     min_score=0.0,
     second_look=False,
+    refine=False,
     fill_gaps=0,
     speech_smoothing_s=0.1,
 )

@@ -42,8 +42,9 @@ def detect_faces(gray: Picture, params: AnnotateParams) -> list[Detection]:
     """Find frontal faces, best score first.
 
     An image whose longer side is above `max_side_px` is searched at that size, and the box of each
-    face made more exact than one search gives it. With `second_look`, an image that shows no face
-    is searched again at twice the size: for smaller faces, and at four times the cost.
+    face made more exact than one search gives it; with `refine`, of every image. With
+    `second_look`, an image that shows no face is searched again at twice the size: for smaller
+    faces, and at four times the cost.
 
     Args:
         gray: image of shape [H, W].
@@ -57,7 +58,7 @@ def detect_faces(gray: Picture, params: AnnotateParams) -> list[Detection]:
     if not found and params.second_look:
         scale *= 2
         found = _search(gray, scale, params.upsample, params.min_score)
-    if scale == 1:
+    if scale == 1 and not params.refine:
         return found
     return [Detection(_exact(gray, one.box), one.score) for one in found]
 

@@ -20,7 +20,7 @@ from stages.annotate import main
 SIZE_PX = (320, 256)
 FRAMES = 6
 PARAMS = """
-annotate: {upsample: 0, max_side_px: 640, min_score: 0.0, second_look: true,
+annotate: {upsample: 0, max_side_px: 640, min_score: 0.0, second_look: true, refine: false,
   fill_gaps: 0, speech_smoothing_s: 0.1}
 """
 OUTPUTS = (

@@ -47,7 +47,7 @@ def run(tmp_path, monkeypatch):
             "max_duration_s: 300, max_side_px: 4096, "
             f"max_bad_fraction: 0.4}}\nresample: {{method: {method}, quality: high}}\n"
             "annotate: {upsample: 0, max_side_px: 640, min_score: 0.0, second_look: true, "
-            "fill_gaps: 0, speech_smoothing_s: 0.1}\n"
+            "refine: false, fill_gaps: 0, speech_smoothing_s: 0.1}\n"
             "split: {protocol: paper, test_per_emotion: 1, speaker_groups: 0, "
             "text_groups: 2, folds_csv: folds.csv, "
             "seed: 0}\n"

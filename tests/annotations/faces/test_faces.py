@@ -55,6 +55,18 @@ def test_a_large_frame_is_searched_small_and_its_boxes_are_the_more_exact(take):
     assert np.mean(overlaps[PARAMS]) > np.mean(overlaps[whole])
 
 
+def test_refined_boxes_are_nearer_to_the_face(take):
+    refine = PARAMS.model_copy(update={"refine": True})
+    overlaps = {PARAMS: [], refine: []}
+    for gray, truth in zip(take.frames[::8], take.boxes[::8], strict=True):
+        for params, ious in overlaps.items():
+            [found] = detect_faces(gray, params)
+            assert found.box == found.box.rounded().clamped(320, 256)
+            ious.append(found.box.iou(truth))
+    assert min(overlaps[refine]) > 0.8
+    assert np.mean(overlaps[refine]) > np.mean(overlaps[PARAMS]) + 0.02
+
+
 def test_a_second_look_finds_a_small_face_where_none_was_found(take):
     small = cv2.resize(take.frames[0], (96, 77), interpolation=cv2.INTER_AREA)
     assert detect_faces(small, PARAMS) == []
