@@ -4,6 +4,8 @@ Each seed draws another corpus, other splits, and begins detectors and heads ane
 on these seeds. Run with `python -m benchmarks.demo_seeds [PROTOCOL ...]`: some 90 minutes on two
 cores for all the first time; what is in the clip cache is not trained again. It renews the rows of
 these protocols: in `demo_seeds.csv` as `avemo tables` has them, in `demo_boxes.csv` by detector.
+The seconds of `loso_text` there are the mean of two seeds: the third was paused, and its clock was
+not.
 
 Clips and speakers of different seeds count as different, since each corpus has manners of its own.
 """

@@ -140,9 +140,9 @@ def drawn_reader(
 
 
 def look_again(store: Store, fold: Fold, speech_floor: float, network: nn.Module) -> Looked:
-    """Readers of `faces` and `weights` for clips that did not train, by the trained detector.
+    """Readers of `faces` and `weights` for clips that did not train, and the boxes of test clips.
 
-    It looks again at all frames of which the stage `detect` has features.
+    The trained detector looks again at all frames of which the stage `detect` has features.
 
     Args:
         store: where frames, annotations, true boxes, face features and speech activity lie.
@@ -161,8 +161,8 @@ def look_again(store: Store, fold: Fold, speech_floor: float, network: nn.Module
     batch = detector_params(store.detector / f"{fold.name}.safetensors").batch
     found = list(detect_frames(detector, frames, batch))
     tensors = face_features(found, detector)
-    tested = [(frame, faces) for frame, faces in found if frame.clip_id in set(fold.test)]
-    boxes = tuple(_scored(store, tested))
+    tests = set(fold.test)
+    boxes = tuple(_scored(store, [one for one in found if one[0].clip_id in tests]))
     return Looked(readers_of_faces(store, clips, tensors, speech_floor)[0], boxes)
 
 
